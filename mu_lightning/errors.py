@@ -1,0 +1,26 @@
+"""The one kind of error that is the user's to mend: one clear line, raised before long work starts."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """What was asked cannot be done; the message names what was given, what exists and what to do.
+
+    The program prints it as one line and exits with status 2; a library user catches it as a `ValueError`.
+    """
+
+
+def unknown(kind: str, given: str, known: Iterable[str]) -> UserError:
+    """The error for a name that is not among the known ones, with the nearest of them.
+
+    Args:
+        kind: what the name names, such as ``"locale"``.
+        given: the name as it was given.
+        known: every name that would have been accepted.
+    """
+    names = sorted(known)
+    by_lower = {name.lower(): name for name in names}
+    near = [by_lower[name] for name in difflib.get_close_matches(given.lower(), by_lower, n=3, cutoff=0.5)]
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
+    return UserError(f"unknown {kind} '{given}': {hint}")

@@ -1,0 +1,82 @@
+"""Atomic and durable writes: what has its final name is whole.
+
+Everything is written under a temporary sibling, flushed to the disk, renamed, and then the folder that holds the name is
+flushed too, so that neither an exception, nor a kill, nor a power cut leaves half a result under its final name.
+"""
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mu_lightning.errors import UserError
+
+
+def refuse_existing(path: Path, what: str = "a result") -> None:
+    """Raises UserError if `path` already holds something: a result is never overwritten silently."""
+    if path.is_dir() and not any(path.iterdir()):
+        return
+    if path.exists():
+        raise UserError(f"{path} already holds {what}: name another place or remove it first")
+
+
+@contextmanager
+def atomic_folder(path: Path, what: str = "a result") -> Iterator[Path]:
+    """Yields a temporary sibling of `path` to fill; it takes the name `path` when the block ends without an exception.
+
+    Raises:
+        UserError: `path` already holds something.
+    """
+    refuse_existing(path, what)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
+    temporary.mkdir()
+    try:
+        yield temporary
+        for folder, _, names in os.walk(temporary, topdown=False):
+            for name in names:
+                _sync(Path(folder) / name)
+            _sync(Path(folder))
+        if path.is_dir():  # empty: refuse_existing saw to that
+            path.rmdir()
+        temporary.rename(path)
+        _sync(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yields a temporary sibling of `path` to write; it replaces `path` when the block ends without an exception."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes `text` to `path` atomically, as UTF-8."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes `value` to `path` atomically, as JSON with an indent of 2."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
