@@ -1,0 +1,103 @@
+"""MASSIVE's 52 locales: what each is called in the resources that this project joins.
+
+Sources: MASSIVE (arXiv:2204.08582) for the tags, CLDR (https://cldr.unicode.org) for its ids, ISO 15924 for scripts,
+ISO 639-3 for languages, and URIEL (Littell et al. 2017, https://aclanthology.org/E17-2002) for which code has data.
+"""
+
+from dataclasses import dataclass
+
+from mu_lightning.errors import unknown
+
+
+@dataclass(frozen=True)
+class Locale:
+    """A locale and its names elsewhere.
+
+    Attributes:
+        tag: MASSIVE's tag, such as ``sw-KE``.
+        name: the language in English, with the territory where MASSIVE has the language twice.
+        iso639_3: the language's ISO 639-3 code in URIEL. Where a language has several (its own and its
+            macro-language's), the one with more observed syntax features in URIEL; its own at equality.
+        cldr: the id of the CLDR locale, as Babel spells it.
+        script: ISO 15924.
+        family: the highest language family that is not in dispute.
+        also: the language's other ISO 639-3 codes, in the order to try where a resource has nothing under `iso639_3`.
+    """
+
+    tag: str
+    name: str
+    iso639_3: str
+    cldr: str
+    script: str
+    family: str
+    also: tuple[str, ...] = ()
+
+    @property
+    def uriel(self) -> tuple[str, ...]:
+        """Every ISO 639-3 code of the language, in the order to try them in typological resources."""
+        return (self.iso639_3, *self.also)
+
+
+_TABLE = (
+    Locale("af-ZA", "Afrikaans", "afr", "af", "Latn", "Indo-European"),
+    Locale("am-ET", "Amharic", "amh", "am", "Ethi", "Afro-Asiatic"),
+    Locale("ar-SA", "Arabic", "ara", "ar_SA", "Arab", "Afro-Asiatic", ("arb",)),
+    Locale("az-AZ", "Azerbaijani", "aze", "az", "Latn", "Turkic", ("azj",)),
+    Locale("bn-BD", "Bengali", "ben", "bn", "Beng", "Indo-European"),
+    Locale("ca-ES", "Catalan", "cat", "ca", "Latn", "Indo-European"),
+    Locale("cy-GB", "Welsh", "cym", "cy", "Latn", "Indo-European"),
+    Locale("da-DK", "Danish", "dan", "da", "Latn", "Indo-European"),
+    Locale("de-DE", "German", "deu", "de", "Latn", "Indo-European"),
+    Locale("el-GR", "Greek", "ell", "el", "Grek", "Indo-European"),
+    Locale("en-US", "English", "eng", "en", "Latn", "Indo-European"),
+    Locale("es-ES", "Spanish", "spa", "es", "Latn", "Indo-European"),
+    Locale("fa-IR", "Persian", "pes", "fa", "Arab", "Indo-European", ("fas",)),
+    Locale("fi-FI", "Finnish", "fin", "fi", "Latn", "Uralic"),
+    Locale("fr-FR", "French", "fra", "fr", "Latn", "Indo-European"),
+    Locale("he-IL", "Hebrew", "heb", "he", "Hebr", "Afro-Asiatic"),
+    Locale("hi-IN", "Hindi", "hin", "hi", "Deva", "Indo-European"),
+    Locale("hu-HU", "Hungarian", "hun", "hu", "Latn", "Uralic"),
+    Locale("hy-AM", "Armenian", "hye", "hy", "Armn", "Indo-European"),
+    Locale("id-ID", "Indonesian", "ind", "id", "Latn", "Austronesian"),
+    Locale("is-IS", "Icelandic", "isl", "is", "Latn", "Indo-European"),
+    Locale("it-IT", "Italian", "ita", "it", "Latn", "Indo-European"),
+    Locale("ja-JP", "Japanese", "jpn", "ja", "Jpan", "Japonic"),
+    Locale("jv-ID", "Javanese", "jav", "jv", "Latn", "Austronesian"),
+    Locale("ka-GE", "Georgian", "kat", "ka", "Geor", "Kartvelian"),
+    Locale("km-KH", "Khmer", "khm", "km", "Khmr", "Austroasiatic"),
+    Locale("kn-IN", "Kannada", "kan", "kn", "Knda", "Dravidian"),
+    Locale("ko-KR", "Korean", "kor", "ko", "Kore", "Koreanic"),
+    Locale("lv-LV", "Latvian", "lav", "lv", "Latn", "Indo-European", ("lvs",)),
+    Locale("ml-IN", "Malayalam", "mal", "ml", "Mlym", "Dravidian"),
+    Locale("mn-MN", "Mongolian", "mon", "mn", "Cyrl", "Mongolic", ("khk",)),
+    Locale("ms-MY", "Malay", "msa", "ms", "Latn", "Austronesian", ("zsm", "zlm")),
+    Locale("my-MM", "Burmese", "mya", "my", "Mymr", "Sino-Tibetan"),
+    Locale("nb-NO", "Norwegian", "nor", "nb", "Latn", "Indo-European", ("nob",)),
+    Locale("nl-NL", "Dutch", "nld", "nl", "Latn", "Indo-European"),
+    Locale("pl-PL", "Polish", "pol", "pl", "Latn", "Indo-European"),
+    Locale("pt-PT", "Portuguese", "por", "pt_PT", "Latn", "Indo-European"),
+    Locale("ro-RO", "Romanian", "ron", "ro", "Latn", "Indo-European"),
+    Locale("ru-RU", "Russian", "rus", "ru", "Cyrl", "Indo-European"),
+    Locale("sl-SL", "Slovenian", "slv", "sl", "Latn", "Indo-European"),  # MASSIVE's own: elsewhere sl-SI
+    Locale("sq-AL", "Albanian", "als", "sq", "Latn", "Indo-European", ("sqi", "aln")),
+    Locale("sv-SE", "Swedish", "swe", "sv", "Latn", "Indo-European"),
+    Locale("sw-KE", "Swahili", "swh", "sw_KE", "Latn", "Niger-Congo", ("swa",)),
+    Locale("ta-IN", "Tamil", "tam", "ta", "Taml", "Dravidian"),
+    Locale("te-IN", "Telugu", "tel", "te", "Telu", "Dravidian"),
+    Locale("th-TH", "Thai", "tha", "th", "Thai", "Kra-Dai"),
+    Locale("tl-PH", "Tagalog", "tgl", "fil", "Latn", "Austronesian", ("fil",)),
+    Locale("tr-TR", "Turkish", "tur", "tr", "Latn", "Turkic"),
+    Locale("ur-PK", "Urdu", "urd", "ur", "Arab", "Indo-European"),
+    Locale("vi-VN", "Vietnamese", "vie", "vi", "Latn", "Austroasiatic"),
+    Locale("zh-CN", "Chinese (China)", "zho", "zh_Hans", "Hans", "Sino-Tibetan", ("cmn",)),
+    Locale("zh-TW", "Chinese (Taiwan)", "zho", "zh_Hant", "Hant", "Sino-Tibetan", ("cmn",)),
+)
+
+LOCALES: dict[str, Locale] = {entry.tag: entry for entry in _TABLE}
+
+
+def locale(tag: str) -> Locale:
+    """The locale with MASSIVE's tag `tag`; raises UserError with the nearest tags where there is none."""
+    if tag not in LOCALES:
+        raise unknown("locale", tag, LOCALES)
+    return LOCALES[tag]
