@@ -1,0 +1,50 @@
+"""Linear merging: the weighted average of the models' parameters (model soups).
+
+Wortsman et al., Model soups: averaging weights of multiple fine-tuned models improves accuracy without increasing
+inference time, 2022. https://arxiv.org/abs/2203.05482
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from mu_lightning.merging.method import Method, Piece, option
+from mu_lightning.merging.weighting import MEAN, RAW, scaled_weights
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Parameters of linear merging."""
+
+    weighting: str = option(
+        MEAN, "mean: the weights are divided by their sum; raw: they are factors as given", choices=(MEAN, RAW)
+    )
+
+
+def linear(piece: Piece, parameters: Linear) -> torch.Tensor:
+    """The weighted sum of the sources, of the piece's shape.
+
+    A mean is computed as θ_0 − Σ w_i (θ_0 − θ_i), which is the same number and gives equal sources back bit for bit
+    whatever rounding the weights carry: every difference is then +0, and so is their sum, since the accumulator starts
+    at +0 (that keeps even a −0 of θ_0). The order of the sources changes the result by rounding only.
+    """
+    factors = scaled_weights(piece.weights, parameters.weighting)
+    first = piece.sources[0]
+    total = torch.zeros_like(first)
+    if parameters.weighting == RAW:
+        for factor, source in zip(factors, piece.sources, strict=True):
+            total.add_(source, alpha=factor)
+        return total
+    for factor, source in zip(factors[1:], piece.sources[1:], strict=True):
+        total.add_(first - source, alpha=factor)
+    return torch.sub(first, total, out=total)
+
+
+METHOD = Method(
+    name="linear",
+    summary="weighted average of the models' parameters",
+    paper="Wortsman et al., Model soups, 2022",
+    url="https://arxiv.org/abs/2203.05482",
+    combine=linear,
+    parameters=Linear,
+)

@@ -1,0 +1,30 @@
+"""How the sources' weights enter a sum: as a mean, as the paper's sum, or as they are."""
+
+import math
+from collections.abc import Sequence
+
+from mu_lightning.errors import UserError
+
+MEAN = "mean"
+SUM = "sum"
+RAW = "raw"
+
+
+def scaled_weights(weights: Sequence[float], weighting: str) -> list[float]:
+    """The factors of a weighted sum over sources.
+
+    Args:
+        weights: the sources' merge weights.
+        weighting: ``mean`` divides by their sum; ``sum`` makes the factors average 1, so that equal weights give the
+            plain sum of the papers; ``raw`` leaves them.
+
+    Raises:
+        UserError: the weights sum to zero and are to be divided by their sum.
+    """
+    if weighting == RAW:
+        return [float(weight) for weight in weights]
+    total = math.fsum(weights)
+    if abs(total) < 1e-12:
+        raise UserError("the merge weights sum to 0: nothing to normalise by (give other weights, or weighting raw)")
+    factor = len(weights) / total if weighting == SUM else 1.0 / total
+    return [float(weight) * factor for weight in weights]
