@@ -1,0 +1,215 @@
+"""Model folders in Hugging Face layout: finding the source models, loading and writing members and merged models."""
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mu_lightning.errors import UserError
+from mu_lightning.files import atomic_folder, write_json
+from mu_lightning.locales import LOCALES
+from mu_lightning.resources import resource
+from mu_lightning.settings import EMBEDDED_BASE
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+DEFAULT_MODELS_DIR = Path("checkpoints")
+CSV_MODEL_COLUMNS = ("path", "model", "model_name", "hub_id")
+
+
+def model_folder_name(base: str, corpus: str, locale: str) -> str:
+    """The name of a source model's folder: ``<base>_<corpus>_<locale>``, of the base's last path component.
+
+    >>> model_folder_name("checkpoints/xlm-r-cldr", "cldr", "sq-AL")
+    'xlm-r-cldr_cldr_sq-AL'
+    """
+    return f"{Path(base).resolve().name if Path(base).exists() else Path(base).name}_{corpus}_{locale}"
+
+
+def source_models(
+    models_dir: Path | None = None, models_csv: Path | None = None, corpus: str | None = None, base: str | None = None
+) -> dict[str, Path | str]:
+    """The source models that exist: locale -> folder or hub id, by locale.
+
+    Args:
+        models_dir: a folder of model folders named ``<base>_<corpus>_<locale>``; ``checkpoints`` if neither is given.
+        models_csv: instead, a table with the columns ``locale`` and ``path`` (a folder, relative to the table, or a hub id).
+        corpus: only models of this corpus.
+        base: only models of this base (its folder or hub name).
+
+    Raises:
+        UserError: nothing is found, a locale is unknown or named twice, or models of several bases or corpora lie together
+            and neither `corpus` nor `base` tells them apart.
+    """
+    if models_csv is not None:
+        return _from_csv(models_csv)
+    folder = models_dir or DEFAULT_MODELS_DIR
+    if not folder.is_dir():
+        raise UserError(f"no source model found: {folder} is not a folder (name one with --models-dir or --models-csv)")
+    families: dict[str, dict[str, Path | str]] = defaultdict(dict)
+    for config in sorted(folder.glob("*_*/config.json")):
+        family, _, tag = config.parent.name.rpartition("_")
+        if tag in LOCALES and _belongs(family, corpus, base):
+            families[family][tag] = config.parent
+    if not families:
+        which = "".join(f", {name} '{value}'" for name, value in (("corpus", corpus), ("base", base)) if value)
+        raise UserError(
+            f"no source model found in {folder.resolve()}: looked for folders <base>_<corpus>_<locale> with a config.json"
+            f"{which}; train them with 'fit --locales ...' or name another place with --models-dir or --models-csv"
+        )
+    if len(families) > 1:
+        raise UserError(
+            f"{folder} holds models of several kinds ({', '.join(sorted(families))}): choose one with --corpus or --base"
+        )
+    return dict(next(iter(families.values())))
+
+
+def _belongs(family: str, corpus: str | None, base: str | None) -> bool:
+    # Published collections append a run's name to the corpus ("xlm-roberta-base_massive_k"): match it as a word.
+    parts = family.split("_")
+    return (corpus is None or corpus in parts[1:]) and (base is None or family.startswith(f"{Path(base).name}_"))
+
+
+def _from_csv(path: Path) -> dict[str, Path | str]:
+    if not path.is_file():
+        raise UserError(f"no list of source models at {path}")
+    with path.open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    column = next((name for name in CSV_MODEL_COLUMNS if rows and name in rows[0]), None)
+    if column is None or "locale" not in rows[0]:
+        raise UserError(f"{path} is not a list of source models: expected a header with 'locale' and 'path', and rows")
+    models: dict[str, Path | str] = {}
+    for row in rows:
+        tag, where = row["locale"], row[column]
+        if tag not in LOCALES or tag in models:
+            raise UserError(f"{path} lists '{tag}' {'twice' if tag in models else 'which is not a known locale'}")
+        local = path.parent / where
+        if local.is_dir():
+            models[tag] = local
+        elif where.count("/") <= 1 and not where.startswith((".", "/")):
+            models[tag] = where  # a hub id
+        else:
+            raise UserError(f"{path} lists {where} for '{tag}', which is not a folder")
+    return models
+
+
+def load_tokenizer(source: str | Path) -> "PreTrainedTokenizerBase":
+    """The tokenizer in a model folder or of a hub id; raises UserError where there is none to be had."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(_where(source))
+    except (OSError, ValueError) as error:
+        raise _not_loaded(source, "tokenizer", error) from error
+
+
+def load_base(source: str | Path, label_names: tuple[str, ...], seed: int) -> "PreTrainedModel":
+    """A classifier on a base encoder, in float32, its classification head drawn from `seed` alone.
+
+    Args:
+        source: a model folder or hub id.
+        label_names: the classes; they become the config's ``id2label``.
+        seed: the same seed gives the same head whatever was drawn before.
+
+    Raises:
+        UserError: the base is not a folder, and the hub does not have it or cannot be reached.
+    """
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    labels = dict(enumerate(label_names))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        with _quiet_loading():
+            try:
+                model = AutoModelForSequenceClassification.from_pretrained(
+                    _where(source),
+                    num_labels=len(labels),
+                    id2label=labels,
+                    label2id={name: index for index, name in labels.items()},
+                    dtype=torch.float32,
+                )
+            except (OSError, ValueError) as error:
+                raise _not_loaded(source, "model", error) from error
+    return model
+
+
+def load_classifier(source: str | Path) -> "PreTrainedModel":
+    """A trained classifier from a model folder or hub id, in float32; raises UserError where it cannot be loaded."""
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    with _quiet_loading():
+        try:
+            model, report = AutoModelForSequenceClassification.from_pretrained(
+                _where(source), dtype=torch.float32, output_loading_info=True
+            )
+        except (OSError, ValueError) as error:
+            raise _not_loaded(source, "model", error) from error
+    if report["missing_keys"]:
+        raise UserError(
+            f"{source} is not a trained classifier: it lacks {', '.join(sorted(report['missing_keys']))}; train one with fit"
+        )
+    return model
+
+
+def save_model(
+    folder: Path, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", details: dict[str, object]
+) -> None:
+    """Writes a model folder atomically: config, safetensors, tokenizer and `details` as ``training_details.json``.
+
+    Raises:
+        UserError: `folder` already holds something.
+    """
+    with atomic_folder(folder, "a model") as temporary:
+        model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+        write_json(temporary / "training_details.json", details)
+
+
+def label_names(model: "PreTrainedModel") -> tuple[str, ...]:
+    """The names of a classifier's classes, in the order of their indices."""
+    return tuple(model.config.id2label[index] for index in range(model.config.num_labels))
+
+
+def _where(source: str | Path) -> str:
+    path = resource(source)
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise UserError(f"{path} is not a model folder: it has no config.json")
+        return str(path)
+    if isinstance(source, Path) or str(source).startswith((".", "/", "~")) or str(source).count("/") > 1:
+        raise UserError(f"no model folder at {path}")
+    return str(source)
+
+
+def _not_loaded(source: str | Path, what: str, error: Exception) -> UserError:
+    if resource(source).is_dir():
+        return UserError(f"the {what} in {source} cannot be loaded: {_first_line(error)}")
+    return UserError(
+        f"cannot get the {what} '{source}' from the Hugging Face hub ({_first_line(error)}): connect to a network (or fill "
+        f"the hub's cache beforehand), or name a local folder with --base, such as {EMBEDDED_BASE}"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+
+
+@contextmanager
+def _quiet_loading() -> Iterator[None]:
+    # A fresh head on a base is what we ask for: transformers' report of it would only alarm. Errors still raise.
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

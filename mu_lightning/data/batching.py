@@ -1,0 +1,108 @@
+"""Which rows make a batch, as a pure function of seed, locale, epoch and rank: nothing to store, nothing to drift."""
+
+import hashlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from mu_lightning.data.encoding import Batch, EncodedRows
+
+# Batches are cut from stretches of this many batches, sorted by length within: little padding, and still random.
+STRETCH = 50
+
+
+class Share(NamedTuple):
+    """A device's rows of one global batch, and their weight: 1 where all devices hold equally many."""
+
+    rows: list[int]
+    share: float
+
+
+class TrainSampler(Sampler[Share]):
+    """Batches of row numbers for one locale and one device, shuffled anew each epoch and bucketed by length.
+
+    Every device walks the same sequence of global batches and takes its share of each, so two devices with half the batch
+    size train on the same batches as one. The order depends on (seed, name, epoch) alone: a locale sees the same batches
+    whether it trains alone or beside others.
+
+    Args:
+        lengths: tokens of each row, shape (rows,).
+        batch_size: rows of a global batch.
+        seed: the run's seed.
+        name: the member's name, so that members do not share one order.
+        rank: this device's number.
+        world_size: the number of devices.
+    """
+
+    def __init__(
+        self, lengths: np.ndarray, batch_size: int, seed: int, name: str, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self.lengths = lengths
+        self.batch_size = batch_size
+        self.seed = seed
+        self.name = name
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch whose order the next iteration gives; Lightning calls this at each epoch's start."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-len(self.lengths) // self.batch_size)
+
+    def global_batches(self) -> Iterator[np.ndarray]:
+        """The epoch's batches over all devices together; each row once, the last batch may be smaller."""
+        random = np.random.default_rng(seed_of(self.seed, self.name, self.epoch))
+        order = random.permutation(len(self.lengths))
+        stretch = self.batch_size * STRETCH
+        batches = []
+        for start in range(0, len(order), stretch):
+            part = order[start : start + stretch]
+            part = part[np.argsort(self.lengths[part], kind="stable")]
+            batches += [part[first : first + self.batch_size] for first in range(0, len(part), self.batch_size)]
+        yield from (batches[index] for index in random.permutation(len(batches)))
+
+    def __iter__(self) -> Iterator[Share]:
+        for batch in self.global_batches():
+            mine = batch[self.rank :: self.world_size]
+            share = len(mine) * self.world_size / len(batch)
+            # A device without a row of a last, small batch takes one with a share of 0: all devices must step.
+            yield Share((mine if len(mine) else batch[:1]).tolist(), share)
+
+
+class TrainRows(Dataset[Batch]):
+    """The data set under a `TrainSampler`: an item is a batch, with its device's share of the global batch."""
+
+    def __init__(self, rows: EncodedRows) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, item: Share) -> Batch:
+        return self.rows.batch(item.rows, item.share)
+
+
+def seed_of(*parts: object) -> int:
+    """A 63-bit seed from any values, equal on every machine and in every process."""
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def train_loader(
+    rows: EncodedRows, batch_size: int, seed: int, name: str, rank: int = 0, world_size: int = 1
+) -> "DataLoader[Batch]":
+    """Batches for training one member; its sampler reshuffles at each epoch."""
+    sampler = TrainSampler(rows.lengths, batch_size, seed, name, rank, world_size)
+    return DataLoader(TrainRows(rows), sampler=sampler, batch_size=None)
+
+
+def eval_loader(rows: EncodedRows, batch_size: int, rank: int = 0, world_size: int = 1) -> "DataLoader[Batch]":
+    """Every row of this device's part exactly once, sorted by length; the parts are disjoint and cover the split."""
+    order = np.argsort(rows.lengths, kind="stable")[rank::world_size]
+    batches = [order[start : start + batch_size].tolist() for start in range(0, len(order), batch_size)]
+    return DataLoader(rows, sampler=batches, batch_size=None)  # type: ignore[arg-type]

@@ -1,0 +1,126 @@
+"""Tokenised rows in flat arrays: each text is tokenised once, and the result is cached by content."""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mu_lightning.data.corpus import Rows
+from mu_lightning.files import atomic_file
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+# Few distinct lengths keep oneDNN's cache of compiled kernels small; multiples of 8 suit tensor cores.
+LENGTH_STEP = 8
+
+
+class Batch(TypedDict):
+    """Rows of one locale as tensors: B rows of L tokens.
+
+    `index` (B,) holds the rows' places in their split, `share` the factor that makes the mean of the devices' mean losses
+    the mean over the whole batch where the devices hold different numbers of rows.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    labels: Tensor
+    index: Tensor
+    share: Tensor
+
+
+@dataclass(frozen=True)
+class EncodedRows:
+    """A locale's split as tokens; row i is ``tokens[offsets[i]:offsets[i + 1]]``, special tokens included.
+
+    As a map-style data set its items are whole batches: index it with a sequence of row numbers.
+    """
+
+    ids: Sequence[str]
+    labels: np.ndarray
+    tokens: np.ndarray
+    offsets: np.ndarray
+    pad_token_id: int
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each row, shape (rows,)."""
+        return np.diff(self.offsets)
+
+    def __getitem__(self, rows: Sequence[int]) -> Batch:
+        return self.batch(rows)
+
+    def batch(self, rows: Sequence[int], share: float = 1.0) -> Batch:
+        """The batch of the given rows, padded to a multiple of 8 tokens."""
+        index = np.asarray(rows, dtype=np.int64)
+        lengths = self.lengths[index]
+        width = -(-int(lengths.max()) // LENGTH_STEP) * LENGTH_STEP
+        columns = np.arange(width)
+        mask = columns < lengths[:, None]
+        positions = np.minimum(self.offsets[index][:, None] + columns, len(self.tokens) - 1)
+        input_ids = np.where(mask, self.tokens[positions], self.pad_token_id)
+        return Batch(
+            input_ids=torch.from_numpy(input_ids.astype(np.int64)),
+            attention_mask=torch.from_numpy(mask.astype(np.int64)),
+            labels=torch.from_numpy(self.labels[index]),
+            index=torch.from_numpy(index),
+            share=torch.tensor(share),
+        )
+
+
+def encode(rows: Rows, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> EncodedRows:
+    """Tokenises `rows`, or reads the tokens of the same texts under the same tokenizer from the cache.
+
+    The cache is ``$MU_CACHE_DIR``, else ``~/.cache/mu-lightning``; a file in it is named by the SHA-256 of all that its
+    content depends on, so it never needs to be invalidated.
+    """
+    key = hashlib.sha256(f"{rows.fingerprint} {_fingerprint(tokenizer)} {max_length}".encode()).hexdigest()
+    path = cache_dir() / "tokens" / f"{key}.npz"
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as stored:
+            tokens, offsets = stored["tokens"], stored["offsets"]
+    else:
+        encoded = tokenizer(list(rows.texts), truncation=True, max_length=max_length)["input_ids"]
+        offsets = np.concatenate([[0], np.cumsum([len(row) for row in encoded])]).astype(np.int64)
+        tokens = np.fromiter((token for row in encoded for token in row), dtype=np.int32, count=int(offsets[-1]))
+        with atomic_file(path) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, tokens=tokens, offsets=offsets)
+    labels = np.asarray(rows.labels, dtype=np.int64)
+    return EncodedRows(rows.ids, labels, tokens, offsets, int(tokenizer.pad_token_id))
+
+
+def concatenate(parts: Mapping[str, EncodedRows]) -> EncodedRows:
+    """The rows of several locales as one; ids are prefixed with the locale (``sq-AL/17``), so they stay unique."""
+    first = next(iter(parts.values()))
+    if len(parts) == 1:
+        return first
+    starts = np.cumsum([0, *(len(part.tokens) for part in parts.values())])
+    offsets = [part.offsets[:-1] + start for part, start in zip(parts.values(), starts[:-1], strict=True)]
+    return EncodedRows(
+        ids=[f"{locale}/{name}" for locale, part in parts.items() for name in part.ids],
+        labels=np.concatenate([part.labels for part in parts.values()]),
+        tokens=np.concatenate([part.tokens for part in parts.values()]),
+        offsets=np.concatenate([*offsets, starts[-1:]]),
+        pad_token_id=first.pad_token_id,
+    )
+
+
+def cache_dir() -> Path:
+    """Where derived data is kept between runs: ``$MU_CACHE_DIR``, else ``~/.cache/mu-lightning``."""
+    return Path(os.environ.get("MU_CACHE_DIR") or Path.home() / ".cache" / "mu-lightning")
+
+
+@lru_cache(maxsize=8)
+def _fingerprint(tokenizer: "PreTrainedTokenizerBase") -> str:
+    # The serialised fast tokenizer holds the vocabulary, the normaliser and the post-processor: all that decides tokens.
+    return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()

@@ -1,0 +1,120 @@
+"""The data module: train batches for each member side by side, and evaluation batches for any locale."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import CombinedLoader
+from torch.utils.data import DataLoader
+
+from mu_lightning.data.batching import eval_loader, seed_of, train_loader
+from mu_lightning.data.corpus import Corpus, Rows, Split
+from mu_lightning.data.encoding import Batch, EncodedRows, concatenate, encode
+from mu_lightning.settings import DataSettings
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Loaders = dict[str, "DataLoader[Batch]"]
+
+
+class IntentDataModule(LightningDataModule):
+    """Reads and tokenises locales of a corpus when they are asked for, each once.
+
+    Args:
+        corpus: where the rows come from.
+        tokenizer: the base's tokenizer.
+        settings: batch sizes and lengths.
+        members: the members to train and the locales that each learns from; most have one, of their own name.
+        eval_locales: the locales that validate, test and predict read; by default those that the members learn from.
+        seed: decides the order of batches.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        tokenizer: "PreTrainedTokenizerBase",
+        settings: DataSettings,
+        members: Mapping[str, Sequence[str]] | None = None,
+        eval_locales: Sequence[str] | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.corpus = corpus
+        self.tokenizer = tokenizer
+        self.settings = settings
+        self.members = {name: tuple(locales) for name, locales in (members or {}).items()}
+        learnt = dict.fromkeys(locale for locales in self.members.values() for locale in locales)
+        self.eval_locales = tuple(eval_locales or learnt)
+        self.seed = seed
+        self._rows: dict[tuple[str, Split], Rows] = {}
+        self._encoded: dict[tuple[str, Split], EncodedRows] = {}
+
+    def rows(self, locale: str, split: Split) -> Rows:
+        """The rows as they are trained on or scored; under ``limit_train`` a choice of ids that all locales share."""
+        key = (locale, split)
+        if key not in self._rows:
+            rows = self.corpus.rows(locale, split)
+            limit = self.settings.limit_train
+            if split == "train" and limit is not None and limit < len(rows):
+                kept = sorted(sorted(range(len(rows)), key=lambda row: seed_of("limit", rows.ids[row]))[:limit])
+                rows = Rows(*([column[row] for row in kept] for column in (rows.ids, rows.texts, rows.labels)))
+            self._rows[key] = rows
+        return self._rows[key]
+
+    def encoded(self, locale: str, split: Split) -> EncodedRows:
+        """The tokens of a locale's split."""
+        key = (locale, split)
+        if key not in self._encoded:
+            self._encoded[key] = encode(self.rows(locale, split), self.tokenizer, self.settings.max_length)
+        return self._encoded[key]
+
+    def prepare_data(self) -> None:
+        """Fills the token cache in one process before the others read it."""
+        for locale in {locale for locales in self.members.values() for locale in locales}:
+            self.encoded(locale, "train")
+
+    def train_dataloader(self) -> CombinedLoader:
+        """``{member: batch}`` a step; a member whose epoch is over gets None until the longest one's is over too.
+
+        So each member sees its rows once an epoch, exactly as if it were trained alone.
+        """
+        return CombinedLoader({name: self.member_loader(name) for name in self.members}, "max_size")
+
+    def member_loader(self, name: str) -> "DataLoader[Batch]":
+        """One member's train batches: this device's share of them."""
+        rows = concatenate({locale: self.encoded(locale, "train") for locale in self.members[name]})
+        return train_loader(rows, self.settings.batch_size, self.seed, name, *self._place())
+
+    def member_steps(self) -> dict[str, int]:
+        """Batches in an epoch of each member."""
+        sizes = {
+            name: sum(len(self.encoded(locale, "train")) for locale in locales)
+            for name, locales in self.members.items()
+        }
+        return {name: -(-size // self.settings.batch_size) for name, size in sizes.items()}
+
+    def eval_loaders(self, split: Split, locales: Sequence[str] | None = None) -> Loaders:
+        """Locale -> batches of a split, this device's part; each row is in exactly one device's part."""
+        return {
+            locale: eval_loader(self.encoded(locale, split), self.settings.eval_batch_size, *self._place())
+            for locale in locales or self.eval_locales
+        }
+
+    def val_dataloader(self) -> CombinedLoader:
+        return CombinedLoader(self.eval_loaders("dev"), "sequential")
+
+    def test_dataloader(self) -> CombinedLoader:
+        return CombinedLoader(self.eval_loaders("test"), "sequential")
+
+    def predict_dataloader(self) -> CombinedLoader:
+        return CombinedLoader(self.eval_loaders("test"), "sequential")
+
+    def label_counts(self, locale: str) -> np.ndarray:
+        """How often each label occurs in a locale's train split, shape (labels,)."""
+        return np.bincount(self.rows(locale, "train").labels, minlength=len(self.corpus.label_names))
+
+    def _place(self) -> tuple[int, int]:
+        trainer = self.trainer
+        return (trainer.global_rank, trainer.world_size) if trainer else (0, 1)

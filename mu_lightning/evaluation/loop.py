@@ -1,0 +1,91 @@
+"""The one evaluation loop: whatever maps a batch to logits is scored here, and nowhere else."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mu_lightning.data.encoding import Batch
+from mu_lightning.evaluation.metrics import Scores, score
+
+Logits = Tensor | Mapping[str, Tensor]
+
+
+class Collector:
+    """Gathers predictions batch by batch, from all devices at the end, and scores them.
+
+    Lightning's ``validation_step`` and `evaluate` both feed one, so both give the same numbers.
+
+    Args:
+        ids: locale -> ids of all rows of the split, in order: a batch's ``index`` points into it.
+    """
+
+    def __init__(self, ids: Mapping[str, Any]) -> None:
+        self.ids = ids
+        self._parts: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
+
+    def add(self, locale: str, batch: Batch, logits: Logits) -> None:
+        """Takes a batch's logits, (B, classes), or several named ones of the same batch."""
+        named = logits if isinstance(logits, Mapping) else {"": logits}
+        for name, values in named.items():
+            columns = torch.stack([batch["index"], batch["labels"], values.argmax(dim=-1)])
+            self._parts[name, locale].append(columns.cpu().numpy())
+
+    def scores(self) -> dict[str, dict[str, Scores]]:
+        """Name -> locale -> scores; the name is ``""`` for a module that gives one tensor.
+
+        Raises:
+            RuntimeError: the devices' parts do not make up the split, each row once.
+        """
+        result: dict[str, dict[str, Scores]] = defaultdict(dict)
+        for (name, locale), parts in _gather(dict(self._parts)).items():
+            index, labels, predictions = np.concatenate(parts, axis=1)
+            order = np.argsort(index, kind="stable")
+            if not np.array_equal(index[order], np.arange(len(self.ids[locale]))):
+                raise RuntimeError(
+                    f"{locale}: {len(index)} rows were scored, {len(self.ids[locale])} expected, each once"
+                )
+            result[name][locale] = score(locale, np.asarray(self.ids[locale]), labels[order], predictions[order])
+        return dict(result)
+
+
+@torch.inference_mode()
+def evaluate_named(module: nn.Module, loaders: Mapping[str, Iterable[Batch]]) -> dict[str, dict[str, Scores]]:
+    """Scores a module that may give several named logits a batch: name -> locale -> scores.
+
+    Args:
+        module: maps a batch to logits (B, classes), or to a mapping of names to such; its training mode is restored.
+        loaders: locale -> batches, as `IntentDataModule.eval_loaders` gives them.
+    """
+    device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
+    collector = Collector({locale: loader.dataset.ids for locale, loader in loaders.items()})  # type: ignore[attr-defined]
+    training = module.training
+    module.eval()
+    try:
+        for locale, loader in loaders.items():
+            for batch in loader:
+                moved: Any = {key: value.to(device, non_blocking=True) for key, value in batch.items()}  # type: ignore[attr-defined]
+                collector.add(locale, moved, module(moved))
+    finally:
+        module.train(training)
+    return collector.scores()
+
+
+def evaluate(module: nn.Module, loaders: Mapping[str, Iterable[Batch]]) -> dict[str, Scores]:
+    """Scores a member, a merged model or an ensemble: locale -> scores."""
+    return evaluate_named(module, loaders)[""]
+
+
+def _gather(parts: dict[tuple[str, str], list[np.ndarray]]) -> dict[tuple[str, str], list[np.ndarray]]:
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return parts
+    gathered: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(gathered, parts)
+    merged: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
+    for one in gathered:
+        for key, arrays in one.items():
+            merged[key] += arrays
+    return merged

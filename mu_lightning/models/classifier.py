@@ -1,0 +1,92 @@
+"""One intent classifier: a transformers model as a module from a batch to logits, and its Lightning side."""
+
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from mu_lightning.checkpoints import label_names, load_classifier
+from mu_lightning.data.encoding import Batch
+from mu_lightning.evaluation.loop import Collector
+from mu_lightning.evaluation.metrics import Scores
+
+
+class Evaluated(LightningModule):
+    """What every module here shares: validating and testing feed the one collector; predicting gives label indices."""
+
+    scores: dict[str, Scores]
+
+    def on_validation_epoch_start(self) -> None:
+        self._start()
+
+    def on_test_epoch_start(self) -> None:
+        self._start()
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._collect(batch, dataloader_idx)
+
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._collect(batch, dataloader_idx)
+
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
+        """The rows' places, predicted label indices and the probability of each, shapes (B,)."""
+        confidence, prediction = torch.softmax(self(batch), dim=-1).max(dim=-1)
+        return {"index": batch["index"], "prediction": prediction, "confidence": confidence}
+
+    def on_validation_epoch_end(self) -> None:
+        self._finish("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._finish("test")
+
+    def eval_logits(self, batch: Batch, locale: str) -> Tensor:
+        """The logits that are scored for a batch of `locale`."""
+        return self(batch)
+
+    def _start(self) -> None:
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        split = "test" if self.trainer.testing else "dev"
+        self._locales = data.eval_locales
+        self._collector = Collector({locale: data.encoded(locale, split).ids for locale in self._locales})
+
+    def _collect(self, batch: Batch, dataloader_idx: int) -> None:
+        locale = self._locales[dataloader_idx]
+        self._collector.add(locale, batch, self.eval_logits(batch, locale))
+
+    def _finish(self, prefix: str) -> None:
+        if self.trainer.sanity_checking:  # the sanity check sees part of the split, which no score may be made of
+            return
+        self.scores = self._collector.scores()[""]
+        for locale, scores in self.scores.items():
+            values = {f"{prefix}/accuracy/{locale}": scores.accuracy, f"{prefix}/macro_f1/{locale}": scores.macro_f1}
+            self.log_dict(values, rank_zero_only=True)
+
+
+class IntentClassifier(Evaluated):
+    """A sequence classifier of transformers, called with a batch.
+
+    Args:
+        model: any ``AutoModelForSequenceClassification``.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model = model
+
+    @classmethod
+    def from_folder(cls, source: str | Path) -> Self:
+        """Loads a trained classifier from a model folder or hub id; raises UserError where it cannot be loaded."""
+        return cls(load_classifier(source))
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of their indices."""
+        return label_names(self.model)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits, shape (B, classes), in float32."""
+        output: Any = self.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+        return output.logits.float()

@@ -1,0 +1,50 @@
+"""How an ensemble's members vote: pure functions of their logits and weights.
+
+Each takes logits of shape (members, B, classes) and weights of shape (members,) that sum to 1, and gives scores of shape
+(B, classes) whose largest entry is the ensemble's answer. A vote is added as one function and one line of `VOTES`.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+Vote = Callable[[Tensor, Tensor], Tensor]
+
+
+def majority(logits: Tensor, weights: Tensor) -> Tensor:
+    """Votes of equal weight; a tie goes to the class that the first of its voters comes earliest in the members' order."""
+    del weights
+    ballots = _ballots(logits)
+    members = len(ballots)
+    # Less than one vote for any class, and different for classes with different first voters: it only decides ties.
+    order = torch.arange(members, 0, -1, device=logits.device, dtype=logits.dtype) / (members + 1)
+    return ballots.sum(dim=0) + (ballots * order[:, None, None]).amax(dim=0)
+
+
+def weighted_majority(logits: Tensor, weights: Tensor) -> Tensor:
+    """Each member's vote counts its weight: sum_i w_i [argmax z_i = c]."""
+    return torch.einsum("m,mbc->bc", weights.to(logits), _ballots(logits))
+
+
+def soft(logits: Tensor, weights: Tensor) -> Tensor:
+    """The weighted mean of the members' probabilities: sum_i w_i softmax(z_i)."""
+    return torch.einsum("m,mbc->bc", weights.to(logits), torch.softmax(logits, dim=-1))
+
+
+def uriel_logits(logits: Tensor, weights: Tensor) -> Tensor:
+    """The weighted sum of the members' logits: sum_i w_i z_i."""
+    return torch.einsum("m,mbc->bc", weights.to(logits), logits)
+
+
+VOTES: dict[str, Vote] = {
+    "majority": majority,
+    "weighted_majority": weighted_majority,
+    "soft": soft,
+    "uriel_logits": uriel_logits,
+}
+
+
+def _ballots(logits: Tensor) -> Tensor:
+    return one_hot(logits.argmax(dim=-1), logits.shape[-1]).to(logits.dtype)

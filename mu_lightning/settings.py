@@ -1,0 +1,99 @@
+"""The settings of a run, as plain dataclasses: the groups of a configuration file and of the command line.
+
+Nothing heavy is imported here, so that help and validation cost no import of torch. A field's docstring line is its help.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+EMBEDDED_BASE = Path("checkpoints/xlm-r-cldr")
+
+Moments = Literal["average", "keep", "reset"]
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """What the members read.
+
+    Attributes:
+        corpus: name of the corpus: ``cldr`` (embedded, 52 locales) or ``massive``.
+        data_dir: an unpacked MASSIVE release directory; without one MASSIVE is read from the Hugging Face hub.
+        batch_size: utterances of one locale in one optimiser step, over all devices together.
+        eval_batch_size: utterances in one batch of an evaluation.
+        max_length: tokens after which an utterance is cut.
+        limit_train: at most so many train utterances a locale (a fixed choice of ids, the same in every locale).
+    """
+
+    corpus: str = "cldr"
+    data_dir: Path | None = None
+    batch_size: int = 32
+    eval_batch_size: int = 256
+    max_length: int = 64
+    limit_train: int | None = None
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """What a member is and how it learns (AdamW with linear warm-up and decay).
+
+    Attributes:
+        base: the encoder that every member starts from: a folder, a hub id, or the embedded ``checkpoints/xlm-r-cldr``.
+        learning_rate: peak learning rate of every member.
+        weight_decay: AdamW's decoupled weight decay, on matrices only.
+        warmup: share of a member's steps in which its learning rate rises from 0.
+        label_smoothing: probability mass that the loss spreads over the other labels.
+    """
+
+    base: str = "xlm-roberta-base"
+    learning_rate: float = 5e-5
+    weight_decay: float = 0.01
+    warmup: float = 0.06
+    label_smoothing: float = 0.0
+
+
+@dataclass(frozen=True)
+class MergeSettings:
+    """When and how the members are merged while they train.
+
+    Attributes:
+        method: a registered merge method (``python cli.py merge --list-methods``).
+        parameters: the method's own parameters.
+        frequency: merge after every so many epochs; 0 merges only once, at the end.
+        moments: what becomes of the optimiser's moments after a merge: averaged with the merge weights, kept, or reset.
+        tolerance: a merge is rolled back where it lowers the accuracy on the target's dev split (from the members' mean
+            to the merged model) by more than this; it looks at the target's dev labels, so null (never) is the default.
+    """
+
+    method: str = "linear"
+    parameters: dict[str, Any] = field(default_factory=dict)
+    frequency: int = 1
+    moments: Moments = "average"
+    tolerance: float | None = None
+
+
+@dataclass(frozen=True)
+class PretrainSettings:
+    """Size of the model and length of its training.
+
+    Attributes:
+        vocab_size: pieces of the tokenizer.
+        layers: Transformer layers.
+        hidden_size: width of the encoder; the feed-forward width is four times it.
+        heads: attention heads.
+        steps: optimiser steps.
+        batch_size: sequences in a step.
+        learning_rate: peak of AdamW's learning rate, after a warm-up over 6 % of the steps.
+        pairs: share of the sequences that are pairs of translations.
+        mask_rate: share of the pieces that are to be predicted.
+    """
+
+    vocab_size: int = 12000
+    layers: int = 4
+    hidden_size: int = 128
+    heads: int = 4
+    steps: int = 3000
+    batch_size: int = 256
+    learning_rate: float = 2e-3
+    pairs: float = 0.7
+    mask_rate: float = 0.2
