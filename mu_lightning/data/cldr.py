@@ -17,9 +17,9 @@ from mu_lightning.locales import LOCALES, locale
 class CldrCorpus:
     """Phrases of 52 locales by what they speak of.
 
-    A row's id is ``label/concept/variant`` and is parallel across locales. A concept (a unit, a currency, a day) is with
-    all its variants (counts, lengths) in one split, the same in every locale: about 70 / 10 / 20 of each label's concepts.
-    In a locale no text is there twice, whatever its case, and a text that would have two labels is left out.
+    A row's id is ``label/concept/variant`` and is parallel across locales. A concept (a unit, a currency, a day) is,
+    with all its variants (counts, lengths), in one split, the same in every locale: about 70 / 10 / 20 of the concepts
+    of each label. In a locale no text is there twice, whatever its case; one that would have two labels is left out.
     """
 
     name = "cldr"
