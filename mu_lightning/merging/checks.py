@@ -27,6 +27,15 @@ def check_plan(
         raise UserError(
             f"{method.name} merges at most {_count(method.max_sources)}, {len(names)} given: {', '.join(names)}"
         )
+    check_weights(weights, names)
+    if method.needs_base and not has_base:
+        raise UserError(f"{method.name} works on task vectors and needs the base model that the sources started from")
+    if method.needs_statistics and not has_statistics:
+        raise UserError(f"{method.name} needs {method.needs_statistics} of every source")
+
+
+def check_weights(weights: Mapping[str, float], names: Sequence[str]) -> None:
+    """Raises UserError unless there is a finite weight for each source and none beside them."""
     lacking = [name for name in names if name not in weights]
     excess = [name for name in weights if name not in names]
     if lacking or excess:
@@ -40,10 +49,28 @@ def check_plan(
     for name in names:
         if not math.isfinite(weights[name]):
             raise UserError(f"the weight of {name} is {weights[name]}: it must be a finite number")
-    if method.needs_base and not has_base:
-        raise UserError(f"{method.name} works on task vectors and needs the base model that the sources started from")
-    if method.needs_statistics and not has_statistics:
-        raise UserError(f"{method.name} needs {method.needs_statistics} of every source")
+
+
+def lacking_in_base(source: str, tensors: Mapping[str, Signature], base: Mapping[str, Signature]) -> frozenset[str]:
+    """The tensors of a head that the base lacks as a whole, such as ``classifier.*`` over a bare encoder.
+
+    Args:
+        source: the name of a source.
+        tensors: that source's tensors.
+        base: the base's tensors; those that no source has (its own head) are ignored.
+
+    Raises:
+        UserError: the base lacks part of what it has otherwise, has nothing in common with the source, or a shape
+            differs.
+    """
+    lacking = [name for name in tensors if name not in base]
+    parts = {name.partition(".")[0] for name in base}
+    partial = [name for name in lacking if name.partition(".")[0] in parts]
+    if partial or len(lacking) == len(tensors):
+        raise UserError(f"the base does not have the same tensors as {source}: {_listed(partial or lacking)} missing")
+    common = [name for name in tensors if name in base]
+    check_same_tensors({source: {name: tensors[name] for name in common}, "the base": {n: base[n] for n in common}})
+    return frozenset(lacking)
 
 
 def check_same_tensors(models: Mapping[str, Mapping[str, Signature]]) -> None:

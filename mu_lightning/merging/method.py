@@ -57,6 +57,7 @@ class Method:
         survey: statistics over a whole tensor or model that `combine` needs first.
         survey_scope: what `survey` looks at, given the parameters.
         needs_base: whether task vectors are taken against a base model.
+        may_use_base: whether it uses a base where one is given, and does without where not.
         takes_weights: whether the sources' weights change the result.
         needs_statistics: what the caller must compute from data first, in words; empty for none.
         random: whether it draws random numbers.
@@ -76,6 +77,7 @@ class Method:
     survey: Survey | None = None
     survey_scope: Callable[[Any], Scope] = lambda parameters: "tensor"
     needs_base: bool = False
+    may_use_base: bool = False
     takes_weights: bool = True
     needs_statistics: str = ""
     random: bool = False
@@ -83,6 +85,11 @@ class Method:
     keeps_equal: bool = True
     min_sources: int = 1
     max_sources: int | None = None
+
+    @property
+    def sees_base(self) -> bool:
+        """Whether a base that is given is used at all."""
+        return self.needs_base or self.may_use_base
 
 
 def option(

@@ -1,0 +1,145 @@
+"""A merge of model folders as it is planned: validated from headers and configs alone, before any work."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mu_lightning.errors import UserError, unknown
+from mu_lightning.files import refuse_existing
+from mu_lightning.merging.checks import check_same_tensors, is_float, lacking_in_base
+from mu_lightning.merging.job import Job, Override, check_overrides, plan_job
+from mu_lightning.merging.method import Method
+from mu_lightning.merging.model_folders import ModelFolder, check_same_models, check_same_tokenizer, open_folder
+from mu_lightning.merging.pieces import PIECE
+
+OUTPUT_DTYPES = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "float64": torch.float64,
+}
+
+
+@dataclass(frozen=True)
+class FolderPlan:
+    """A merge of model folders, validated from headers and configs alone.
+
+    Attributes:
+        job: the merge.
+        folders: source name -> its folder, opened.
+        base: the base model's folder, opened, if the method sees one.
+        output: the folder to write.
+        tensors: tensor name -> dtype and shape of the result.
+        statistics: what the method was told of the sources' data.
+    """
+
+    job: Job
+    folders: Mapping[str, ModelFolder]
+    base: ModelFolder | None
+    output: Path
+    tensors: Mapping[str, tuple[torch.dtype, tuple[int, ...]]]
+    statistics: Mapping[str, Mapping[str, Tensor]] | None = None
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of all sources and the base."""
+        every = [*self.folders.values(), *([self.base] if self.base else [])]
+        return sum(entry.stop - entry.start for folder in every for entry in folder.tensors.values())
+
+    @property
+    def bytes_written(self) -> int:
+        """Bytes of the merged tensors."""
+        return sum(map(tensor_bytes, self.tensors.values()))
+
+    @property
+    def peak_memory(self) -> int:
+        """A rough upper bound of the memory that the merge itself takes, in bytes; the file cache is not counted."""
+        largest = max(math.prod(shape) for _, shape in self.tensors.values())
+        seen = min(largest, PIECE) if self.job.method.granularity != "tensor" else largest
+        return (2 * len(self.folders) + 4) * seen * 4
+
+
+def plan_folders(
+    method: str | Method,
+    folders: Mapping[str, Path],
+    weights: Mapping[str, float],
+    output: Path,
+    *,
+    base: Path | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    overrides: Sequence[Override] = (),
+    statistics: Mapping[str, Mapping[str, Tensor]] | None = None,
+    dtype: str | None = None,
+    seed: int = 0,
+    device: str | None = None,
+) -> FolderPlan:
+    """Validates a merge of model folders from their headers and configs, reading no tensor.
+
+    Args and errors are those of `merge_folders`, but for NaN and infinity, which only the tensors show.
+    """
+    job = plan_job(
+        method,
+        weights,
+        list(folders),
+        has_base=base is not None,
+        has_statistics=statistics is not None,
+        parameters=parameters,
+        overrides=overrides,
+        seed=seed,
+        device=_checked_device(device),
+    )
+    if dtype is not None and dtype not in OUTPUT_DTYPES:
+        raise unknown("dtype", dtype, OUTPUT_DTYPES)
+    refuse_existing(output)
+    opened = {name: open_folder(path) for name, path in folders.items()}
+    signatures = {name: folder.signatures for name, folder in opened.items()}
+    check_same_tensors(signatures)
+    check_same_models(opened)
+    first, folder = next(iter(opened.items()))
+    if not folder.tensors:
+        raise UserError(f"{folder.path} holds no tensors")
+    check_overrides(overrides, folder.tensors)
+    opened_base = None
+    if base is not None and job.method.sees_base:
+        opened_base = open_folder(base)
+        job = replace(job, headless=lacking_in_base(first, signatures[first], opened_base.signatures))
+        check_same_tokenizer(first, folder.path, "the base", base, base=True)
+    tensors = {
+        name: (_result_dtype([signatures[source][name][1] for source in signatures], dtype), entry.shape)
+        for name, entry in folder.tensors.items()
+    }
+    return FolderPlan(job, opened, opened_base, output, tensors, statistics)
+
+
+def tensor_bytes(tensor: tuple[torch.dtype, tuple[int, ...]]) -> int:
+    """The bytes of a tensor of that dtype and shape."""
+    dtype, shape = tensor
+    return dtype.itemsize * math.prod(shape)
+
+
+def _result_dtype(dtypes: Sequence[str], asked: str | None) -> torch.dtype:
+    found: torch.dtype = getattr(torch, dtypes[0])
+    if not is_float(dtypes[0]):
+        return found
+    if asked is not None:
+        return OUTPUT_DTYPES[asked]
+    for other in dtypes[1:]:
+        found = torch.promote_types(found, getattr(torch, other))
+    return found
+
+
+def _checked_device(device: str | None) -> str | None:
+    if device is None:
+        return None
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise UserError(f"unknown device '{device}': cpu, cuda or cuda:<n>") from error
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"--device {device}: no CUDA device is available here")
+    return device

@@ -1,0 +1,137 @@
+"""What a merged folder says about itself: the model card, ``merge_details.txt`` and the same as JSON."""
+
+import dataclasses
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mu_lightning import __version__
+from mu_lightning.files import write_json, write_text
+from mu_lightning.merging.folder_plan import FolderPlan
+
+DETAILS = "merge_details"
+
+
+def write_report(output: Path, plan: FolderPlan, extra: Mapping[str, Any]) -> None:
+    """Writes README.md, merge_details.txt and merge_details.json into `output`.
+
+    Args:
+        output: the folder being written.
+        plan: the merge that was carried out.
+        extra: what its caller knows of it: ``mode``, ``target``, ``preweight``, ``similarities`` (source name ->
+            number) and ``origins`` (source name, or ``base`` -> hub id) have their places, anything else is listed.
+    """
+    details = merge_details(plan, extra)
+    write_json(output / f"{DETAILS}.json", details)
+    write_text(output / f"{DETAILS}.txt", details_text(details))
+    write_text(output / "README.md", model_card(plan, details))
+
+
+def merge_details(plan: FolderPlan, extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that is known of a merge, as plain values. Folders go by name: paths are nobody else's business."""
+    job, extra = plan.job, dict(extra)
+    similarities, origins = extra.pop("similarities", None) or {}, extra.pop("origins", None) or {}
+    sources = [
+        {"source": name, "model": origins.get(name, plan.folders[name].path.resolve().name), "weight": weight}
+        | ({"similarity": similarities[name]} if name in similarities else {})
+        for name, weight in zip(job.names, job.weights, strict=True)
+    ]
+    details = {
+        "mode": extra.pop("mode", job.method.name),
+        "method": job.method.name,
+        "target": extra.pop("target", None),
+        "preweight": extra.pop("preweight", None),
+        "sources": sources,
+        "base": None if plan.base is None else origins.get("base", plan.base.path.resolve().name),
+        "parameters": dataclasses.asdict(job.parameters),
+        "overrides": [
+            {"pattern": pattern, "parameters": dict(parameters)}
+            | ({} if weights is None else {"weights": dict(zip(job.names, weights, strict=True))})
+            for pattern, weights, parameters in job.overrides
+        ],
+        "averaged for lack of a base": sorted(job.headless),
+        "seed": job.seed if job.method.random else None,
+        "paper": job.method.paper,
+        "url": job.method.url,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "version": f"mu-lightning {__version__}",
+        **extra,
+    }
+    return {key: value for key, value in details.items() if value not in (None, [], {})}
+
+
+def details_text(details: Mapping[str, Any]) -> str:
+    """The details as people read them."""
+    lines = ["--- Merge details ---", ""]
+    for key in ("mode", "method", "target", "preweight", "base", "seed", "date", "version"):
+        if key in details:
+            lines.append(f"{key.capitalize()}: {details[key]}")
+    lines += ["", "--- Merged models and weights ---", ""]
+    total = sum(source["weight"] for source in details["sources"])
+    for number, source in enumerate(details["sources"], 1):
+        share = f" ({source['weight'] / total:.2%} of the total)" if total else ""
+        lines += [f"{number}. {source['source']}", f"   Model: {source['model']}"]
+        lines += [f"   Weight: {source['weight']:.6f}{share}"]
+        lines += [f"   Similarity: {source['similarity']:.6f}"] if "similarity" in source else []
+    shown = {"mode", "method", "target", "preweight", "base", "seed", "date", "version", "sources", "paper", "url"}
+    for key, value in details.items():
+        if key not in shown:
+            lines += ["", f"--- {key.capitalize()} ---", "", *_listed(value)]
+    return "\n".join([*lines, "", f"Paper: {details['paper']}, {details['url']}", ""])
+
+
+def model_card(plan: FolderPlan, details: Mapping[str, Any]) -> str:
+    """The model card: metadata as the hub reads it, a table of weights, what was run and what to cite."""
+    method = plan.job.method
+    models = [source["model"] for source in details["sources"]]
+    metadata = {
+        "base_model": list(dict.fromkeys([*models, *([details["base"]] if "base" in details else [])])),
+        "base_model_relation": "merge",
+        "library_name": "transformers",
+        "tags": ["merge", "model-merging", "mu-lightning", method.name],
+    }
+    target = f" for {details['target']}" if "target" in details else ""
+    rows = [
+        f"| {source['source']} | {source['model']} | {source['weight']:.6f} | "
+        + (f"{source['similarity']:.6f} |" if "similarity" in source else "|")
+        for source in details["sources"]
+    ]
+    recipe = {key: value for key, value in details.items() if key not in ("date", "version", "paper", "url")}
+    return "\n".join(
+        [
+            "---",
+            yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True).rstrip(),
+            "---",
+            "",
+            f"# A merge{target}: {method.name}",
+            "",
+            f"Made by [mu-lightning](https://github.com/mu-lightning/mu-lightning) {__version__} "
+            f"from {len(models)} models: {method.summary}.",
+            "",
+            "| source | model | weight | similarity |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+            "## Recipe",
+            "",
+            "```yaml",
+            yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True).rstrip(),
+            "```",
+            "",
+            "## Citation",
+            "",
+            f"- {method.name}: {method.paper}, {method.url}",
+            "",
+        ]
+    )
+
+
+def _listed(value: Any) -> list[str]:
+    if isinstance(value, Mapping):
+        return [f"{key}: {item}" for key, item in value.items()]
+    if isinstance(value, list):
+        return [f"- {item}" for item in value]
+    return [str(value)]

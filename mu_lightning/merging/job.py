@@ -1,0 +1,120 @@
+"""A merge as it was asked for and validated: method, parameters, weights, and where they differ by tensor."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+
+from mu_lightning.errors import UserError
+from mu_lightning.merging.checks import check_plan, check_weights
+from mu_lightning.merging.method import Method, build_parameters
+from mu_lightning.merging.registry import find_method
+
+
+@dataclass(frozen=True)
+class Override:
+    """Other weights or parameters for the tensors whose names match a pattern.
+
+    Attributes:
+        pattern: a shell pattern over the whole tensor name: ``classifier.*``, ``*.embeddings.*``, ``*.layer.[0-5].*``.
+        weights: source name -> weight, for all sources; None leaves the merge's.
+        parameters: parameters that differ; the others stay the merge's.
+    """
+
+    pattern: str
+    weights: Mapping[str, float] | None = None
+    parameters: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A merge without its tensors.
+
+    Attributes:
+        method: the method.
+        parameters: its parameters.
+        names: the sources' names, in order.
+        weights: their weights, in the same order.
+        seed: the run's seed, for methods that draw.
+        device: where the arithmetic happens; None for where the tensors are.
+        overrides: pattern, weights and parameters of each override; a later one goes over an earlier one.
+        headless: tensors that the base lacks (a classification head); there is no task vector of them, so they are
+            averaged.
+    """
+
+    method: Method
+    parameters: Any
+    names: tuple[str, ...]
+    weights: tuple[float, ...]
+    seed: int = 0
+    device: torch.device | None = None
+    overrides: tuple[tuple[str, tuple[float, ...] | None, Mapping[str, Any]], ...] = ()
+    headless: frozenset[str] = frozenset()
+
+    def of(self, tensor: str) -> "Job":
+        """The merge as it applies to the tensor of that name."""
+        job = self
+        parameters: dict[str, Any] = {}
+        for pattern, weights, changed in self.overrides:
+            if fnmatchcase(tensor, pattern):
+                job = replace(job, weights=weights or job.weights)
+                parameters |= changed
+        if tensor in self.headless:
+            average = find_method("linear")
+            return replace(job, method=average, parameters=average.parameters())
+        return replace(job, parameters=replace(self.parameters, **parameters)) if parameters else job
+
+
+def plan_job(
+    method: str | Method,
+    weights: Mapping[str, float],
+    names: Sequence[str],
+    *,
+    has_base: bool = False,
+    has_statistics: bool = False,
+    parameters: Mapping[str, Any] | None = None,
+    overrides: Sequence[Override] = (),
+    seed: int = 0,
+    device: str | torch.device | None = None,
+) -> Job:
+    """Validates everything about a merge that needs no tensor.
+
+    Raises:
+        UserError: unknown method or parameter, too few or too many sources, weights that don't match them, no base
+            where the method needs one.
+    """
+    method = find_method(method)
+    check_plan(method, weights, names, has_base=has_base, has_statistics=has_statistics)
+    built = build_parameters(method, parameters)
+    changes = []
+    for override in overrides:
+        if override.weights is not None:
+            check_weights(override.weights, names)
+        values = build_parameters(method, override.parameters)
+        changed = {name.replace("-", "_") for name in override.parameters or {}}
+        changes.append(
+            (
+                override.pattern,
+                None if override.weights is None else tuple(float(override.weights[name]) for name in names),
+                {name: getattr(values, name) for name in changed},
+            )
+        )
+    return Job(
+        method=method,
+        parameters=built,
+        names=tuple(names),
+        weights=tuple(float(weights[name]) for name in names),
+        seed=seed,
+        device=None if device is None else torch.device(device),
+        overrides=tuple(changes),
+    )
+
+
+def check_overrides(overrides: Sequence[Override], tensors: Iterable[str]) -> None:
+    """Raises UserError if an override's pattern matches none of the tensors: it would silently do nothing."""
+    names = list(tensors)
+    for override in overrides:
+        if not any(fnmatchcase(name, override.pattern) for name in names):
+            raise UserError(f"no tensor matches the pattern '{override.pattern}'; there is {names[0]}, for one")

@@ -1,0 +1,216 @@
+"""Model folders in Hugging Face layout, opened for merging: headers and configs are read, tensors are only mapped."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mu_lightning.errors import UserError
+from mu_lightning.merging.checks import Signature
+from mu_lightning.merging.safetensor_files import Entry, read_header
+
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "tokenizer.model",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+)
+# What a config says about itself or about training rather than about what the model computes.
+_INCIDENTAL = {
+    "dtype",
+    "torch_dtype",
+    "transformers_version",
+    "use_cache",
+    "initializer_range",
+    "finetuning_task",
+    "task_specific_params",
+    "output_attentions",
+    "output_hidden_states",
+    "return_dict",
+}
+# How a tokenizer was last called or saved rather than what it does with a text.
+_TOKENIZER_STATE = {"truncation", "padding"}
+_TOKENIZER_INCIDENTAL = {
+    "name_or_path",
+    "tokenizer_file",
+    "special_tokens_map_file",
+    "transformers_version",
+    "is_local",
+    "max_length",
+    "model_max_length",
+    "stride",
+    "truncation_side",
+    "truncation_strategy",
+    "pad_to_multiple_of",
+    "pad_token_type_id",
+    "padding_side",
+}
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A model folder's config and where its tensors lie.
+
+    Attributes:
+        path: the folder.
+        config: its config.json.
+        tensors: tensor name -> where it lies.
+    """
+
+    path: Path
+    config: Mapping[str, Any]
+    tensors: Mapping[str, Entry]
+
+    @property
+    def signatures(self) -> dict[str, Signature]:
+        """Tensor name -> shape and dtype's name."""
+        return {name: (entry.shape, str(entry.dtype).removeprefix("torch.")) for name, entry in self.tensors.items()}
+
+
+def open_folder(path: Path) -> ModelFolder:
+    """Opens a model folder, single file or sharded, from its config and headers alone.
+
+    Raises:
+        UserError: no such folder, no or a broken config, no safetensors (a pickle is named but never opened), a broken
+            file, an index that names a file outside the folder, a tensor that its shard does not hold.
+    """
+    if not path.is_dir():
+        raise UserError(f"no model folder at {path}")
+    config = _read_json(path / "config.json")
+    if (path / SINGLE).is_file():
+        return ModelFolder(path, config, read_header(path / SINGLE))
+    if not (path / INDEX).is_file():
+        pickles = sorted(found.name for found in (*path.glob("*.bin"), *path.glob("*.pt"), *path.glob("*.pth")))
+        if pickles:
+            raise UserError(
+                f"{path} holds its weights as a pickle ({pickles[0]}), which can run code and is never loaded: "
+                "save the model again with save_pretrained, which writes safetensors"
+            )
+        raise UserError(f"{path} has no {SINGLE}")
+    where = _read_json(path / INDEX).get("weight_map")
+    if not isinstance(where, dict) or not all(isinstance(name, str) for name in where.values()):
+        raise UserError(f"{path / INDEX} has no weight_map")
+    tensors: dict[str, Entry] = {}
+    for shard in sorted(set(where.values())):
+        # The name alone is judged: a hub cache's files are links out of the folder, and meant to be.
+        if Path(shard).name != shard or shard in ("", ".", ".."):
+            raise UserError(f"{path / INDEX} names {shard!r}, which leaves the folder")
+        if not (path / shard).is_file():
+            raise UserError(f"{path} lacks its shard {shard}")
+        found = read_header(path / shard)
+        expected = [name for name, file in where.items() if file == shard]
+        absent = [name for name in expected if name not in found]
+        if absent or len(found) > len(expected):
+            odd = absent or [name for name in found if name not in expected]
+            raise UserError(f"{path / INDEX} and {shard} disagree about {odd[0]}")
+        tensors |= found
+    return ModelFolder(path, config, tensors)
+
+
+def label_map(config: Mapping[str, Any]) -> dict[int, str] | None:
+    """A config's classes by index, or None where it names none."""
+    labels = config.get("id2label")
+    return None if labels is None else {int(index): str(name) for index, name in labels.items()}
+
+
+def check_same_models(folders: Mapping[str, ModelFolder]) -> None:
+    """Checks that the sources compute the same function of their weights: label maps, configs and tokenizers agree.
+
+    Raises:
+        UserError: the first difference, with both sources named.
+    """
+    (first, expected), *others = folders.items()
+    for other, found in others:
+        _check_labels(first, label_map(expected.config), other, label_map(found.config))
+        for key in sorted({*expected.config, *found.config}):
+            if _matters(key) and expected.config.get(key) != found.config.get(key):
+                raise UserError(
+                    f"the configs differ: {key} is {expected.config.get(key)!r} in {first} and "
+                    f"{found.config.get(key)!r} in {other}"
+                )
+        check_same_tokenizer(first, expected.path, other, found.path)
+
+
+def _matters(key: str) -> bool:
+    """Whether a config's key changes what the model computes; labels are compared on their own."""
+    return (
+        key not in _INCIDENTAL
+        and key not in ("id2label", "label2id")
+        and not key.startswith(("_", "mu_"))
+        and "dropout" not in key
+    )
+
+
+def _check_labels(first: str, expected: dict[int, str] | None, other: str, found: dict[int, str] | None) -> None:
+    if expected == found:
+        return
+    if expected is None or found is None or len(expected) != len(found):
+        counts = [0 if labels is None else len(labels) for labels in (expected, found)]
+        raise UserError(f"the label maps differ: {counts[0]} labels in {first}, {counts[1]} in {other}")
+    index = next(index for index in sorted({*expected, *found}) if expected.get(index) != found.get(index))
+    raise UserError(
+        f"the label maps differ: label {index} is {expected.get(index)!r} in {first} "
+        f"and {found.get(index)!r} in {other}"
+    )
+
+
+def check_same_tokenizer(first: str, expected: Path, other: str, found: Path, *, base: bool = False) -> None:
+    """Raises UserError if two folders' tokenizers turn a text into different ids, as far as their files tell.
+
+    Args:
+        first: the one folder's name in the error.
+        expected: the one folder.
+        other: the other folder's name.
+        found: the other folder.
+        base: compare only what both have: a base may lie there without a tokenizer, or in its slow form.
+    """
+    both_fast = all((folder / TOKENIZER_FILES[0]).is_file() for folder in (expected, found))
+    for name in (*TOKENIZER_FILES, TOKENIZER_CONFIG):
+        ours, theirs = expected / name, found / name
+        if ours.is_file() != theirs.is_file() and not base and not both_fast:
+            holder, lacker = (first, other) if ours.is_file() else (other, first)
+            raise UserError(f"the tokenizers cannot be compared: {holder} has {name}, {lacker} does not")
+        if ours.is_file() and theirs.is_file() and not _same_tokenizer_file(ours, theirs):
+            raise UserError(f"the tokenizers of {first} and {other} differ ({name})")
+
+
+def _same_tokenizer_file(ours: Path, theirs: Path) -> bool:
+    one, other = ours.read_bytes(), theirs.read_bytes()
+    if one == other:
+        return True
+    if ours.suffix != ".json":
+        return False
+    ignored = _TOKENIZER_INCIDENTAL if ours.name == TOKENIZER_CONFIG else _TOKENIZER_STATE
+    contents = [json.loads(text) for text in (one, other)]
+    contents = [{key: value for key, value in content.items() if key not in ignored} for content in contents]
+    return contents[0] == contents[1]
+
+
+def copy_tokenizer(source: Path, output: Path) -> None:
+    """Copies a model folder's tokenizer, if it has one."""
+    for name in (*TOKENIZER_FILES, TOKENIZER_CONFIG):
+        if (source / name).is_file():
+            shutil.copyfile(source / name, output / name)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise UserError(f"{path.parent} is not a model folder: it has no {path.name}")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} does not hold a JSON object")
+    return content

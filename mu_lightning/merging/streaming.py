@@ -1,0 +1,168 @@
+"""The streaming engine: merges model folders a piece of a tensor at a time, however large the models are."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mu_lightning.errors import UserError
+from mu_lightning.files import atomic_folder, write_json
+from mu_lightning.merging.folder_plan import FolderPlan, plan_folders, tensor_bytes
+from mu_lightning.merging.folder_report import write_report
+from mu_lightning.merging.job import Override
+from mu_lightning.merging.method import Method
+from mu_lightning.merging.model_folders import INDEX, SINGLE, copy_tokenizer
+from mu_lightning.merging.pieces import Stack, combined_pieces, equal_buffer, model_survey
+from mu_lightning.merging.safetensor_files import MappedFiles, layout, write_header, write_pieces
+
+SHARD_BYTES = 5_000_000_000
+
+
+def merge_folders(
+    method: str | Method,
+    folders: Mapping[str, Path],
+    weights: Mapping[str, float],
+    output: Path,
+    *,
+    base: Path | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    overrides: Sequence[Override] = (),
+    statistics: Mapping[str, Mapping[str, Tensor]] | None = None,
+    dtype: str | None = None,
+    seed: int = 0,
+    device: str | None = None,
+    progress: bool = True,
+    details: Mapping[str, Any] | None = None,
+) -> Path:
+    """Merges model folders in Hugging Face layout into a new one.
+
+    Args:
+        method: a registered method's name, or a method.
+        folders: source name -> its folder (config.json, safetensors in one file or sharded, tokenizer).
+        weights: source name -> its merge weight.
+        output: the folder to write; it appears whole or not at all.
+        base: the base model's folder, for methods that work on task vectors.
+        parameters: the method's parameters, where they are not its defaults.
+        overrides: other weights and parameters for tensors by name pattern.
+        statistics: source name -> tensor name -> what the method needs to know from data.
+        dtype: of the result's floating tensors; default: the sources' own.
+        seed: the run's seed, for methods that draw.
+        device: where to compute, ``cpu`` or ``cuda``.
+        progress: whether to show a progress bar.
+        details: what else is known of the merge (target, similarities, ...), for its card and ``merge_details``.
+
+    Returns:
+        The folder written: config, weights, tokenizer, model card, ``merge_details.txt`` and ``merge_details.json``.
+
+    Raises:
+        UserError: what `merge_tensors` refuses; no folder, a pickle, a broken or truncated file; label maps, configs or
+            tokenizers that differ; an output that exists; a result too large for `dtype`.
+    """
+    plan = plan_folders(
+        method,
+        folders,
+        weights,
+        output,
+        base=base,
+        parameters=parameters,
+        overrides=overrides,
+        statistics=statistics,
+        dtype=dtype,
+        seed=seed,
+        device=device,
+    )
+    return run_plan(plan, progress=progress, details=details)
+
+
+@torch.no_grad()
+def run_plan(plan: FolderPlan, *, progress: bool = True, details: Mapping[str, Any] | None = None) -> Path:
+    """Carries out what `plan_folders` validated; see `merge_folders`."""
+    folder = next(iter(plan.folders.values()))
+    files = MappedFiles()
+    with atomic_folder(plan.output) as output, _progress(plan, progress) as advance:
+        stacks = _Stacks(plan, files)
+        survey = model_survey(plan.job, stacks)
+        for name, names in _shards(plan.tensors).items():
+            part = {tensor: plan.tensors[tensor] for tensor in names}
+            with (output / name).open("wb") as file:
+                write_header(file, part)
+                for tensor in layout(part):
+                    write_pieces(file, _merged(plan, stacks.stack(tensor), survey))
+                    advance(tensor_bytes(part[tensor]))
+        if len(shards := _shards(plan.tensors)) > 1:
+            where = {tensor: shard for shard, names in shards.items() for tensor in names}
+            write_json(output / INDEX, {"metadata": {"total_size": plan.bytes_written}, "weight_map": where})
+        dtype = next((dtype for dtype, _ in plan.tensors.values() if dtype.is_floating_point), torch.float32)
+        config = {key: value for key, value in folder.config.items() if not key.startswith("_")}
+        write_json(output / "config.json", config | {"dtype": str(dtype).removeprefix("torch.")})
+        copy_tokenizer(folder.path, output)
+        write_report(output, plan, details or {})
+    return plan.output
+
+
+class _Stacks:
+    """Every tensor of the sources and the base, mapped; can be iterated as often as one likes."""
+
+    def __init__(self, plan: FolderPlan, files: MappedFiles) -> None:
+        self._plan, self._files = plan, files
+
+    def __iter__(self) -> Iterator[Stack]:
+        return map(self.stack, self._plan.tensors)
+
+    def stack(self, name: str) -> Stack:
+        plan = self._plan
+        base = None if plan.base is None else plan.base.tensors.get(name)
+        return Stack(
+            name,
+            [self._files.tensor(folder.tensors[name]) for folder in plan.folders.values()],
+            None if base is None else self._files.tensor(base),
+            None if plan.statistics is None else [plan.statistics.get(source, {}).get(name) for source in plan.folders],
+        )
+
+
+def _merged(plan: FolderPlan, stack: Stack, survey: Any) -> Iterator[Tensor]:
+    dtype, _ = plan.tensors[stack.name]
+    if not dtype.is_floating_point:
+        yield equal_buffer(plan.job.names, stack)
+        return
+    for piece in combined_pieces(plan.job, stack, survey):
+        result = piece.to(dtype)
+        if dtype.itemsize < piece.dtype.itemsize and not bool(torch.isfinite(result).all()):
+            raise UserError(f"{stack.name} has values too large for {dtype}: ask for bfloat16")
+        yield result
+
+
+def _shards(tensors: Mapping[str, tuple[torch.dtype, tuple[int, ...]]]) -> dict[str, list[str]]:
+    """File name -> its tensors: one file, or as many as keep each under `SHARD_BYTES`."""
+    groups: list[list[str]] = [[]]
+    filled = 0
+    for name, tensor in tensors.items():
+        if groups[-1] and filled + tensor_bytes(tensor) > SHARD_BYTES:
+            groups.append([])
+            filled = 0
+        groups[-1].append(name)
+        filled += tensor_bytes(tensor)
+    if len(groups) == 1:
+        return {SINGLE: groups[0]}
+    return {f"model-{index:05d}-of-{len(groups):05d}.safetensors": names for index, names in enumerate(groups, 1)}
+
+
+@contextmanager
+def _progress(plan: FolderPlan, shown: bool) -> Iterator[Callable[[int], None]]:
+    if not shown:
+        yield lambda size: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("merging"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("merging", total=plan.bytes_written)
+
+        def advance(size: int) -> None:
+            bar.advance(task, size)
+
+        yield advance
