@@ -1,0 +1,108 @@
+"""MASSIVE: 60 intents of a voice assistant in 52 locales, the same utterances in each (arXiv:2204.08582, CC BY 4.0).
+
+It is read from an unpacked release (one JSON object a line, as it is or compressed with gzip) or from the Parquet files
+that the Hugging Face hub converts it to. Both give the same rows, labels and fingerprints.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from mu_lightning.data.corpus import SPLITS, Rows, Split
+from mu_lightning.data.massive_sources import FIELDS, HUB_ID, REVISION, Hub, Record, Release
+from mu_lightning.errors import UserError, unknown
+from mu_lightning.locales import LOCALES
+
+
+class MassiveCorpus:
+    """MASSIVE from a release's directory or, without one, from the hub.
+
+    The labels are the intents that occur in the data, sorted; every locale that is read must have the same ones.
+    """
+
+    name = "massive"
+
+    def __init__(self, data_dir: Path | None = None, hub_id: str = HUB_ID, revision: str = REVISION) -> None:
+        """Finds the release's files, if `data_dir` is given; reads none of them.
+
+        Args:
+            data_dir: the unpacked release: the folder of ``<locale>.jsonl[.gz]`` files or one or two levels above it.
+            hub_id: the data set on the hub, used without `data_dir`; a folder laid out like it will do.
+            revision: the data set's branch, tag or commit.
+
+        Raises:
+            UserError: `data_dir` is not a release.
+        """
+        self._source = Hub(hub_id, revision) if data_dir is None else Release(data_dir)
+        self._read: dict[str, dict[Split, Rows]] = {}
+        self._label_names: tuple[str, ...] | None = None
+
+    @property
+    def locales(self) -> tuple[str, ...]:
+        """The locales that the source has, sorted."""
+        return self._source.locales
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The intents, sorted. Reads a locale if none was read before."""
+        if self._label_names is None:
+            self.rows("en-US" if "en-US" in self.locales else self.locales[0], "train")
+        assert self._label_names is not None
+        return self._label_names
+
+    def rows(self, locale: str, split: Split) -> Rows:
+        """The rows of a locale's split, in the release's order.
+
+        Raises:
+            UserError: the locale or the split is unknown; the hub is out of reach; a file is not what a release holds;
+                or the locale has other intents than those read before.
+        """
+        if split not in SPLITS:
+            raise unknown("split", split, SPLITS)
+        if locale not in LOCALES:
+            raise unknown("locale", locale, self.locales)
+        if locale not in self._read:
+            self._read[locale] = self._checked(locale)
+        return self._read[locale][split]
+
+    def _checked(self, locale: str) -> dict[Split, Rows]:
+        found = _by_split(locale, self._source.records(locale))
+        names = tuple(sorted({intent for rows in found.values() for _, _, intent in rows}))
+        if self._label_names not in (None, names):
+            known = set(self._label_names or ())
+            raise UserError(
+                f"{locale} has other intents than {', '.join(self._read)}: it has {sorted(set(names) - known)} besides "
+                f"and lacks {sorted(known - set(names))}"
+            )
+        self._label_names = names
+        index = {name: place for place, name in enumerate(names)}
+        return {
+            split: Rows(
+                ids=tuple(name for name, _, _ in rows),
+                texts=tuple(text for _, text, _ in rows),
+                labels=tuple(index[intent] for _, _, intent in rows),
+            )
+            for split, rows in found.items()
+        }
+
+
+def _by_split(locale: str, records: Iterable[Record]) -> dict[Split, list[tuple[str, str, str]]]:
+    """The (id, utterance, intent) of each split; raises UserError for what no release holds."""
+    found: dict[Split, list[tuple[str, str, str]]] = {split: [] for split in SPLITS}
+    seen: set[str] = set()
+    for where, values in records:
+        for field, value in zip(FIELDS, values, strict=True):
+            if not isinstance(value, str) or not value.strip():
+                raise UserError(f"{where}: the key '{field}' is missing, empty or not a text")
+        name, of_locale, partition, intent, text = values
+        if of_locale != locale:
+            raise UserError(f"{where}: the row is of locale '{of_locale}', not {locale}")
+        if partition not in found:
+            raise UserError(f"{where}: partition '{partition}' is none of {', '.join(SPLITS)}")
+        if name in seen:
+            raise UserError(f"{where}: the id '{name}' is there twice")
+        seen.add(name)
+        found[partition].append((name, text, intent))
+    empty = [split for split, rows in found.items() if not rows]
+    if empty:
+        raise UserError(f"MASSIVE's {locale} ends after {len(seen)} rows and has none for {', '.join(empty)}")
+    return found

@@ -1,0 +1,123 @@
+"""Where MASSIVE's rows are read: the unpacked release's JSON lines, or the Parquet files of the Hugging Face hub."""
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mu_lightning.errors import UserError
+from mu_lightning.locales import LOCALES
+
+HUB_ID = "AmazonScience/massive"
+# The data set itself is a script, which `datasets` no longer runs; the hub keeps its rows as Parquet on this branch.
+REVISION = "refs/convert/parquet"
+FIELDS = ("id", "locale", "partition", "intent", "utt")
+_PLACES = (".", "data", "1.1/data")  # where the files are within what a user may call the release's directory
+
+Record = tuple[str, Sequence[Any]]
+"""Where a row was read, for error messages, and the values of `FIELDS`, None for one that is not there."""
+
+
+class Release:
+    """An unpacked release: a file a locale, ``<locale>.jsonl`` or ``<locale>.jsonl.gz``, a JSON object a line."""
+
+    def __init__(self, data_dir: Path) -> None:
+        """Finds the files in `data_dir`, its ``data`` or its ``1.1/data``; raises UserError where there are none."""
+        for place in _PLACES:
+            paths = {tag: [data_dir / place / f"{tag}{end}" for end in (".jsonl.gz", ".jsonl")] for tag in LOCALES}
+            self._files = {tag: path for tag, both in paths.items() for path in both if path.is_file()}
+            if self._files:
+                break
+        else:
+            state = "is not a MASSIVE release" if data_dir.is_dir() else "is not a directory"
+            raise UserError(
+                f"{data_dir} {state}: looked for <locale>.jsonl or <locale>.jsonl.gz (such as en-US.jsonl) in it, in "
+                "data/ and in 1.1/data/; unpack amazon-massive-dataset-1.1.tar.gz there or name another directory"
+            )
+        self._folder = data_dir / place
+        self.locales = tuple(self._files)
+
+    def records(self, locale: str) -> Iterator[Record]:
+        """The rows of a locale in the file's order; raises UserError for a locale or a line that cannot be read."""
+        if locale not in self._files:
+            raise UserError(f"{self._folder} has no locale '{locale}': it has {', '.join(self._files)}")
+        path = self._files[locale]
+        number = 0
+        try:
+            opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
+            with opened as lines:
+                for number, line in enumerate(lines, 1):
+                    row = json.loads(line)
+                    if not isinstance(row, dict):
+                        raise UserError(f"{path}, line {number}: not a JSON object")
+                    yield f"{path}, line {number}", [row.get(field) for field in FIELDS]
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}, line {number}: not JSON ({error})") from error
+        except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+            raise UserError(f"{path}, after line {number}: cannot be read ({error})") from error
+        if not number:
+            raise UserError(f"{path}, line 1: the file is empty")
+
+
+class Hub:
+    """A data set on the hub, or a folder laid out like it: a folder a locale, in it a folder a split of Parquet files."""
+
+    def __init__(self, hub_id: str = HUB_ID, revision: str = REVISION) -> None:
+        """Touches neither network nor disk.
+
+        Args:
+            hub_id: the data set's name on the hub, or a folder.
+            revision: a branch, tag or commit of the data set; without meaning for a folder.
+        """
+        self._hub_id, self._revision = hub_id, revision
+        self.locales = tuple(LOCALES)
+
+    def records(self, locale: str) -> Iterator[Record]:
+        """The rows of a locale; raises UserError where they cannot be had, with what else to do."""
+        import pyarrow
+        from pyarrow import parquet
+
+        paths = sorted((self._folder(locale) / locale).rglob("*.parquet"))
+        if not paths:
+            raise self._out_of_reach(locale, "it has no Parquet files for that locale")
+        for path in paths:
+            try:
+                table = parquet.read_table(path, columns=list(FIELDS))
+                columns = {field: table[field].to_pylist() for field in FIELDS}
+            except (OSError, KeyError, pyarrow.ArrowException) as error:
+                raise UserError(f"{path}: cannot be read as MASSIVE's Parquet ({error})") from error
+            names = _class_names(table.schema, "intent")
+            if names is not None:
+                columns["intent"] = [names.get(value) for value in columns["intent"]]
+            for number, values in enumerate(zip(*columns.values(), strict=True), 1):
+                yield f"{path}, row {number}", values
+
+    def _folder(self, locale: str) -> Path:
+        if Path(self._hub_id).is_dir():
+            return Path(self._hub_id)
+        from huggingface_hub import snapshot_download
+
+        try:
+            folder = snapshot_download(
+                self._hub_id, repo_type="dataset", revision=self._revision, allow_patterns=[f"{locale}/*.parquet"]
+            )
+        except Exception as error:  # of many families, by what failed: name look-up, proxy, log-in, revision, cache
+            lines = str(error).strip().splitlines() or [""]
+            raise self._out_of_reach(locale, f"{type(error).__name__}: {lines[0]}") from error
+        return Path(folder)
+
+    def _out_of_reach(self, locale: str, reason: str) -> UserError:
+        return UserError(
+            f"MASSIVE's {locale} cannot be had from the hub ({self._hub_id}, {self._revision}; {reason}): connect to "
+            "the network or fill the hub's cache (HF_HOME) once, or do without the hub by --data.data-dir <unpacked "
+            "release> or by --data.corpus cldr, the embedded corpus"
+        )
+
+
+def _class_names(schema: Any, field: str) -> dict[Any, str] | None:
+    """The names of a column's classes by number, as `datasets` notes them in the file; None for a column of texts."""
+    notes = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    names = notes.get("info", {}).get("features", {}).get(field, {}).get("names")
+    return None if names is None else dict(enumerate(names))
