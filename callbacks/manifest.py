@@ -1,0 +1,40 @@
+"""Manifest: writes down what ran, before it runs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_only
+
+from mu_lightning.experiments.provenance import data_fingerprints, versions
+from mu_lightning.files import write_json
+
+
+class Manifest(Callback):
+    """Writes ``manifest.json`` into the run's folder: configuration, versions, seed and fingerprints of the data.
+
+    Args:
+        folder: the run's folder.
+        config: the whole configuration, as plain values.
+    """
+
+    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.config = dict(config)
+
+    @rank_zero_only
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        learnt = {locale for locales in data.members.values() for locale in locales}
+        write_json(
+            self.folder / "manifest.json",
+            {
+                "config": self.config,
+                "versions": versions(),
+                "seed": data.seed,
+                "members": {name: list(locales) for name, locales in data.members.items()},
+                "fingerprints": data_fingerprints(data, sorted(learnt), ("train", "dev")),
+                "devices": {"kind": trainer.strategy.root_device.type, "processes": trainer.world_size},
+            },
+        )

@@ -1,0 +1,174 @@
+"""What a training run will do, settled and checked before anything long begins."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mu_lightning.checkpoints import load_base, load_tokenizer, model_folder_name
+from mu_lightning.data.corpus import Corpus
+from mu_lightning.data.module import IntentDataModule
+from mu_lightning.data.registry import open_corpus
+from mu_lightning.errors import UserError
+from mu_lightning.files import refuse_existing
+from mu_lightning.locales import locale as known_locale
+from mu_lightning.merging.method import build_parameters
+from mu_lightning.merging.registry import find_method
+from mu_lightning.models.classifier import IntentClassifier
+from mu_lightning.models.joint import JointClassifier
+from mu_lightning.typology.plan import SourcePlan, plan_sources
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+POOLED = "multilingual"
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """A checked run.
+
+    Attributes:
+        config: the verb's configuration, its groups as settings objects.
+        corpus: where rows come from.
+        tokenizer: the base's.
+        base: the classifier that every member starts from.
+        members: member -> the locales that it learns from.
+        sources: the target's sources and weights, None without a target.
+        output_dir: the run's folder.
+        exports: member -> its model folder, where there is no target.
+        seed: the run's seed.
+    """
+
+    config: Any
+    corpus: Corpus
+    tokenizer: "PreTrainedTokenizerBase"
+    base: "PreTrainedModel"
+    members: dict[str, tuple[str, ...]]
+    sources: SourcePlan | None
+    output_dir: Path
+    exports: dict[str, Path]
+    seed: int
+
+    @property
+    def target(self) -> str | None:
+        """The locale that is merged for."""
+        return self.sources.target if self.sources else None
+
+    def data(self, members: dict[str, tuple[str, ...]]) -> IntentDataModule:
+        """A data module for training `members`."""
+        return IntentDataModule(self.corpus, self.tokenizer, self.config.data, members, seed=self.seed)
+
+    def joint(self, members: Sequence[str]) -> JointClassifier:
+        """Fresh members, each a copy of the base with the one head."""
+        import copy
+
+        return JointClassifier(
+            {name: IntentClassifier(copy.deepcopy(self.base)) for name in members}, self.config.model, self.seed
+        )
+
+
+def plan_run(config: Any) -> RunPlan:
+    """Checks a `fit` configuration and settles what it leaves open; reads every row that the run will train on.
+
+    Raises:
+        UserError: whatever would make the run fail or overwrite something later.
+    """
+    seed = int(config.seed_everything)
+    locales = split_locales(config.locales)
+    for tag in (*locales, *([config.target_lang] if config.target_lang else [])):
+        known_locale(tag)
+    _check_requests(config, locales)
+    tokenizer = load_tokenizer(config.model.base)
+    corpus = open_corpus(config.data.corpus, config.data.data_dir)
+    sources = None
+    if config.target_lang:
+        sources = plan_sources(
+            config.target_lang,
+            available=corpus.locales,
+            locales=locales or None,
+            num_languages=config.num_languages,
+            preweight=config.preweight,
+            manual_weights=config.weights,
+            settings=config.typology,
+            seed=seed,
+        )
+        locales = sources.sources
+        _check_method(config.merge.method, config.merge.parameters)
+    members = {POOLED: tuple(locales)} if config.multilingual else {tag: (tag,) for tag in locales}
+    output_dir = config.output_dir or _default_folder(config, locales)
+    exports = {}
+    if sources is None:
+        names = {name: model_folder_name(config.model.base, corpus.name, name) for name in members}
+        exports = {name: config.models_dir / folder for name, folder in names.items()}
+    if is_first_process():
+        for folder in exports.values():
+            refuse_existing(folder, "a model")
+        if not config.resume:
+            refuse_existing(output_dir)
+        elif (output_dir / "results.json").exists():
+            raise UserError(f"{output_dir} holds a finished run: there is nothing to resume")
+    base = load_base(config.model.base, corpus.label_names, seed)
+    plan = RunPlan(config, corpus, tokenizer, base, members, sources, output_dir, exports, seed)
+    _read_rows(plan)
+    return plan
+
+
+def split_locales(given: Sequence[str] | str | None) -> tuple[str, ...]:
+    """Locales as they may be given: ``en-US,fr-FR``, or a list of such."""
+    words = [given] if isinstance(given, str) else list(given or ())
+    return tuple(tag.strip() for word in words for tag in word.split(",") if tag.strip())
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that reads arguments for all: the others of a DDP run are started by it."""
+    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
+
+
+def _check_requests(config: Any, locales: tuple[str, ...]) -> None:
+    if not locales and not config.target_lang:
+        raise UserError("nothing to train: name --locales, or --target-lang to choose its sources by typology")
+    if len(set(locales)) < len(locales):
+        raise UserError(f"a locale is named twice in {', '.join(locales)}")
+    if config.multilingual and config.target_lang:
+        raise UserError("--multilingual trains one model, so nothing can be merged: leave out --target-lang")
+    if config.compare and not config.target_lang:
+        raise UserError("--compare needs a target: give --target-lang")
+    if config.enable_wandb and not _wandb_can_log():
+        raise UserError(
+            "--enable-wandb: no W&B account is set up here; run 'wandb login', or set WANDB_MODE=offline to log without one"
+        )
+
+
+def _wandb_can_log() -> bool:
+    if os.environ.get("WANDB_MODE") in ("offline", "disabled", "dryrun") or os.environ.get("WANDB_API_KEY"):
+        return True
+    import wandb
+
+    return bool(wandb.Api().api_key) if _netrc_names_wandb() else False
+
+
+def _netrc_names_wandb() -> bool:
+    netrc = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
+    return netrc.is_file() and "wandb" in netrc.read_text(encoding="utf-8", errors="replace")
+
+
+def _check_method(name: str, parameters: dict[str, Any]) -> None:
+    method = find_method(name)
+    build_parameters(method, parameters)
+    if method.needs_statistics:
+        raise UserError(f"{name} needs {method.needs_statistics}, which is not at hand while training: choose another method")
+
+
+def _default_folder(config: Any, locales: tuple[str, ...]) -> Path:
+    what = config.target_lang or (locales[0] if len(locales) == 1 else f"{len(locales)}-locales")
+    return Path("runs") / f"{Path(config.model.base).name}_{config.data.corpus}_{what}"
+
+
+def _read_rows(plan: RunPlan) -> None:
+    data = plan.data(plan.members)
+    tags = {tag for locales in plan.members.values() for tag in locales} | ({plan.target} - {None})  # type: ignore[operator]
+    for tag in sorted(tags):
+        for split in ("train", "dev", "test"):
+            data.rows(tag, split)  # type: ignore[arg-type]

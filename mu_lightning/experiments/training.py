@@ -1,0 +1,191 @@
+"""A training run from a checked plan to its results: fit, merges, exports, scores."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+
+from mu_lightning.checkpoints import model_folder_name, save_model
+from mu_lightning.data.module import IntentDataModule
+from mu_lightning.evaluation.loop import evaluate
+from mu_lightning.experiments.comparison import compare
+from mu_lightning.experiments.provenance import data_fingerprints
+from mu_lightning.experiments.results import Result, show, write_results
+from mu_lightning.experiments.run_plan import RunPlan
+from mu_lightning.files import write_text
+from mu_lightning.models.classifier import IntentClassifier
+from mu_lightning.models.joint import JointClassifier
+from mu_lightning.schedules import EveryEpochs
+from mu_lightning.typology.plan import table
+
+
+class TrainingRun:
+    """Trains what the plan says and leaves results in the run's folder.
+
+    Args:
+        plan: the checked run.
+        trainer: arguments of Lightning's Trainer.
+        config: the whole configuration as plain values, for the record.
+        callbacks: the classes ``MergeCallback``, ``Dashboard`` and ``Manifest``.
+    """
+
+    def __init__(
+        self, plan: RunPlan, trainer: Mapping[str, Any], config: dict[str, Any], callbacks: Mapping[str, Any]
+    ) -> None:
+        self.plan = plan
+        self.folder = plan.output_dir
+        self.config = config
+        self.callbacks = callbacks
+        self._trainer_arguments = dict(trainer)
+
+    def run(self, ckpt_path: str | None = None) -> list[Result]:
+        """Fits, exports, scores and reports; with a target also merges, and compares if asked."""
+        plan = self.plan
+        self._say(table(plan.sources) if plan.sources else f"training {', '.join(plan.members)}")
+        module = plan.joint(list(plan.members))
+        extra: list[Callback] = [self.callbacks["Manifest"](self.folder, self.config)]
+        merges = None
+        if plan.sources:
+            merges = self.callbacks["MergeCallback"](
+                plan.sources.target,
+                plan.sources.weights,
+                EveryEpochs(plan.config.merge.frequency),
+                plan.config.merge,
+                seed=plan.seed,
+                base={name: tensor.clone() for name, tensor in plan.base.state_dict().items()},
+            )
+            extra += [merges, self.callbacks["Dashboard"](merges, self.folder)]
+        data = plan.data(plan.members)
+        trainer = self._fit(module, data, "fit", extra, ckpt_path)
+        results = self._targeted(module, data, merges, trainer) if plan.sources else self._exported(module, data)
+        self._report(results, data, trainer)
+        return results
+
+    def _fit(
+        self,
+        module: JointClassifier,
+        data: IntentDataModule,
+        stage: str,
+        callbacks: Sequence[Callback],
+        ckpt_path: str | None = None,
+    ) -> Trainer:
+        saving = ModelCheckpoint(
+            self.folder / "checkpoints" / stage,
+            filename="last",
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+        arguments = dict(self._trainer_arguments)
+        arguments["callbacks"] = [*(arguments.get("callbacks") or []), *callbacks, saving]
+        arguments["logger"] = arguments.get("logger") or self._loggers(stage)
+        arguments["default_root_dir"] = self.folder
+        trainer = Trainer(**arguments)
+        last = self.folder / "checkpoints" / stage / "last.ckpt"
+        if ckpt_path is None and self.plan.config.resume and last.is_file():
+            ckpt_path = str(last)
+        trainer.fit(module, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        return trainer
+
+    def _loggers(self, stage: str) -> list[Logger]:
+        config = self.plan.config
+        loggers: list[Logger] = [CSVLogger(self.folder, name="logs", version=stage)]
+        if config.enable_tensorboard:
+            loggers.append(TensorBoardLogger(self.folder, name="tensorboard", version=stage))
+        if config.enable_wandb and stage == "fit":
+            loggers.append(WandbLogger(project="mu-lightning", name=self.folder.name, save_dir=self.folder))
+        return loggers
+
+    def _targeted(
+        self, module: JointClassifier, data: IntentDataModule, merges: Any, trainer: Trainer
+    ) -> list[Result]:
+        plan = self.plan
+        assert plan.sources is not None
+        if merges.merged is None:
+            # Every merge was rolled back: there is no merged model to export, and none must be made up.
+            self._say("every merge was rolled back: the run has no merged model")
+            return []
+        final = IntentClassifier(copy.deepcopy(plan.base))
+        final.model.load_state_dict(merges.merged)
+        scores = evaluate(final, data.eval_loaders("test", [plan.sources.target]))
+        details = {"weights": plan.sources.weights, "merges": len(merges.history)}
+        iterative = Result("iterative merging", scores[plan.sources.target], merges.supervision, details)
+        if trainer.is_global_zero:
+            save_model(self.folder / "merged", final.model, plan.tokenizer, self._card(plan.sources.sources))
+        return [*(self._references() if plan.config.compare else []), iterative]
+
+    def _references(self) -> list[Result]:
+        """The same members without merges, and the target's own: trained side by side, kept, and scored."""
+        plan = self.plan
+        assert plan.sources is not None
+        target, sources = plan.sources.target, plan.sources.sources
+        members = {**plan.members, target: (target,)}
+        self._say(f"for comparison, without merges: {', '.join(sources)}, and {target} natively")
+        module, data = plan.joint(list(members)), plan.data(members)
+        trainer = self._fit(module, data, "references", [])
+        if trainer.is_global_zero:
+            for name in members:
+                folder = model_folder_name(plan.config.model.base, plan.corpus.name, name)
+                save_model(
+                    self.folder / "sources" / folder, module.member(name).model, plan.tokenizer, self._card([name])
+                )
+        classifiers = {name: module.member(name) for name in sources}
+        return compare(classifiers, module.member(target), plan.sources, data, plan.config.merge, plan.seed)
+
+    def _exported(self, module: JointClassifier, data: IntentDataModule) -> list[Result]:
+        results = []
+        for name, locales in self.plan.members.items():
+            member = module.member(name)
+            for scores in evaluate(member, data.eval_loaders("test", locales)).values():
+                results.append(Result(name, scores, "target-labels"))
+            save_model(self.plan.exports[name], member.model, self.plan.tokenizer, self._card(locales))
+        return results
+
+    def _report(self, results: list[Result], data: IntentDataModule, trainer: Trainer) -> None:
+        if not trainer.is_global_zero:
+            return
+        scored = sorted({result.scores.locale for result in results})
+        write_results(
+            self.folder,
+            results,
+            {
+                "verb": "fit",
+                "config": self.config,
+                "seed": self.plan.seed,
+                "test_fingerprints": data_fingerprints(data, scored, ("test",)),
+            },
+        )
+        self._say("\n" + show(results) + "\n")
+        for what, path in self._paths().items():
+            self._say(f"{what}: {path}")
+
+    def _paths(self) -> dict[str, Path]:
+        if self.plan.sources is None:
+            return {f"model {name}": path for name, path in self.plan.exports.items()} | {
+                "scores": self.folder / "results.json"
+            }
+        return {
+            "merged model": self.folder / "merged",
+            "scores": self.folder / "results.json",
+            "accuracy around each merge": self.folder / "merges.png",
+        }
+
+    def _card(self, locales: Sequence[str]) -> dict[str, Any]:
+        return {"verb": "fit", "locales": list(locales), "target": self.plan.target, "config": self.config}
+
+    @cached_property
+    def _is_first(self) -> bool:
+        from mu_lightning.experiments.run_plan import is_first_process
+
+        return is_first_process()
+
+    def _say(self, text: str) -> None:
+        if self._is_first:
+            print(text, flush=True)

@@ -1,0 +1,161 @@
+"""The arguments of `fit`, `validate`, `test` and `predict`; what runs them is imported once they are to run.
+
+They are LightningCLI's verbs. Its own help would take seconds of imports, so `--help` is printed from the same groups here.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+from mu_lightning.checkpoints import DEFAULT_MODELS_DIR
+from mu_lightning.resources import resource
+from mu_lightning.settings import DataSettings, MergeSettings, ModelSettings
+from mu_lightning.typology.plan import TypologySettings
+
+SUMMARIES = {
+    "fit": "Trains classifiers: one locale, several side by side, or several that are merged towards a target while they train.",
+    "validate": "Scores a trained classifier on the dev split of any locales.",
+    "test": "Scores a trained classifier on the test split of any locales, with intervals.",
+    "predict": "Writes a trained classifier's prediction for every test row of any locales.",
+}
+
+# Short names of configuration keys, the same on every verb; what stands in a YAML file is the key.
+SHORT_NAMES = {
+    "--max-epochs": "--trainer.max_epochs",
+    "--precision": "--trainer.precision",
+    "--devices": "--trainer.devices",
+    "--seed": "--seed_everything",
+    "--corpus": "--data.corpus",
+    "--data-dir": "--data.data_dir",
+    "--batch-size": "--data.batch_size",
+    "--base": "--model.base",
+    "--learning-rate": "--model.learning_rate",
+    "--merge-algorithm": "--merge.method",
+    "--merge-frequency": "--merge.frequency",
+    "--feature-set": "--typology.feature_set",
+    "--similarity-source": "--typology.similarity_source",
+    "--similarity-matrix": "--typology.similarity_matrix",
+    "--top-k": "--typology.top_k",
+    "--sinkhorn-iters": "--typology.sinkhorn_iters",
+    "--temperature": "--typology.temperature",
+}
+
+TRAINER_DEFAULTS: dict[str, Any] = {
+    "max_epochs": 3,
+    "accelerator": "auto",
+    "devices": 1,
+    "precision": "32-true",
+    "gradient_clip_val": 1.0,
+    "log_every_n_steps": 10,
+    "num_sanity_val_steps": 0,
+    "enable_model_summary": False,
+    "use_distributed_sampler": False,
+}
+
+
+def add_arguments(parser: ArgumentParser, verb: str) -> None:
+    """Adds a verb's own keys and groups; LightningCLI adds ``trainer``, ``--config`` and ``--seed_everything``."""
+    parser.add_argument("--locales", nargs="+", type=str, default=None, help=_locales_help(verb))
+    parser.add_argument(
+        "--output-dir", type=Path | None, default=None, help="the run's folder; refused if it holds a result already"
+    )
+    parser.add_class_arguments(DataSettings, "data")
+    if verb != "fit":
+        parser.add_argument("--model-path", type=str, required=True, help="a model folder, or a hub id")
+        return
+    parser.add_argument("--target-lang", type=str | None, default=None, help="the locale to merge for; none: no merges")
+    parser.add_argument(
+        "--num-languages", type=int, default=5, help="sources to choose by typology where --locales is not given"
+    )
+    parser.add_argument(
+        "--preweight",
+        type=str,
+        default="uriel",
+        help="where merge weights come from: uriel, equal, manual or shuffled",
+    )
+    parser.add_argument(
+        "--weights", type=str | dict[str, float] | None, default=None, help="manual weights: nl-NL=0.7,de-DE=0.3"
+    )
+    parser.add_argument(
+        "--multilingual", action="store_true", help="one model on the train rows of all the locales together"
+    )
+    parser.add_argument(
+        "--compare",
+        action="store_true",
+        help="train the sources without merges and the target natively too, and end with one table of all",
+    )
+    parser.add_argument(
+        "--models-dir", type=Path, default=DEFAULT_MODELS_DIR, help="where source models go if there is no target"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --output-dir")
+    parser.add_argument("--enable-tensorboard", action="store_true", help="log to TensorBoard too")
+    parser.add_argument("--enable-wandb", action="store_true", help="log to W&B too (WANDB_MODE=offline: no account)")
+    parser.add_class_arguments(ModelSettings, "model")
+    parser.add_class_arguments(TypologySettings, "typology")
+    parser.add_class_arguments(MergeSettings, "merge")
+
+
+def parser(verb: str) -> ArgumentParser:
+    """The verb's parser without LightningCLI's part: for help and for the manual."""
+    result = ArgumentParser(prog=f"mu-lightning {verb}", description=SUMMARIES[verb], add_help=True)
+    result.add_argument("-c", "--config", action="config", help="a YAML file with any of these keys")
+    result.add_argument("--seed_everything", type=int, default=0, help="the run's seed")
+    add_arguments(result, verb)
+    trainer = result.add_argument_group("trainer", "Lightning's Trainer: --trainer.NAME for any of its arguments")
+    for name, default in TRAINER_DEFAULTS.items():
+        trainer.add_argument(f"--trainer.{name}", default=default, help="see Lightning's Trainer")
+    return result
+
+
+def expand_short_names(argv: list[str], short_names: Mapping[str, str] = SHORT_NAMES) -> list[str]:
+    """The arguments with short names replaced by the configuration keys that they stand for.
+
+    >>> expand_short_names(["--top-k", "5", "--seed=1"])
+    ['--typology.top_k', '5', '--seed_everything=1']
+    """
+    expanded = []
+    for word in argv:
+        name, equals, value = word.partition("=")
+        expanded.append(short_names.get(name, name) + equals + value)
+    return expanded
+
+
+def run(verb: str, argv: list[str], callbacks: Mapping[str, Any] | None = None) -> int:
+    """Runs one of the four verbs; returns the exit status.
+
+    Args:
+        verb: ``fit``, ``validate``, ``test`` or ``predict``.
+        argv: its arguments.
+        callbacks: name -> class of the callbacks that `fit` uses: they live outside this package.
+    """
+    if {"-h", "--help"} & set(argv):
+        parser(verb).print_help()
+        print("\nshort names:", ", ".join(f"{short} = {key}" for short, key in sorted(SHORT_NAMES.items())))
+        return 0
+    from mu_lightning.verbs.lightning_cli import FitCLI, ScoreCLI
+
+    arguments = [verb, *_shipped_configs(expand_short_names(argv))]
+    if verb == "fit":
+        FitCLI(arguments, callbacks or {})
+    else:
+        ScoreCLI(arguments)
+    return 0
+
+
+def _locales_help(verb: str) -> str:
+    if verb == "fit":
+        return "the locales to train on, en-US,fr-FR or en-US fr-FR; with a target: its sources (default: by typology)"
+    return "the locales to read, en-US,fr-FR or en-US fr-FR"
+
+
+def _shipped_configs(argv: list[str]) -> list[str]:
+    result = []
+    for place, word in enumerate(argv):
+        if word.startswith("--config="):
+            word = f"--config={resource(word.partition('=')[2])}"
+        elif place and argv[place - 1] in ("-c", "--config"):
+            word = str(resource(word))
+        result.append(word)
+    return result

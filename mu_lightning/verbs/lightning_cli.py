@@ -1,0 +1,164 @@
+"""LightningCLI, with our groups in place of classes to choose: `fit` plans before it builds anything."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from mu_lightning.checkpoints import load_tokenizer
+from mu_lightning.data.module import IntentDataModule
+from mu_lightning.data.registry import open_corpus
+from mu_lightning.errors import UserError
+from mu_lightning.experiments.results import Result, show, write_results
+from mu_lightning.experiments.run_plan import is_first_process, plan_run, split_locales
+from mu_lightning.experiments.training import TrainingRun
+from mu_lightning.files import atomic_file, refuse_existing
+from mu_lightning.locales import locale as known_locale
+from mu_lightning.models.classifier import IntentClassifier
+from mu_lightning.verbs.fit import SUMMARIES, TRAINER_DEFAULTS, add_arguments
+
+# What Trainer.fit and the others take that we give them, or that our own arguments replace.
+_GIVEN = {"model", "train_dataloaders", "val_dataloaders", "dataloaders", "datamodule", "return_predictions", "verbose"}
+_SKIPPED = {"fit": _GIVEN | {"weights_only"}}
+
+
+class _GroupedCLI(LightningCLI):
+    """One verb of LightningCLI whose model, data and merge groups are settings, built into objects by the verb itself."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        self.verb = arguments[0]
+        super().__init__(
+            args=arguments,
+            save_config_callback=None,
+            seed_everything_default=0,
+            trainer_defaults=TRAINER_DEFAULTS,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            parser_kwargs={"prog": "mu-lightning"},
+        )
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        skipped = _SKIPPED.get(self.verb, _GIVEN | {"ckpt_path", "weights_only"})
+        return {self.verb: skipped}
+
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_lightning_class_args(self.trainer_class, "trainer")
+        parser.set_defaults({f"trainer.{name}": value for name, value in TRAINER_DEFAULTS.items()})
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.description = SUMMARIES[self.verb]
+        add_arguments(parser, self.verb)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        self.config = parser.parse_args(args)
+
+    def _parse_ckpt_path(self) -> None:
+        """Does nothing: hyper-parameters in a checkpoint must not override what was asked for."""
+
+    @property
+    def plain_config(self) -> dict[str, Any]:
+        """The verb's whole configuration as plain values."""
+        return yaml.safe_load(self.parser.dump(self.config, skip_none=False, format="yaml"))[self.verb]
+
+
+class FitCLI(_GroupedCLI):
+    """The verb `fit`.
+
+    Args:
+        arguments: the verb and its arguments.
+        callbacks: the classes ``MergeCallback``, ``Dashboard`` and ``Manifest``.
+    """
+
+    def __init__(self, arguments: list[str], callbacks: Mapping[str, Any]) -> None:
+        self.callbacks = callbacks
+        super().__init__(arguments)
+
+    def instantiate_classes(self) -> None:
+        self.config_init = self.parser.instantiate_classes(self.config)
+        settings = self.config_init[self.verb]
+        if settings.target_lang and "MergeCallback" not in self.callbacks:
+            raise UserError("a target was given, but no callback to merge with")
+        plan = plan_run(settings)
+        self.run = TrainingRun(plan, settings.trainer, self.plain_config, self.callbacks)
+
+    def fit(self, ckpt_path: str | None = None, **_: Any) -> None:
+        """Trains, merges, exports, scores and reports."""
+        self.run.run(ckpt_path)
+
+
+class ScoreCLI(_GroupedCLI):
+    """The verbs `validate`, `test` and `predict`, of one model folder on any locales."""
+
+    def instantiate_classes(self) -> None:
+        self.config_init = self.parser.instantiate_classes(self.config)
+        settings = self.settings = self.config_init[self.verb]
+        locales = split_locales(settings.locales)
+        for tag in locales:
+            known_locale(tag)
+        if not locales:
+            raise UserError(f"nothing to {self.verb}: name --locales")
+        if settings.output_dir and is_first_process():
+            refuse_existing(settings.output_dir)
+        self.model: IntentClassifier = IntentClassifier.from_folder(settings.model_path)
+        corpus = open_corpus(settings.data.corpus, settings.data.data_dir)
+        if self.model.label_names != corpus.label_names:
+            raise UserError(
+                f"{settings.model_path} has {len(self.model.label_names)} labels ({self.model.label_names[0]}, ...), the corpus "
+                f"{corpus.name} has {len(corpus.label_names)} ({corpus.label_names[0]}, ...): choose the corpus it was "
+                "trained on with --corpus"
+            )
+        tokenizer = load_tokenizer(settings.model_path)
+        self.datamodule = IntentDataModule(corpus, tokenizer, settings.data, eval_locales=locales)
+        split = "dev" if self.verb == "validate" else "test"
+        for tag in locales:
+            self.datamodule.rows(tag, split)  # type: ignore[arg-type]
+        self.trainer = Trainer(**{**settings.trainer, "logger": settings.trainer.logger or False})
+
+    def validate(self, **_: Any) -> None:
+        """Scores the dev splits."""
+        self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
+        self._report()
+
+    def test(self, **_: Any) -> None:
+        """Scores the test splits."""
+        self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
+        self._report()
+
+    def predict(self, **_: Any) -> None:
+        """Writes a table a locale: id, predicted intent, its probability."""
+        import pandas
+        import torch
+
+        names = self.model.label_names
+        batches: Any = self.trainer.predict(self.model, datamodule=self.datamodule)
+        locales = self.datamodule.eval_locales
+        for tag, parts in zip(locales, batches if len(locales) > 1 else [batches], strict=True):
+            index, prediction, confidence = (
+                torch.cat([part[key] for part in parts]).cpu() for key in ("index", "prediction", "confidence")
+            )
+            ids = self.datamodule.encoded(tag, "test").ids
+            table = pandas.DataFrame(
+                {
+                    "id": [ids[row] for row in index],
+                    "intent": [names[label] for label in prediction],
+                    "probability": confidence.numpy().round(6),
+                }
+            ).iloc[index.argsort().numpy()]
+            if self.settings.output_dir is None:
+                print(table.to_csv(index=False), end="")
+                continue
+            path = self.settings.output_dir / f"predictions_{tag}.csv"
+            with atomic_file(path) as temporary:
+                table.to_csv(temporary, index=False)
+            print(f"predictions: {path}")
+
+    def _report(self) -> None:
+        if not self.trainer.is_global_zero:
+            return
+        results = [Result(self.settings.model_path, scores) for scores in self.model.scores.values()]
+        print(show(results))
+        if self.settings.output_dir:
+            write_results(self.settings.output_dir, results, {"verb": self.verb, "config": self.plain_config})
+            print(f"scores: {self.settings.output_dir}")
