@@ -1,0 +1,133 @@
+"""Feature sets: what is known of a locale's language, as a row of numbers.
+
+A set is added as one function from language codes to rows and one line of `FEATURE_SETS`; it then appears in `--help`,
+in the configurations and in the tests that run over every registered set.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from mu_lightning.errors import UserError, unknown
+from mu_lightning.locales import LOCALES, locale
+from mu_lightning.typology.databases import Codes, grambank_table, learned_table, npz_table
+
+DEFAULT_FEATURE_SET = "syntax_knn"
+
+
+def _predicted(prefix: str) -> Callable[[Codes], np.ndarray]:
+    def rows(codes: Codes) -> np.ndarray:
+        return npz_table("lang2vec", "data", "feature_predictions.npz", prefix=prefix, codes=codes)[1]
+
+    return rows
+
+
+def _family(codes: Codes) -> np.ndarray:
+    return npz_table("lang2vec", "data", "family_features.npz", prefix="F_", codes=codes)[1]
+
+
+def _geography(codes: Codes) -> np.ndarray:
+    return npz_table("lang2vec", "data", "geocoord_features.npz", prefix="GC_", codes=codes)[1]
+
+
+def _script(codes: Codes) -> np.ndarray:
+    path = ("database", "original_uriel", "script_features.npz")
+    return npz_table("urielplus", *path, prefix="SC_", codes=codes)[1]
+
+
+def _syntax_observed(codes: Codes) -> np.ndarray:
+    names, values = npz_table("lang2vec", "data", "features.npz", prefix="S_", codes=codes)
+    more_names, more_values = grambank_table("S_", codes)
+    union = {name: values[:, column] for column, name in enumerate(names)}
+    for column, name in enumerate(more_names):
+        known = union.get(name, np.full(len(codes), np.nan))
+        union[name] = np.fmax(known, more_values[:, column])  # URIEL+'s union too: either's value, the larger of two
+    return np.stack(list(union.values()), axis=1)
+
+
+FEATURE_SETS: dict[str, Callable[[Codes], np.ndarray]] = {
+    "syntax_knn": _predicted(
+        "S_"
+    ),  # 103 features of word order and morphology, the unobserved ones by nearest neighbours
+    "phonology_knn": _predicted("P_"),  # 28 features of the sound system
+    "inventory_knn": _predicted("INV_"),  # 158 sounds, present or not
+    "family": _family,  # membership in 3,718 groups of the family tree
+    "geography": _geography,  # nearness to 299 points of the globe
+    "learned": learned_table,  # 512 values of a translation model; nine locales have none
+    "script": _script,  # URIEL+: 42 features of the writing systems
+    "urielplus_syntax": _syntax_observed,  # URIEL's and Grambank's observed features united, nothing imputed
+}
+
+
+@lru_cache(maxsize=32)
+def _table(feature_set: str, tags: tuple[str, ...]) -> np.ndarray:
+    rows = FEATURE_SETS[feature_set]([locale(tag).uriel for tag in tags])
+    rows.flags.writeable = False
+    return rows
+
+
+def _registered(feature_set: str) -> str:
+    if feature_set not in FEATURE_SETS:
+        raise unknown("feature set", feature_set, FEATURE_SETS)
+    return feature_set
+
+
+def features(feature_set: str, locales: Sequence[str]) -> np.ndarray:
+    """The locales' rows in a feature set.
+
+    Args:
+        feature_set: a name in `FEATURE_SETS`.
+        locales: the locales' tags; a row each, in this order.
+
+    Returns:
+        (locales, features), float64, read-only; NaN where the set does not know a feature of a language.
+
+    Raises:
+        UserError: an unknown set or locale, or a locale of which the set knows nothing.
+    """
+    rows = _table(_registered(feature_set), tuple(locales))
+    for tag, row in zip(locales, rows, strict=True):
+        if np.isnan(row).all():
+            others = ", ".join(name for name in FEATURE_SETS if name != feature_set)
+            raise UserError(
+                f"feature set '{feature_set}' has no data for {tag} (tried {', '.join(locale(tag).uriel)}): "
+                f"choose another set ({others}) or leave {tag} out"
+            )
+    return rows
+
+
+def parse_mix(text: str) -> dict[str, float]:
+    """The shares of feature sets in a mix, summing to 1: ``"syntax_knn:0.7+geography:0.3"``; a name alone has share 1.
+
+    >>> parse_mix("family:3+script")
+    {'family': 0.75, 'script': 0.25}
+
+    Raises:
+        UserError: an unknown set, a set named twice, or a share that is not a positive number.
+    """
+    shares: dict[str, float] = {}
+    for part in text.split("+"):
+        name, colon, share = part.strip().partition(":")
+        if _registered(name.strip()) in shares:
+            raise UserError(f"the mix '{text}' names feature set '{name}' twice")
+        try:
+            shares[name.strip()] = float(share) if colon else 1.0
+        except ValueError as error:
+            raise UserError(f"the mix '{text}' gives '{name}' the share '{share}', which is not a number") from error
+    if not all(math.isfinite(share) and share > 0 for share in shares.values()):
+        raise UserError(f"the mix '{text}' needs positive, finite shares, as in syntax_knn:0.7+geography:0.3")
+    total = math.fsum(shares.values())
+    return {name: share / total for name, share in shares.items()}
+
+
+def locales_with_data(feature_set: str) -> tuple[str, ...]:
+    """Those of the known locales of which every set of a mix knows something, in the table's order.
+
+    Raises:
+        UserError: as of `parse_mix`.
+    """
+    tags = tuple(LOCALES)
+    known = [~np.isnan(_table(name, tags)).all(axis=1) for name in parse_mix(feature_set)]
+    return tuple(tag for tag, everywhere in zip(tags, np.all(known, axis=0), strict=True) if everywhere)

@@ -1,0 +1,64 @@
+"""Which sources: the nearest among those that are available.
+
+The ranking is by raw similarity. Sinkhorn's scaling lifts languages that are far from everyone, so the normalised value
+is right for weighing a set of sources against each other and wrong for choosing the set.
+"""
+
+from collections.abc import Collection
+
+from mu_lightning.errors import UserError
+from mu_lightning.typology.similarity import SimilarityMatrix
+
+
+def ranked(similarity: SimilarityMatrix, target: str, available: Collection[str] | None = None) -> tuple[str, ...]:
+    """The locales other than `target`, the most similar first; at equality the one that stands first in the matrix.
+
+    Args:
+        similarity: the matrix.
+        target: the locale whose neighbours are asked for.
+        available: only these are ranked; those that the matrix does not have are left out.
+
+    Raises:
+        UserError: the matrix has no row for `target`.
+    """
+    row = similarity.values[similarity.index(target)]
+    candidates = [
+        index
+        for index, tag in enumerate(similarity.locales)
+        if tag != target and (available is None or tag in available)
+    ]
+    return tuple(similarity.locales[index] for index in sorted(candidates, key=lambda index: -row[index]))
+
+
+def nearest_sources(
+    similarity: SimilarityMatrix, target: str, available: Collection[str], num_languages: int, top_k: int
+) -> tuple[str, ...]:
+    """The `num_languages` available locales most similar to `target`, all of them among its `top_k` nearest of all.
+
+    Raises:
+        UserError: fewer exist than are asked for (the message says which, and whether `top_k` is what limits), or a
+            number is below 1.
+    """
+    if num_languages < 1:
+        raise UserError(f"the number of source languages must be at least 1, not {num_languages}")
+    if top_k < 1:
+        raise UserError(f"top-k must be at least 1, not {top_k}")
+    candidates = ranked(similarity, target, available)
+    within = set(ranked(similarity, target)[:top_k])
+    chosen = tuple(tag for tag in candidates if tag in within)
+    if len(chosen) < num_languages:
+        raise UserError(_too_few(target, num_languages, candidates, chosen, top_k))
+    return chosen[:num_languages]
+
+
+def _too_few(target: str, asked: int, candidates: tuple[str, ...], chosen: tuple[str, ...], top_k: int) -> str:
+    sources = f"{asked} source language{'s are' if asked > 1 else ' is'} asked for {target}, but"
+    if not candidates:
+        return f"{sources} no source other than {target} itself is available"
+    if len(candidates) == len(chosen):
+        return f"{sources} only {len(chosen)} exist{'s' if len(chosen) == 1 else ''}: {', '.join(chosen)}"
+    which = f": {', '.join(chosen)}" if chosen else ""
+    return (
+        f"{sources} only {len(chosen)} of the {len(candidates)} available are among its {top_k} nearest{which}; "
+        f"raise --top-k, lower --num-languages or name the sources with --locales"
+    )

@@ -1,0 +1,173 @@
+"""How alike languages are: the matrix of similarities, from typological features or from a file."""
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from mu_lightning.errors import UserError, unknown
+from mu_lightning.files import atomic_file
+from mu_lightning.locales import LOCALES
+from mu_lightning.typology.features import features, parse_mix
+
+
+@dataclass(frozen=True, eq=False)
+class SimilarityMatrix:
+    """Similarities between locales; checked when made.
+
+    Attributes:
+        locales: the tags of the rows, and of the columns in the same order.
+        values: (locales, locales), float64, read-only; finite and not negative.
+        origin: where it is from, for messages: a feature set or a file.
+    """
+
+    locales: tuple[str, ...]
+    values: np.ndarray
+    origin: str = "similarity matrix"
+
+    def __post_init__(self) -> None:
+        values = np.array(self.values, dtype=np.float64)
+        values.flags.writeable = False
+        object.__setattr__(self, "values", values)
+        if not self.locales:
+            raise UserError(f"{self.origin} is empty: it has no locale")
+        if values.shape != (len(self.locales), len(self.locales)):
+            raise UserError(
+                f"{self.origin} is not square: {len(self.locales)} locales, but values of shape "
+                f"{' x '.join(map(str, values.shape))}"
+            )
+        twice = _first_repeated(self.locales)
+        if twice is not None:
+            raise UserError(f"{self.origin} names {twice} twice")
+        for problem, cells in (("is not finite", ~np.isfinite(values)), ("is negative", values < 0)):
+            if cells.any():
+                row, column = (int(index) for index in np.argwhere(cells)[0])
+                raise UserError(
+                    f"{self.origin}: the similarity of {self.locales[row]} (row) and {self.locales[column]} (column) "
+                    f"{problem}: {values[row, column]}"
+                )
+
+    def index(self, tag: str) -> int:
+        """The row of locale `tag`; raises UserError for one that is unknown, or known but not in this matrix."""
+        if tag in self.locales:
+            return self.locales.index(tag)
+        if tag not in LOCALES:
+            raise unknown("locale", tag, {*self.locales, *LOCALES})
+        raise UserError(f"{self.origin} has no row for {tag}; it has {', '.join(self.locales)}")
+
+    def similarity(self, row: str, column: str) -> float:
+        """The similarity of locale `column` to locale `row`."""
+        return float(self.values[self.index(row), self.index(column)])
+
+
+def _first_repeated(names: Iterable[str]) -> str | None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
+
+
+@lru_cache(maxsize=32)
+def _from_features(feature_set: str, locales: tuple[str, ...]) -> SimilarityMatrix:
+    values = np.zeros((len(locales), len(locales)))
+    for name, share in parse_mix(feature_set).items():
+        values += share * (_cosines(features(name, locales), locales, name) + 1.0) / 2.0
+    np.fill_diagonal(values, 1.0)
+    return SimilarityMatrix(locales, values, origin=f"the similarity matrix of {feature_set}")
+
+
+def from_features(feature_set: str, locales: Sequence[str]) -> SimilarityMatrix:
+    """Similarities (cosine + 1) / 2 of the locales' feature vectors, over the features known of both languages.
+
+    Args:
+        feature_set: a registered set, or a mix such as ``syntax_knn:0.7+geography:0.3``: the mean of their matrices.
+        locales: the locales' tags, in the order of rows and columns.
+
+    Returns:
+        A matrix that is exactly symmetric, with values in [0, 1] and a diagonal of 1.
+
+    Raises:
+        UserError: an unknown set or locale, or a set that knows too little to compare two of them.
+    """
+    return _from_features(feature_set, tuple(locales))
+
+
+def _cosines(rows: np.ndarray, locales: Sequence[str], feature_set: str) -> np.ndarray:
+    known = ~np.isnan(rows)
+    values = np.where(known, rows, 0.0)
+    squares = values**2
+    cosines = np.empty((len(rows), len(rows)))
+    for index in range(len(rows)):
+        # Sums row by row, not a matrix product: every pair is added up in one order, so that equal languages are
+        # equally similar to the last bit, ties are ties, and the matrix is symmetric on every machine.
+        products = (values[index] * values).sum(axis=1)
+        norms = (squares[index] * known).sum(axis=1) * (squares * known[index]).sum(axis=1)
+        if not norms.all():
+            other = locales[int(np.argmin(norms))]
+            raise UserError(
+                f"feature set '{feature_set}' knows nothing of both {locales[index]} and {other} to compare"
+            )
+        cosines[index] = products / np.sqrt(norms)
+    return np.clip(cosines, -1.0, 1.0)
+
+
+def write_csv(matrix: SimilarityMatrix, path: Path) -> None:
+    """Writes the matrix with a header and an index column of tags, as pandas would; `read_csv` reads it back exactly."""
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["", *matrix.locales])
+        for tag, row in zip(matrix.locales, matrix.values.tolist(), strict=True):
+            writer.writerow([tag, *map(repr, row)])
+
+
+def read_csv(path: Path) -> SimilarityMatrix:
+    """The matrix in a CSV file with a header and an index column of tags.
+
+    Raises:
+        UserError: the file is missing, empty or not such a table; its rows and columns differ; a value is not a number,
+            not finite or negative.
+    """
+    if not path.is_file():
+        raise UserError(f"no similarity matrix at {path}: write one with 'similarity --output {path}'")
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        try:
+            table = [row for row in csv.reader(file) if row]
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise UserError(f"{path} is not a CSV file of similarities: {error}") from error
+    columns = [name.strip() for name in table[0][1:]] if table else []
+    rows = [row[0].strip() for row in table[1:]]
+    if not columns or not rows:
+        raise UserError(f"{path} is empty: expected a header of locales and a row for each")
+    for line, row in enumerate(table[1:], start=2):
+        if len(row) != len(table[0]):
+            raise UserError(f"{path}: row {row[0]} (line {line}) has {len(row) - 1} values for {len(columns)} columns")
+    for kind, names in (("row", rows), ("column", columns)):
+        twice = _first_repeated(names)
+        if twice is not None:
+            raise UserError(f"{path} has two {kind}s named {twice}")
+    if len(rows) != len(columns):
+        raise UserError(f"{path} is not square: {len(rows)} rows and {len(columns)} columns")
+    for row_name, column_name in zip(rows, columns, strict=True):
+        if row_name != column_name:
+            raise UserError(
+                f"{path}: rows and columns differ: {row_name} (row) stands where {column_name} (column) does"
+            )
+    values = [
+        [_number(cell, path, row[0], column) for cell, column in zip(row[1:], columns, strict=True)]
+        for row in table[1:]
+    ]
+    return SimilarityMatrix(tuple(rows), np.array(values), origin=str(path))
+
+
+def _number(cell: str, path: Path, row: str, column: str) -> float:
+    if not cell.strip():
+        return float("nan")  # how pandas writes what is missing; the matrix refuses it by name
+    try:
+        return float(cell)
+    except ValueError as error:
+        raise UserError(f"{path}: '{cell}' in row {row}, column {column} is not a number") from error
