@@ -5,7 +5,7 @@ import json
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from mu_lightning.errors import UserError
 from mu_lightning.locales import LOCALES
@@ -46,8 +46,7 @@ class Release:
         path = self._files[locale]
         number = 0
         try:
-            opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
-            with opened as lines:
+            with _open(path) as lines:
                 for number, line in enumerate(lines, 1):
                     row = json.loads(line)
                     if not isinstance(row, dict):
@@ -61,8 +60,12 @@ class Release:
             raise UserError(f"{path}, line 1: the file is empty")
 
 
+def _open(path: Path) -> TextIO:
+    return gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
+
+
 class Hub:
-    """A data set on the hub, or a folder laid out like it: a folder a locale, in it a folder a split of Parquet files."""
+    """A data set on the hub, or a folder laid out like it: a folder a locale, in it one a split of Parquet files."""
 
     def __init__(self, hub_id: str = HUB_ID, revision: str = REVISION) -> None:
         """Touches neither network nor disk.
