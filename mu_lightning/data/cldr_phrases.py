@@ -109,7 +109,7 @@ def _named_widely(section: str) -> tuple[str, ...]:
     if section == "scripts":  # of which the brief ones have too few
         return tuple(keys)
     if section == "unit_patterns":
-        return tuple(key for key in keys if all("other" in _own_patterns(other, key, "long") for other in others))
+        return tuple(key for key in keys if all(_patterns(other, key, "long").get("other") for other in others))
     return tuple(key for key in keys if all(key in other._data[section] for other in others))
 
 
@@ -137,8 +137,8 @@ def _unit(locale: "Locale", label: str, concept: str) -> Iterator[tuple[str, str
     unit, _, time = concept.partition("-per-")
     is_rate = not concept.startswith(f"{label}-")
     for length, size in (("long", min(max(per_unit, 3), 12)), ("short", min(max(per_unit // 3, 1), 4))):
-        patterns = _own_patterns(locale, unit if is_rate else concept, length)
-        around = _own_patterns(locale, f"duration-{time}", length).get("per") if is_rate else "{0}"
+        patterns = _patterns(locale, unit if is_rate else concept, length)
+        around = _patterns(locale, f"duration-{time}", length).get("per") if is_rate else "{0}"
         for count in _counts(size, label, concept, length):
             text = _counted(locale, patterns, count)
             if text and around:
@@ -159,9 +159,9 @@ def _currency(locale: "Locale", code: str) -> Iterator[tuple[str, str]]:
 
 
 def _relative_time(locale: "Locale", field: str) -> Iterator[tuple[str, str]]:
-    own, root = locale._data["date_fields"].get(field, {}), _root()["date_fields"].get(field, {})
     for direction in ("future", "past"):
-        patterns = {form: p for form, p in own.get(direction, {}).items() if p not in root.get(direction, {}).values()}
+        root = set(_root()["date_fields"].get(field, {}).get(direction, {}).values())
+        patterns = _without(root, locale._data["date_fields"].get(field, {}).get(direction, {}))
         for count in _counts(4, "relative_time", field, direction):
             text = _counted(locale, patterns, count)
             if text:
@@ -193,8 +193,8 @@ def _number(locale: "Locale", number: int) -> Iterator[tuple[str, str]]:
             return
 
 
-def _own_patterns(locale: "Locale", unit: str, length: str) -> dict[str, str]:
-    """A unit's patterns by plural form, and ``per`` it, without those that the root locale has too.
+def _patterns(locale: "Locale", unit: str, length: str) -> dict[str, str | None]:
+    """A unit's patterns by plural form, and the one for ``per`` it; None for what is not translated.
 
     Long patterns that a locale does not have are its short ones, as CLDR has it.
     """
@@ -203,21 +203,26 @@ def _own_patterns(locale: "Locale", unit: str, length: str) -> dict[str, str]:
     if length == "long":
         short = of_unit.get("short", {})
         patterns = {**(patterns if "other" in patterns else short), "per": patterns.get("per") or short.get("per")}
-    root = _root()["unit_patterns"].get(unit, {}).get("short", {}).values()
-    return {form: pattern for form, pattern in patterns.items() if isinstance(pattern, str) and pattern not in root}
+    return _without(set(_root()["unit_patterns"].get(unit, {}).get("short", {}).values()), patterns)
+
+
+def _without(untranslated: set[str], patterns: Mapping[str, str | None]) -> dict[str, str | None]:
+    # The forms stay: where one form of many reads as in the root locale, another must not stand in for it.
+    return {form: None if pattern in untranslated else pattern for form, pattern in patterns.items()}
 
 
 def _counts(size: int, *key: str) -> list[float]:
     return sorted(sorted(_COUNTS, key=lambda count: rank(*key, count))[:size])
 
 
-def _counted(locale: "Locale", patterns: Mapping[str, str], count: float) -> str | None:
+def _counted(locale: "Locale", patterns: Mapping[str, str | None], count: float) -> str | None:
     pattern = _by_plural(locale, patterns, count)
     return pattern and pattern.replace("{0}", _decimal(locale, count))
 
 
-def _by_plural(locale: "Locale", texts: Mapping[str, str], count: float) -> str | None:
-    return texts.get(locale.plural_form(count)) or texts.get("other")
+def _by_plural(locale: "Locale", texts: Mapping[str, str | None], count: float) -> str | None:
+    form = locale.plural_form(count)
+    return texts[form] if form in texts else texts.get("other")
 
 
 def _decimal(locale: "Locale", number: float) -> str:
