@@ -50,7 +50,7 @@ class SourcePlan:
         weights: each source's merge weight, summing to 1.
         preweight: the weight source that gave them.
         uriel_weights: the weights that typology gives, whatever `preweight` is.
-        column_residual: how far the normalised matrix is from doubly stochastic: largest distance of a column's sum from 1.
+        column_residual: the largest distance of a column's sum from 1 in the normalised matrix.
         without_data: available locales that could not be considered, as the matrix has no row for them.
         settings: how the similarities came about.
         seed: what was left to chance.
@@ -125,7 +125,8 @@ def plan_sources(
 
     Raises:
         UserError: an unknown locale, the target among its own sources, a source named twice or not available, more
-            sources asked than exist, a matrix without a locale's row, weights that do not fit, or a setting out of range.
+            sources asked than exist, a matrix without a locale's row, weights that do not fit, or a setting out of
+            range.
     """
     settings = settings or TypologySettings()
     if manual_weights and preweight != "manual":

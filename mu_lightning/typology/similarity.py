@@ -26,28 +26,28 @@ class SimilarityMatrix:
 
     locales: tuple[str, ...]
     values: np.ndarray
-    origin: str = "similarity matrix"
+    origin: str = "given"
 
     def __post_init__(self) -> None:
         values = np.array(self.values, dtype=np.float64)
         values.flags.writeable = False
         object.__setattr__(self, "values", values)
         if not self.locales:
-            raise UserError(f"{self.origin} is empty: it has no locale")
+            raise UserError(f"similarity matrix {self.origin} is empty: it has no locale")
         if values.shape != (len(self.locales), len(self.locales)):
             raise UserError(
-                f"{self.origin} is not square: {len(self.locales)} locales, but values of shape "
+                f"similarity matrix {self.origin} is not square: {len(self.locales)} locales, but values of shape "
                 f"{' x '.join(map(str, values.shape))}"
             )
         twice = _first_repeated(self.locales)
         if twice is not None:
-            raise UserError(f"{self.origin} names {twice} twice")
+            raise UserError(f"similarity matrix {self.origin} names {twice} twice")
         for problem, cells in (("is not finite", ~np.isfinite(values)), ("is negative", values < 0)):
             if cells.any():
                 row, column = (int(index) for index in np.argwhere(cells)[0])
                 raise UserError(
-                    f"{self.origin}: the similarity of {self.locales[row]} (row) and {self.locales[column]} (column) "
-                    f"{problem}: {values[row, column]}"
+                    f"similarity matrix {self.origin}: the similarity of {self.locales[row]} (row) and "
+                    f"{self.locales[column]} (column) {problem}: {values[row, column]}"
                 )
 
     def index(self, tag: str) -> int:
@@ -56,7 +56,7 @@ class SimilarityMatrix:
             return self.locales.index(tag)
         if tag not in LOCALES:
             raise unknown("locale", tag, {*self.locales, *LOCALES})
-        raise UserError(f"{self.origin} has no row for {tag}; it has {', '.join(self.locales)}")
+        raise UserError(f"similarity matrix {self.origin} has no row for {tag}; it has {', '.join(self.locales)}")
 
     def similarity(self, row: str, column: str) -> float:
         """The similarity of locale `column` to locale `row`."""
@@ -78,7 +78,7 @@ def _from_features(feature_set: str, locales: tuple[str, ...]) -> SimilarityMatr
     for name, share in parse_mix(feature_set).items():
         values += share * (_cosines(features(name, locales), locales, name) + 1.0) / 2.0
     np.fill_diagonal(values, 1.0)
-    return SimilarityMatrix(locales, values, origin=f"the similarity matrix of {feature_set}")
+    return SimilarityMatrix(locales, values, origin=feature_set)
 
 
 def from_features(feature_set: str, locales: Sequence[str]) -> SimilarityMatrix:
@@ -117,7 +117,7 @@ def _cosines(rows: np.ndarray, locales: Sequence[str], feature_set: str) -> np.n
 
 
 def write_csv(matrix: SimilarityMatrix, path: Path) -> None:
-    """Writes the matrix with a header and an index column of tags, as pandas would; `read_csv` reads it back exactly."""
+    """Writes the matrix with a header and an index column of tags, as pandas would; `read_csv` gives back the same."""
     with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["", *matrix.locales])

@@ -60,12 +60,14 @@ def normalise(
     if not (math.isfinite(temperature) and temperature > 0):
         raise UserError(f"the temperature must be a positive number, not {temperature}")
     if len(similarity.locales) < 2:
-        raise UserError(f"{similarity.origin} has only {similarity.locales[0]}: there is no neighbour to weigh")
+        raise UserError(
+            f"similarity matrix {similarity.origin} has only {similarity.locales[0]}: there is no neighbour to weigh"
+        )
     kept = np.where(_kept(similarity, top_k, keep or {}), similarity.values, 0.0)
     largest = kept.max(axis=1, keepdims=True)
     if not largest.all():
         row = similarity.locales[int(np.argmin(largest))]
-        raise UserError(f"{similarity.origin}: row {row} has no neighbour with a positive similarity")
+        raise UserError(f"similarity matrix {similarity.origin}: row {row} has no neighbour with a positive similarity")
     # Relative to the row's largest, so that a low temperature cannot underflow a whole row; the factor cancels.
     values = (kept / largest) ** (1.0 / temperature)
     for _ in range(iterations):

@@ -1,0 +1,125 @@
+"""Arguments that several verbs share: which target, which sources, and what they weigh."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+
+from mu_lightning.checkpoints import DEFAULT_MODELS_DIR, source_models
+from mu_lightning.errors import UserError
+from mu_lightning.locales import LOCALES
+from mu_lightning.typology.features import FEATURE_SETS
+from mu_lightning.typology.plan import SourcePlan, TypologySettings, plan_sources
+from mu_lightning.typology.weights import WEIGHT_SOURCES
+
+
+def locale_list(given: str | Iterable[str] | None) -> list[str] | None:
+    """The locales of an argument that takes them separated by commas, spaces or both; None where it was not given.
+
+    >>> locale_list(["en-US,fr-FR", "de-DE"])
+    ['en-US', 'fr-FR', 'de-DE']
+    """
+    if given is None:
+        return None
+    parts = [given] if isinstance(given, str) else given
+    return [tag for part in parts for tag in part.replace(",", " ").split()]
+
+
+def add_source_arguments(parser: ArgumentParser, models_dir: Path | None = DEFAULT_MODELS_DIR) -> None:
+    """Adds the arguments that choose and weigh a target's sources; `plan_from` reads them.
+
+    Args:
+        parser: the verb's parser.
+        models_dir: default of ``--models-dir``; without one, every locale can be a source.
+    """
+    settings = TypologySettings()
+    mix = f"{'+'.join(list(FEATURE_SETS)[:2])} or with shares syntax_knn:0.7+geography:0.3"
+    add = parser.add_argument
+    add("--target-lang", type=str | None, default=None, help="the locale that the sources are for, such as sq-AL")
+    add(
+        "--locales",
+        type=str,
+        nargs="+",
+        default=None,
+        help="the sources, separated by commas or spaces; without them the nearest available ones are taken",
+    )
+    add("--num-languages", type=int, default=5, help="so many sources are taken where --locales does not name them")
+    add("--preweight", choices=tuple(WEIGHT_SOURCES), default="uriel", help="where the sources' weights come from")
+    add("--weights", type=str | dict[str, float] | None, default=None, help="of manual: en-US=0.5,fr-FR=0.5")
+    add("--top-k", type=int, default=settings.top_k, help="neighbours that each locale keeps")
+    add("--sinkhorn-iters", type=int, default=settings.sinkhorn_iters, help="rounds of normalising rows, then columns")
+    add(
+        "--temperature",
+        type=float,
+        default=settings.temperature,
+        help="below 1 the nearest sources weigh more, above 1 less: weights grow as s^(1 / temperature)",
+    )
+    add(
+        "--similarity-source",
+        choices=("dense", "sparse"),
+        default=settings.similarity_source,
+        help="compute the similarities from features (dense), or read --similarity-matrix (sparse)",
+    )
+    add(
+        "--similarity-matrix",
+        type=Path | None,
+        default=None,
+        help="of sparse: a CSV file as the verb similarity writes it (language_similarity_matrix_unified.csv)",
+    )
+    add(
+        "--feature-set",
+        type=str,
+        default=settings.feature_set,
+        help=f"of dense: {', '.join(FEATURE_SETS)}; or a mix: {mix}",
+    )
+    add("--models-dir", type=Path | None, default=models_dir, help="folder of source models <base>_<corpus>_<locale>")
+    add("--models-csv", type=Path | None, default=None, help="instead a list of them: locale, path or hub id")
+    add("--seed", type=int, default=0, help="decides what is left to chance, such as shuffled weights")
+
+
+def settings_from(arguments: Namespace) -> TypologySettings:
+    """The typology settings among a verb's arguments."""
+    return TypologySettings(
+        similarity_source=arguments.similarity_source,
+        similarity_matrix=arguments.similarity_matrix,
+        feature_set=arguments.feature_set,
+        top_k=arguments.top_k,
+        sinkhorn_iters=arguments.sinkhorn_iters,
+        temperature=arguments.temperature,
+    )
+
+
+def models_from(arguments: Namespace) -> dict[str, Path | str] | None:
+    """The source models that exist, by locale; None where the arguments name no place for them.
+
+    A verb with the arguments ``--corpus`` and ``--base`` narrows the models by them.
+
+    Raises:
+        UserError: no model is there, or models of several kinds are.
+    """
+    if arguments.models_dir is None and arguments.models_csv is None:
+        return None
+    return source_models(
+        arguments.models_dir, arguments.models_csv, corpus=arguments.get("corpus"), base=arguments.get("base")
+    )
+
+
+def plan_from(arguments: Namespace) -> SourcePlan:
+    """The sources and weights that a verb's arguments ask for.
+
+    Raises:
+        UserError: no target is named, or as of `plan_sources` and `models_from`.
+    """
+    if arguments.target_lang is None:
+        raise UserError("no target is named: --target-lang sq-AL")
+    models = models_from(arguments)
+    return plan_sources(
+        arguments.target_lang,
+        available=tuple(LOCALES if models is None else models),
+        locales=locale_list(arguments.locales),
+        num_languages=arguments.num_languages,
+        preweight=arguments.preweight,
+        manual_weights=arguments.weights,
+        settings=settings_from(arguments),
+        seed=arguments.seed,
+    )
