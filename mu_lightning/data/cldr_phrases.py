@@ -28,7 +28,8 @@ _PER_TIME = {
     "speed": ("length-centimeter", "length-foot", "length-kilometer", "length-meter", "length-mile"),
     "flow": ("volume-barrel", "volume-cubic-foot", "volume-cubic-meter", "volume-gallon", "volume-liter"),
 }
-# Dimensions of four units need luck: under this seed what is tested (milliampere) has kin to learn from (ampere).
+# Orders the concepts before they are split. Chosen by the concepts' names alone: where a dimension has three or four
+# units, what is tested (milliampere, degrees Celsius) must have kin to learn from (ampere, degrees Fahrenheit).
 _SEED = 111
 # CLDR locales that name little which others do not.
 _BRIEF = ("km", "jv")
