@@ -1,5 +1,6 @@
 """A merge of model folders as it is planned: validated from headers and configs alone, before any work."""
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -62,6 +63,26 @@ class FolderPlan:
         largest = max(math.prod(shape) for _, shape in self.tensors.values())
         seen = min(largest, PIECE) if self.job.method.granularity != "tensor" else largest
         return (2 * len(self.folders) + 4) * seen * 4
+
+    def describe(self) -> str:
+        """The plan for reading: what would be merged, how, how much, and where to."""
+        job = self.job
+        parameters = ", ".join(f"{key}={value}" for key, value in dataclasses.asdict(job.parameters).items())
+        base = "none" if self.base is None else str(self.base.path)
+        lines = [
+            f"plan: {job.method.name} ({parameters or 'no parameters'}), seed {job.seed}",
+            *(
+                f"  {name}  weight {weight:.6f}  {self.folders[name].path}"
+                for name, weight in zip(job.names, job.weights, strict=True)
+            ),
+            f"  base: {base}",
+            *([f"  averaged, as the base lacks them: {', '.join(sorted(job.headless))}"] if job.headless else []),
+            *(f"  where {pattern}: other weights or {dict(other)}" for pattern, _, other in job.overrides),
+            f"  {len(self.tensors)} tensors, {self.bytes_read / 1e6:,.1f} MB to read, "
+            f"{self.bytes_written / 1e6:,.1f} MB to write, about {self.peak_memory / 1e6:,.0f} MB of memory",
+            f"  to: {self.output}",
+        ]
+        return "\n".join(lines)
 
 
 def plan_folders(

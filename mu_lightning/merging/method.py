@@ -38,8 +38,19 @@ class Piece:
     generator: "Callable[[int], torch.Generator] | None" = None
 
 
-# Looks at all pieces of a tensor (or of the model), as often as it likes, before any of them is combined.
-Survey = Callable[[Callable[[], Iterator[Piece]], Any], Any]
+@dataclass(frozen=True)
+class View:
+    """What a survey looks at: a whole tensor, or a whole model, in pieces.
+
+    Attributes:
+        pieces: yields the pieces, from the start each time it is called. Rows that no source changed may be left out.
+        total: how many elements a source has in all, those in left-out rows too.
+        sources: how many sources there are.
+    """
+
+    pieces: Callable[[], Iterator[Piece]]
+    total: int
+    sources: int
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,8 @@ class Method:
         granularity: what a piece may be: any `elements`, whole `rows` (along the first dimension), or a whole `tensor`.
         survey: statistics over a whole tensor or model that `combine` needs first.
         survey_scope: what `survey` looks at, given the parameters.
+        local: whether an element where all sources equal the base comes out as the base whatever the others are; then
+            rows that no source changed are not even computed.
         needs_base: whether task vectors are taken against a base model.
         may_use_base: whether it uses a base where one is given, and does without where not.
         takes_weights: whether the sources' weights change the result.
@@ -74,8 +87,9 @@ class Method:
     combine: "Callable[[Piece, Any], torch.Tensor]"
     parameters: type
     granularity: Granularity = "elements"
-    survey: Survey | None = None
+    survey: Callable[[View, Any], Any] | None = None
     survey_scope: Callable[[Any], Scope] = lambda parameters: "tensor"
+    local: bool = False
     needs_base: bool = False
     may_use_base: bool = False
     takes_weights: bool = True

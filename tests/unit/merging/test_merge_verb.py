@@ -1,0 +1,118 @@
+"""The verb `merge`: from a target to a merged folder."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForSequenceClassification, XLMRobertaConfig
+
+from mu_lightning.errors import UserError
+from mu_lightning.verbs.merge import parse_parameters, run
+
+LOCALES = ("it-IT", "en-US", "el-GR")
+LABELS = {0: "alarm", 1: "music"}
+
+
+def save(folder: Path, seed: int) -> Path:
+    torch.manual_seed(seed)
+    config = XLMRobertaConfig(
+        vocab_size=50,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=40,
+        id2label=LABELS,
+        label2id={name: index for index, name in LABELS.items()},
+    )
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for seed, locale in enumerate(LOCALES):
+        save(tmp_path / "models" / f"xlm-r_cldr_{locale}", seed)
+    return tmp_path / "models"
+
+
+def arguments(models: Path, *more: str) -> list[str]:
+    return ["--target-lang", "sq-AL", "--num-languages", "3", "--models-dir", str(models), *more]
+
+
+def test_it_merges_the_neighbours_and_says_where(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(arguments(models)) == 0
+    printed = capsys.readouterr().out
+    assert "merged model: merged/linear_uriel_sq-AL" in printed
+    assert all(locale in printed for locale in LOCALES)
+    details = json.loads(Path("merged/linear_uriel_sq-AL/merge_details.json").read_text())
+    assert sum(source["weight"] for source in details["sources"]) == pytest.approx(1, abs=1e-12)
+    assert {source["source"] for source in details["sources"]} == set(LOCALES)
+    assert all(0 < source["similarity"] < 1 for source in details["sources"])
+    model = AutoModelForSequenceClassification.from_pretrained("merged/linear_uriel_sq-AL")
+    assert model.config.id2label == LABELS
+
+
+def test_the_old_modes_are_weights_and_methods(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(arguments(models, "--mode", "average", "--output", "average"))
+    states = [load_file(folder / "model.safetensors") for folder in models.iterdir()]
+    for name, tensor in load_file("average/model.safetensors").items():
+        torch.testing.assert_close(tensor, torch.stack([state[name] for state in states]).mean(0))
+    run(arguments(models, "--mode", "manual", "--weights", "it-IT=1,en-US=0,el-GR=0", "--output", "manual"))
+    alone = load_file(models / "xlm-r_cldr_it-IT" / "model.safetensors")
+    for name, tensor in load_file("manual/model.safetensors").items():
+        torch.testing.assert_close(tensor, alone[name])
+    with pytest.raises(UserError, match="--mode average means --preweight equal, but --preweight uriel is given"):
+        run(arguments(models, "--mode", "average", "--preweight", "uriel"))
+    with pytest.raises(UserError, match="unknown mode 'averege': did you mean average"):
+        run(arguments(models, "--mode", "averege"))
+
+
+def test_a_dry_run_plans_and_writes_nothing(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = set(Path.cwd().iterdir())
+    assert run(arguments(models, "--dry-run")) == 0
+    printed = capsys.readouterr().out
+    assert "plan: linear (weighting=mean)" in printed
+    assert "to: merged/linear_uriel_sq-AL" in printed
+    assert set(Path.cwd().iterdir()) == before
+
+
+def test_what_cannot_be_done_is_refused(models: Path) -> None:
+    with pytest.raises(UserError, match="no target is named"):
+        run(["--models-dir", str(models)])
+    with pytest.raises(UserError, match="not of the form"):
+        parse_parameters("density")
+    run(arguments(models))
+    with pytest.raises(UserError, match="already holds"):
+        run(arguments(models))
+    state = load_file(models / "xlm-r_cldr_el-GR" / "model.safetensors")
+    save_file(
+        {name: tensor for name, tensor in state.items() if "out_proj" not in name},
+        models / "xlm-r_cldr_el-GR" / "model.safetensors",
+    )
+    with pytest.raises(UserError, match=r"classifier.out_proj.bias"):
+        run(arguments(models, "--dry-run", "--output", "other"))
+
+
+def test_the_parser_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, mu_lightning.verbs.merge as verb; verb.parser(); "
+        "print([name for name in ('torch', 'transformers', 'lightning', 'pandas') if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_every_method_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    from mu_lightning.merging.registry import METHODS
+
+    assert run(["--list-methods"]) == 0
+    printed = capsys.readouterr().out
+    for method in METHODS.values():
+        assert f"{method.name}: {method.summary}" in printed
+        assert method.url in printed
