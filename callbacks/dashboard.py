@@ -17,8 +17,9 @@ AXIS = "merge/index"
 class Dashboard(Callback):
     """Reports each merge once it is made, under ``merge/*`` with the merge's index as the x axis.
 
-    Put it after the `MergeCallback` that it watches. It keeps ``merges.csv`` and ``merges.svg`` / ``.png`` in `folder` up to
-    date; W&B gets the same numbers with the index as their step metric, TensorBoard with the index as their step.
+    Put it after the `MergeCallback` that it watches. It keeps ``merges.csv`` and ``merges.svg`` / ``.png`` in
+    `folder` up to date; W&B gets the same numbers with the index as their step metric, TensorBoard with the index as
+    their step.
 
     Args:
         merges: the callback whose merges are reported.
@@ -45,8 +46,8 @@ class Dashboard(Callback):
 
     def _say(self, trainer: Trainer, record: dict[str, Any]) -> None:
         trainer.print(
-            f"merge {record['index']} after epoch {record['epoch']} ({record['reason']}): {self.merges.target} dev accuracy "
-            f"{record['mean_before']:.3f} (members' mean) -> {record['after']:.3f}, "
+            f"merge {record['index']} after epoch {record['epoch']} ({record['reason']}): {self.merges.target} dev "
+            f"accuracy {record['mean_before']:.3f} (members' mean) -> {record['after']:.3f}, "
             f"{'committed' if record['committed'] else 'rolled back'}"
         )
 

@@ -36,13 +36,14 @@ def source_models(
 
     Args:
         models_dir: a folder of model folders named ``<base>_<corpus>_<locale>``; ``checkpoints`` if neither is given.
-        models_csv: instead, a table with the columns ``locale`` and ``path`` (a folder, relative to the table, or a hub id).
+        models_csv: instead, a table with the columns ``locale`` and ``path`` (a folder, relative to the table, or a
+            hub id).
         corpus: only models of this corpus.
         base: only models of this base (its folder or hub name).
 
     Raises:
-        UserError: nothing is found, a locale is unknown or named twice, or models of several bases or corpora lie together
-            and neither `corpus` nor `base` tells them apart.
+        UserError: nothing is found, a locale is unknown or named twice, or models of several bases or corpora lie
+            together and neither `corpus` nor `base` tells them apart.
     """
     if models_csv is not None:
         return _from_csv(models_csv)
@@ -57,12 +58,14 @@ def source_models(
     if not families:
         which = "".join(f", {name} '{value}'" for name, value in (("corpus", corpus), ("base", base)) if value)
         raise UserError(
-            f"no source model found in {folder.resolve()}: looked for folders <base>_<corpus>_<locale> with a config.json"
-            f"{which}; train them with 'fit --locales ...' or name another place with --models-dir or --models-csv"
+            f"no source model found in {folder.resolve()}: looked for folders <base>_<corpus>_<locale> with a "
+            f"config.json{which}; train them with 'fit --locales ...', or name another place with --models-dir or "
+            "--models-csv"
         )
     if len(families) > 1:
         raise UserError(
-            f"{folder} holds models of several kinds ({', '.join(sorted(families))}): choose one with --corpus or --base"
+            f"{folder} holds models of several kinds ({', '.join(sorted(families))}): "
+            "choose one with --corpus or --base"
         )
     return dict(next(iter(families.values())))
 
@@ -96,6 +99,22 @@ def _from_csv(path: Path) -> dict[str, Path | str]:
     return models
 
 
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """No reports and bars of loading and saving: a fresh head on a base is what we ask for. Errors still raise."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
 def load_tokenizer(source: str | Path) -> "PreTrainedTokenizerBase":
     """The tokenizer in a model folder or of a hub id; raises UserError where there is none to be had."""
     from transformers import AutoTokenizer
@@ -123,7 +142,7 @@ def load_base(source: str | Path, label_names: tuple[str, ...], seed: int) -> "P
     labels = dict(enumerate(label_names))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        with _quiet_loading():
+        with quiet_transformers():
             try:
                 model = AutoModelForSequenceClassification.from_pretrained(
                     _where(source),
@@ -134,7 +153,7 @@ def load_base(source: str | Path, label_names: tuple[str, ...], seed: int) -> "P
                 )
             except (OSError, ValueError) as error:
                 raise _not_loaded(source, "model", error) from error
-    return model
+    return model.train()  # transformers hands it over in evaluation mode, without dropout
 
 
 def load_classifier(source: str | Path) -> "PreTrainedModel":
@@ -142,7 +161,7 @@ def load_classifier(source: str | Path) -> "PreTrainedModel":
     import torch
     from transformers import AutoModelForSequenceClassification
 
-    with _quiet_loading():
+    with quiet_transformers():
         try:
             model, report = AutoModelForSequenceClassification.from_pretrained(
                 _where(source), dtype=torch.float32, output_loading_info=True
@@ -150,9 +169,8 @@ def load_classifier(source: str | Path) -> "PreTrainedModel":
         except (OSError, ValueError) as error:
             raise _not_loaded(source, "model", error) from error
     if report["missing_keys"]:
-        raise UserError(
-            f"{source} is not a trained classifier: it lacks {', '.join(sorted(report['missing_keys']))}; train one with fit"
-        )
+        lacking = ", ".join(sorted(report["missing_keys"]))
+        raise UserError(f"{source} is not a trained classifier: it lacks {lacking}; train one with fit")
     return model
 
 
@@ -164,7 +182,7 @@ def save_model(
     Raises:
         UserError: `folder` already holds something.
     """
-    with atomic_folder(folder, "a model") as temporary:
+    with atomic_folder(folder, "a model") as temporary, quiet_transformers():
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
         write_json(temporary / "training_details.json", details)
@@ -172,7 +190,8 @@ def save_model(
 
 def label_names(model: "PreTrainedModel") -> tuple[str, ...]:
     """The names of a classifier's classes, in the order of their indices."""
-    return tuple(model.config.id2label[index] for index in range(model.config.num_labels))
+    names: dict[int, str] = model.config.id2label  # type: ignore[assignment]
+    return tuple(names[index] for index in range(len(names)))
 
 
 def _where(source: str | Path) -> str:
@@ -190,26 +209,10 @@ def _not_loaded(source: str | Path, what: str, error: Exception) -> UserError:
     if resource(source).is_dir():
         return UserError(f"the {what} in {source} cannot be loaded: {_first_line(error)}")
     return UserError(
-        f"cannot get the {what} '{source}' from the Hugging Face hub ({_first_line(error)}): connect to a network (or fill "
-        f"the hub's cache beforehand), or name a local folder with --base, such as {EMBEDDED_BASE}"
+        f"cannot get the {what} '{source}' from the Hugging Face hub ({_first_line(error)}): connect to a network "
+        f"(or fill the hub's cache beforehand), or name a local folder with --base, such as {EMBEDDED_BASE}"
     )
 
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
-
-
-@contextmanager
-def _quiet_loading() -> Iterator[None]:
-    # A fresh head on a base is what we ask for: transformers' report of it would only alarm. Errors still raise.
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()

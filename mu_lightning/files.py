@@ -1,7 +1,8 @@
 """Atomic and durable writes: what has its final name is whole.
 
-Everything is written under a temporary sibling, flushed to the disk and renamed, and then the folder that holds the name
-is flushed too, so that neither an exception, nor a kill, nor a power cut leaves half a result under its final name.
+Everything is written under a temporary sibling, flushed to the disk and renamed, and then the folder that holds the
+name is flushed too, so that neither an exception, nor a kill, nor a power cut leaves half a result under its final
+name.
 """
 
 import json

@@ -18,7 +18,7 @@ class Schedule(Protocol):
 
 @dataclass(frozen=True)
 class EveryEpochs:
-    """After every `n` epochs, and once more at the end so that the run's result is a merged model; 0: at the end alone."""
+    """After every `n` epochs, and at the end, so that the run's result is a merged model; 0: at the end alone."""
 
     n: int
 

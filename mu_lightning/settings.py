@@ -1,6 +1,7 @@
 """The settings of a run, as plain dataclasses: the groups of a configuration file and of the command line.
 
-Nothing heavy is imported here, so that help and validation cost no import of torch. A field's docstring line is its help.
+Nothing heavy is imported here, so that help and validation cost no import of torch. A field's docstring line is its
+help.
 """
 
 from dataclasses import dataclass, field

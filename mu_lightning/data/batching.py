@@ -23,9 +23,9 @@ class Share(NamedTuple):
 class TrainSampler(Sampler[Share]):
     """Batches of row numbers for one locale and one device, shuffled anew each epoch and bucketed by length.
 
-    Every device walks the same sequence of global batches and takes its share of each, so two devices with half the batch
-    size train on the same batches as one. The order depends on (seed, name, epoch) alone: a locale sees the same batches
-    whether it trains alone or beside others.
+    Every device walks the same sequence of global batches and takes its share of each, so two devices with half the
+    batch size train on the same batches as one. The order depends on (seed, name, epoch) alone: a locale sees the
+    same batches whether it trains alone or beside others.
 
     Args:
         lengths: tokens of each row, shape (rows,).

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, Protocol
 
+from mu_lightning.errors import UserError
+
 Split = Literal["train", "dev", "test"]
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 
@@ -26,6 +28,14 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def select(self, places: Sequence[int]) -> "Rows":
+        """The rows at `places`, in that order."""
+        return Rows(
+            [self.ids[place] for place in places],
+            [self.texts[place] for place in places],
+            [self.labels[place] for place in places],
+        )
 
     @cached_property
     def fingerprint(self) -> str:
@@ -53,3 +63,19 @@ class Corpus(Protocol):
 
     def rows(self, locale: str, split: Split) -> Rows:
         """The rows of a locale's split; raises UserError for a locale or split that the corpus does not have."""
+
+
+def check_labels(what: str, label_names: Sequence[str], corpus: Corpus) -> None:
+    """Raises UserError unless a model's classes are the corpus', in the same order.
+
+    Args:
+        what: the model, as the error calls it.
+        label_names: its classes.
+        corpus: what it is to be used on.
+    """
+    if tuple(label_names) != corpus.label_names:
+        raise UserError(
+            f"{what} has other labels ({len(label_names)}: {label_names[0]}, ...) than the corpus {corpus.name} "
+            f"({len(corpus.label_names)}: {corpus.label_names[0]}, ...): choose the corpus it was trained on "
+            "with --corpus"
+        )

@@ -25,8 +25,8 @@ LENGTH_STEP = 8
 class Batch(TypedDict):
     """Rows of one locale as tensors: B rows of L tokens.
 
-    `index` (B,) holds the rows' places in their split, `share` the factor that makes the mean of the devices' mean losses
-    the mean over the whole batch where the devices hold different numbers of rows.
+    `index` (B,) holds the rows' places in their split, `share` the factor that makes the mean of the devices' mean
+    losses the mean over the whole batch where the devices hold different numbers of rows.
     """
 
     input_ids: Tensor
@@ -122,5 +122,6 @@ def cache_dir() -> Path:
 
 @lru_cache(maxsize=8)
 def _fingerprint(tokenizer: "PreTrainedTokenizerBase") -> str:
-    # The serialised fast tokenizer holds the vocabulary, the normaliser and the post-processor: all that decides tokens.
+    # The serialised fast tokenizer holds the vocabulary, the normaliser and the post-processor: all that decides
+    # tokens.
     return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()

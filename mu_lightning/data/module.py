@@ -59,7 +59,7 @@ class IntentDataModule(LightningDataModule):
             limit = self.settings.limit_train
             if split == "train" and limit is not None and limit < len(rows):
                 kept = sorted(sorted(range(len(rows)), key=lambda row: seed_of("limit", rows.ids[row]))[:limit])
-                rows = Rows(*([column[row] for row in kept] for column in (rows.ids, rows.texts, rows.labels)))
+                rows = rows.select(kept)
             self._rows[key] = rows
         return self._rows[key]
 

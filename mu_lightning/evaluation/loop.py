@@ -1,12 +1,13 @@
 """The one evaluation loop: whatever maps a batch to logits is scored here, and nowhere else."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from mu_lightning.data.encoding import Batch
 from mu_lightning.evaluation.metrics import Scores, score
@@ -53,7 +54,7 @@ class Collector:
 
 
 @torch.inference_mode()
-def evaluate_named(module: nn.Module, loaders: Mapping[str, Iterable[Batch]]) -> dict[str, dict[str, Scores]]:
+def evaluate_named(module: nn.Module, loaders: Mapping[str, "DataLoader[Batch]"]) -> dict[str, dict[str, Scores]]:
     """Scores a module that may give several named logits a batch: name -> locale -> scores.
 
     Args:
@@ -61,22 +62,32 @@ def evaluate_named(module: nn.Module, loaders: Mapping[str, Iterable[Batch]]) ->
         loaders: locale -> batches, as `IntentDataModule.eval_loaders` gives them.
     """
     device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
-    collector = Collector({locale: loader.dataset.ids for locale, loader in loaders.items()})  # type: ignore[attr-defined]
+    collector = Collector({locale: _ids(loader) for locale, loader in loaders.items()})
     training = module.training
     module.eval()
     try:
         for locale, loader in loaders.items():
             for batch in loader:
-                moved: Any = {key: value.to(device, non_blocking=True) for key, value in batch.items()}  # type: ignore[attr-defined]
+                moved = _to(batch, device)
                 collector.add(locale, moved, module(moved))
     finally:
         module.train(training)
     return collector.scores()
 
 
-def evaluate(module: nn.Module, loaders: Mapping[str, Iterable[Batch]]) -> dict[str, Scores]:
+def evaluate(module: nn.Module, loaders: Mapping[str, "DataLoader[Batch]"]) -> dict[str, Scores]:
     """Scores a member, a merged model or an ensemble: locale -> scores."""
     return evaluate_named(module, loaders)[""]
+
+
+def _ids(loader: "DataLoader[Batch]") -> Any:
+    rows: Any = loader.dataset
+    return rows.ids
+
+
+def _to(batch: Batch, device: torch.device) -> Batch:
+    moved: Any = {name: tensor.to(device, non_blocking=True) for name, tensor in dict[str, Any](batch).items()}
+    return moved
 
 
 def _gather(parts: dict[tuple[str, str], list[np.ndarray]]) -> dict[tuple[str, str], list[np.ndarray]]:

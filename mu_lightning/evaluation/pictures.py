@@ -21,7 +21,18 @@ def draw_merges(history: Sequence[dict[str, Any]], target: str, stem: Path) -> N
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     members = list(history[0]["weights"])
-    shades = ["#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee6677", "#aa3377", "#777777", "#99ddff", "#44bb99", "#eedd88"]
+    shades = [
+        "#4477aa",
+        "#66ccee",
+        "#228833",
+        "#ccbb44",
+        "#ee6677",
+        "#aa3377",
+        "#777777",
+        "#99ddff",
+        "#44bb99",
+        "#eedd88",
+    ]
     marks = "osD^vPX*<>"
     for place, name in enumerate(members):
         axes.plot(

@@ -35,8 +35,8 @@ def compare(
         seed: for the shuffled weights and for methods that draw.
 
     Returns:
-        native; best source (the best single source of those used, as the test split tells: an upper bound on choosing one);
-        merged once with equal, URIEL and shuffled URIEL weights; the four votes with URIEL weights.
+        native; best source (the best single source of those used, as the test split tells: an upper bound on choosing
+        one); merged once with equal, URIEL and shuffled URIEL weights; the four votes with URIEL weights.
     """
     target = plan.target
     loaders = data.eval_loaders("test", [target])

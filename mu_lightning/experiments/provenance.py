@@ -14,7 +14,9 @@ PACKAGES = ("torch", "lightning", "transformers", "tokenizers", "numpy", "Babel"
 
 def versions() -> dict[str, str]:
     """Versions of the project, of Python and of the packages that decide results."""
-    return {"mu-lightning": __version__, "python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+    return {"mu-lightning": __version__, "python": platform.python_version()} | {
+        name: version(name) for name in PACKAGES
+    }
 
 
 def data_fingerprints(data: IntentDataModule, locales: Sequence[str], splits: Sequence[Split]) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def show(results: Sequence[Result]) -> str:
 
 
 def write_results(folder: Path, results: Sequence[Result], provenance: Mapping[str, Any]) -> None:
-    """Writes ``results.json``, ``predictions.npz`` and ``results.md`` into `folder`; the JSON last: it marks the result whole.
+    """Writes ``results.json``, ``predictions.npz`` and ``results.md`` into `folder`; the JSON, last, marks it whole.
 
     ``predictions.npz`` holds, for each result's number i, ``ids_i``, ``labels_i`` and ``predictions_i``.
     """

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mu_lightning.checkpoints import load_base, load_tokenizer, model_folder_name
-from mu_lightning.data.corpus import Corpus
+from mu_lightning.data.corpus import SPLITS, Corpus
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.data.registry import open_corpus
 from mu_lightning.errors import UserError
@@ -82,6 +82,9 @@ def plan_run(config: Any) -> RunPlan:
     _check_requests(config, locales)
     tokenizer = load_tokenizer(config.model.base)
     corpus = open_corpus(config.data.corpus, config.data.data_dir)
+    for tag in locales:
+        if tag not in corpus.locales:
+            raise UserError(f"the corpus {corpus.name} has no locale {tag} here: it has {', '.join(corpus.locales)}")
     sources = None
     if config.target_lang:
         sources = plan_sources(
@@ -96,7 +99,9 @@ def plan_run(config: Any) -> RunPlan:
         )
         locales = sources.sources
         _check_method(config.merge.method, config.merge.parameters)
-    members = {POOLED: tuple(locales)} if config.multilingual else {tag: (tag,) for tag in locales}
+    members: dict[str, tuple[str, ...]] = {tag: (tag,) for tag in locales}
+    if config.multilingual:
+        members = {POOLED: tuple(locales)}
     output_dir = config.output_dir or _default_folder(config, locales)
     exports = {}
     if sources is None:
@@ -137,19 +142,14 @@ def _check_requests(config: Any, locales: tuple[str, ...]) -> None:
         raise UserError("--compare needs a target: give --target-lang")
     if config.enable_wandb and not _wandb_can_log():
         raise UserError(
-            "--enable-wandb: no W&B account is set up here; run 'wandb login', or set WANDB_MODE=offline to log without one"
+            "--enable-wandb: no W&B account is set up here; run 'wandb login', or set WANDB_MODE=offline to log "
+            "without one"
         )
 
 
 def _wandb_can_log() -> bool:
     if os.environ.get("WANDB_MODE") in ("offline", "disabled", "dryrun") or os.environ.get("WANDB_API_KEY"):
         return True
-    import wandb
-
-    return bool(wandb.Api().api_key) if _netrc_names_wandb() else False
-
-
-def _netrc_names_wandb() -> bool:
     netrc = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
     return netrc.is_file() and "wandb" in netrc.read_text(encoding="utf-8", errors="replace")
 
@@ -158,7 +158,9 @@ def _check_method(name: str, parameters: dict[str, Any]) -> None:
     method = find_method(name)
     build_parameters(method, parameters)
     if method.needs_statistics:
-        raise UserError(f"{name} needs {method.needs_statistics}, which is not at hand while training: choose another method")
+        raise UserError(
+            f"{name} needs {method.needs_statistics}, which is not at hand while training: choose another method"
+        )
 
 
 def _default_folder(config: Any, locales: tuple[str, ...]) -> Path:
@@ -168,7 +170,7 @@ def _default_folder(config: Any, locales: tuple[str, ...]) -> Path:
 
 def _read_rows(plan: RunPlan) -> None:
     data = plan.data(plan.members)
-    tags = {tag for locales in plan.members.values() for tag in locales} | ({plan.target} - {None})  # type: ignore[operator]
-    for tag in sorted(tags):
-        for split in ("train", "dev", "test"):
-            data.rows(tag, split)  # type: ignore[arg-type]
+    learnt = {tag for locales in plan.members.values() for tag in locales}
+    for tag in sorted(learnt | ({plan.target} if plan.target else set())):
+        for split in SPLITS:
+            data.rows(tag, split)

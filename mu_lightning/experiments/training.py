@@ -6,7 +6,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
@@ -18,7 +17,6 @@ from mu_lightning.experiments.comparison import compare
 from mu_lightning.experiments.provenance import data_fingerprints
 from mu_lightning.experiments.results import Result, show, write_results
 from mu_lightning.experiments.run_plan import RunPlan
-from mu_lightning.files import write_text
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.joint import JointClassifier
 from mu_lightning.schedules import EveryEpochs
@@ -103,9 +101,7 @@ class TrainingRun:
             loggers.append(WandbLogger(project="mu-lightning", name=self.folder.name, save_dir=self.folder))
         return loggers
 
-    def _targeted(
-        self, module: JointClassifier, data: IntentDataModule, merges: Any, trainer: Trainer
-    ) -> list[Result]:
+    def _targeted(self, module: JointClassifier, data: IntentDataModule, merges: Any, trainer: Trainer) -> list[Result]:
         plan = self.plan
         assert plan.sources is not None
         if merges.merged is None:

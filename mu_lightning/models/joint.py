@@ -1,4 +1,4 @@
-"""Several members trained together: one optimiser, a loss and a gradient norm for each, nothing shared between merges."""
+"""Several members trained together: one optimiser, a loss and a gradient norm for each, nothing shared."""
 
 from collections.abc import Mapping
 
@@ -17,9 +17,10 @@ from mu_lightning.settings import ModelSettings
 class JointClassifier(Evaluated):
     """Trains several members in one loop; each learns exactly what it would learn alone.
 
-    The loss is the sum of the members' mean losses, so a member's gradient does not depend on the others; a member whose
-    epoch is over gets no batch and no gradient, and AdamW leaves it alone. Random numbers (dropout) are drawn from a seed
-    of (run, member, step, device), so they depend neither on the other members nor on where a run was resumed.
+    The loss is the sum of the members' mean losses, so a member's gradient does not depend on the others; a member
+    whose epoch is over gets no batch and no gradient, and AdamW leaves it alone. Random numbers (dropout) are drawn
+    from a seed of (run, member, step, device), so they depend neither on the other members nor on where a run was
+    resumed.
 
     Args:
         members: name -> classifier, all of one shape.
@@ -57,8 +58,9 @@ class JointClassifier(Evaluated):
 
     def eval_logits(self, batch: Batch, locale: str) -> Tensor:
         """The logits of the member that learnt the locale."""
-        learners = (name for name, locales in self.trainer.datamodule.members.items() if locale in locales)  # type: ignore[attr-defined]
-        return self.member(next(learners))(batch)
+        members = self.trainer.datamodule.members  # type: ignore[attr-defined]
+        learner = next(name for name, locales in members.items() if locale in locales)
+        return self.member(learner)(batch)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """One AdamW with two parameter groups a member (matrices decay; biases and norms do not)."""

@@ -1,7 +1,8 @@
 """A small XLM-R from nothing: masked and translation language modelling over all locales of a corpus.
 
-Masked language modelling is BERT's (Devlin et al. 2019, arXiv:1810.04805); translation language modelling masks a pair of
-translations read as one sequence (Lample and Conneau 2019, arXiv:1901.07291), which is what ties the languages together.
+Masked language modelling is BERT's (Devlin et al. 2019, arXiv:1810.04805); translation language modelling masks a
+pair of translations read as one sequence (Lample and Conneau 2019, arXiv:1901.07291), which is what ties the
+languages together.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -33,7 +34,8 @@ COUNT_STEP = 64
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerBase:
     """A byte-pair tokenizer (Sennrich et al. 2016, arXiv:1508.07909) with XLM-R's special tokens, ids and framing.
 
-    XLM-R's own kind, a unigram model, comes out differently each time the tokenizers library trains it; this one does not.
+    XLM-R's own kind, a unigram model, comes out differently each time the tokenizers library trains it; this one does
+    not.
     """
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Strip()])
@@ -92,7 +94,7 @@ class MaskedBatches(Dataset[dict[str, Tensor]]):
     ) -> None:
         self.settings = settings
         self.seed = seed
-        self.mask_id = int(tokenizer.mask_token_id)  # type: ignore[arg-type]
+        self.mask_id = int(tokenizer.mask_token_id)
         concepts = {name: place for place, name in enumerate(sorted({i for part in rows.values() for i in part.ids}))}
         # places[locale, concept] is the number of the text, or -1; a text's pieces go without the framing.
         self.places = np.full((len(rows), len(concepts)), -1)
@@ -127,8 +129,9 @@ class MaskedBatches(Dataset[dict[str, Tensor]]):
 
     def _sequence(self, first: int, second: int) -> np.ndarray:
         # XLM-R's framing: <s> A </s> or <s> A </s></s> B </s>
-        parts = [[0], self.pieces[first], [2]] + ([[2], self.pieces[second], [2]] if second >= 0 else [])
-        return np.concatenate(parts)
+        start, end = np.array([0]), np.array([2])
+        pair = (end, self.pieces[second], end) if second >= 0 else ()
+        return np.concatenate([start, self.pieces[first], end, *pair])
 
     def _masked(self, sequences: list[np.ndarray], seed: int) -> dict[str, Tensor]:
         random = np.random.default_rng(seed)

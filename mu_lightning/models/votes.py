@@ -1,7 +1,8 @@
 """How an ensemble's members vote: pure functions of their logits and weights.
 
-Each takes logits of shape (members, B, classes) and weights of shape (members,) that sum to 1, and gives scores of shape
-(B, classes) whose largest entry is the ensemble's answer. A vote is added as one function and one line of `VOTES`.
+Each takes logits of shape (members, B, classes) and weights of shape (members,) that sum to 1, and gives scores of
+shape (B, classes) whose largest entry is the ensemble's answer. A vote is added as one function and one line of
+`VOTES`.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,7 @@ Vote = Callable[[Tensor, Tensor], Tensor]
 
 
 def majority(logits: Tensor, weights: Tensor) -> Tensor:
-    """Votes of equal weight; a tie goes to the class that the first of its voters comes earliest in the members' order."""
+    """Votes of equal weight; a tie goes to the class whose first voter comes earliest in the members' order."""
     del weights
     ballots = _ballots(logits)
     members = len(ballots)

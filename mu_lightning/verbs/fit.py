@@ -1,6 +1,7 @@
 """The arguments of `fit`, `validate`, `test` and `predict`; what runs them is imported once they are to run.
 
-They are LightningCLI's verbs. Its own help would take seconds of imports, so `--help` is printed from the same groups here.
+They are LightningCLI's verbs. Its own help would take seconds of imports, so `--help` is printed from the same groups
+here.
 """
 
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from mu_lightning.settings import DataSettings, MergeSettings, ModelSettings
 from mu_lightning.typology.plan import TypologySettings
 
 SUMMARIES = {
-    "fit": "Trains classifiers: one locale, several side by side, or several that are merged towards a target while they train.",
+    "fit": "Trains classifiers: one locale, several side by side, or several merged towards a target while they train.",
     "validate": "Scores a trained classifier on the dev split of any locales.",
     "test": "Scores a trained classifier on the test split of any locales, with intervals.",
     "predict": "Writes a trained classifier's prediction for every test row of any locales.",

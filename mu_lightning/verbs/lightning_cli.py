@@ -1,5 +1,7 @@
 """LightningCLI, with our groups in place of classes to choose: `fit` plans before it builds anything."""
 
+import logging
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +10,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from mu_lightning.checkpoints import load_tokenizer
+from mu_lightning.data.corpus import Split, check_labels
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.data.registry import open_corpus
 from mu_lightning.errors import UserError
@@ -25,10 +28,15 @@ _SKIPPED = {"fit": _GIVEN | {"weights_only"}}
 
 
 class _GroupedCLI(LightningCLI):
-    """One verb of LightningCLI whose model, data and merge groups are settings, built into objects by the verb itself."""
+    """One verb of LightningCLI whose model, data and merge groups are settings that the verb builds objects from."""
 
     def __init__(self, arguments: list[str]) -> None:
         self.verb = arguments[0]
+        # What they say at each start (devices, tips, deprecations inside Lightning) is nothing a user can act on.
+        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+        logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+        warnings.filterwarnings("ignore", module=r"lightning\.pytorch\.utilities\._pytree")
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         super().__init__(
             args=arguments,
             save_config_callback=None,
@@ -57,6 +65,9 @@ class _GroupedCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Does nothing: hyper-parameters in a checkpoint must not override what was asked for."""
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        getattr(self, subcommand)()
+
     @property
     def plain_config(self) -> dict[str, Any]:
         """The verb's whole configuration as plain values."""
@@ -83,9 +94,9 @@ class FitCLI(_GroupedCLI):
         plan = plan_run(settings)
         self.run = TrainingRun(plan, settings.trainer, self.plain_config, self.callbacks)
 
-    def fit(self, ckpt_path: str | None = None, **_: Any) -> None:
+    def fit(self) -> None:
         """Trains, merges, exports, scores and reports."""
-        self.run.run(ckpt_path)
+        self.run.run(self.config_init[self.verb].ckpt_path)
 
 
 class ScoreCLI(_GroupedCLI):
@@ -103,30 +114,25 @@ class ScoreCLI(_GroupedCLI):
             refuse_existing(settings.output_dir)
         self.model: IntentClassifier = IntentClassifier.from_folder(settings.model_path)
         corpus = open_corpus(settings.data.corpus, settings.data.data_dir)
-        if self.model.label_names != corpus.label_names:
-            raise UserError(
-                f"{settings.model_path} has {len(self.model.label_names)} labels ({self.model.label_names[0]}, ...), the corpus "
-                f"{corpus.name} has {len(corpus.label_names)} ({corpus.label_names[0]}, ...): choose the corpus it was "
-                "trained on with --corpus"
-            )
+        check_labels(settings.model_path, self.model.label_names, corpus)
         tokenizer = load_tokenizer(settings.model_path)
         self.datamodule = IntentDataModule(corpus, tokenizer, settings.data, eval_locales=locales)
-        split = "dev" if self.verb == "validate" else "test"
+        split: Split = "dev" if self.verb == "validate" else "test"
         for tag in locales:
-            self.datamodule.rows(tag, split)  # type: ignore[arg-type]
+            self.datamodule.rows(tag, split)
         self.trainer = Trainer(**{**settings.trainer, "logger": settings.trainer.logger or False})
 
-    def validate(self, **_: Any) -> None:
+    def validate(self) -> None:
         """Scores the dev splits."""
         self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
         self._report()
 
-    def test(self, **_: Any) -> None:
+    def test(self) -> None:
         """Scores the test splits."""
         self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
         self._report()
 
-    def predict(self, **_: Any) -> None:
+    def predict(self) -> None:
         """Writes a table a locale: id, predicted intent, its probability."""
         import pandas
         import torch

@@ -14,8 +14,8 @@ def parser() -> ArgumentParser:
     """The verb's arguments."""
     result = ArgumentParser(
         prog="mu-lightning pretrain",
-        description="Makes a small XLM-R (tokenizer, config, weights) from a corpus' unlabelled train text in every locale, by "
-        "masked and translation language modelling. The defaults reproduce the embedded base.",
+        description="Makes a small XLM-R (tokenizer, config, weights) from a corpus' unlabelled train text in every "
+        "locale, by masked and translation language modelling. The defaults reproduce the embedded base.",
     )
     result.add_argument("--config", action="config", help="a YAML file with any of these arguments")
     result.add_argument("--output", type=Path, default=EMBEDDED_BASE, help="the base's folder; refused if it exists")
@@ -37,7 +37,6 @@ def run(argv: list[str]) -> int:
 
 
 def _pretrain(arguments: Namespace, settings: PretrainSettings) -> None:
-    import torch
     from lightning.pytorch import Trainer
     from lightning.pytorch.callbacks import ModelCheckpoint
     from torch.utils.data import DataLoader
@@ -82,7 +81,7 @@ def _pretrain(arguments: Namespace, settings: PretrainSettings) -> None:
     # Half precision halves the folder; classifiers are loaded in float32 whatever is stored.
     save_model(
         arguments.output,
-        module.model.to(torch.float16),
+        module.model.half(),
         tokenizer,
         {
             "verb": "pretrain",
