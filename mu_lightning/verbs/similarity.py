@@ -17,7 +17,7 @@ def parser() -> ArgumentParser:
     result = ArgumentParser(
         prog="mu-lightning similarity",
         description="Prints the typological neighbours of a target and the weights they would have as its sources, and "
-        "writes the similarity matrix. With --models-dir or --models-csv only locales that have a source model are taken.",
+        "writes the similarity matrix. With --models-dir or --models-csv only locales with a source model are taken.",
     )
     result.add_argument("--config", action="config", help="a YAML file with any of these arguments")
     add_source_arguments(result, models_dir=None)
