@@ -4,6 +4,7 @@ Sources: MASSIVE (arXiv:2204.08582) for the tags, CLDR (https://cldr.unicode.org
 ISO 639-3 for languages, and URIEL (Littell et al. 2017, https://aclanthology.org/E17-2002) for which code has data.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mu_lightning.errors import unknown
@@ -101,3 +102,15 @@ def locale(tag: str) -> Locale:
     if tag not in LOCALES:
         raise unknown("locale", tag, LOCALES)
     return LOCALES[tag]
+
+
+def locale_list(given: str | Iterable[str] | None) -> list[str] | None:
+    """The locales of an argument that takes them separated by commas, spaces or both; None where it was not given.
+
+    >>> locale_list(["en-US,fr-FR", "de-DE"])
+    ['en-US', 'fr-FR', 'de-DE']
+    """
+    if given is None:
+        return None
+    parts = [given] if isinstance(given, str) else given
+    return [tag for part in parts for tag in part.replace(",", " ").split()]

@@ -93,7 +93,7 @@ class PretrainSettings:
     layers: int = 4
     hidden_size: int = 128
     heads: int = 4
-    steps: int = 3000
+    steps: int = 4000
     batch_size: int = 256
     learning_rate: float = 2e-3
     pairs: float = 0.7

@@ -84,7 +84,7 @@ def encode(rows: Rows, tokenizer: "PreTrainedTokenizerBase", max_length: int) ->
     The cache is ``$MU_CACHE_DIR``, else ``~/.cache/mu-lightning``; a file in it is named by the SHA-256 of all that its
     content depends on, so it never needs to be invalidated.
     """
-    key = hashlib.sha256(f"{rows.fingerprint} {_fingerprint(tokenizer)} {max_length}".encode()).hexdigest()
+    key = hashlib.sha256(f"{rows.fingerprint} {tokenizer_fingerprint(tokenizer)} {max_length}".encode()).hexdigest()
     path = cache_dir() / "tokens" / f"{key}.npz"
     if path.is_file():
         with np.load(path, allow_pickle=False) as stored:
@@ -121,7 +121,6 @@ def cache_dir() -> Path:
 
 
 @lru_cache(maxsize=8)
-def _fingerprint(tokenizer: "PreTrainedTokenizerBase") -> str:
-    # The serialised fast tokenizer holds the vocabulary, the normaliser and the post-processor: all that decides
-    # tokens.
+def tokenizer_fingerprint(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """SHA-256 of the serialised tokenizer: vocabulary, normaliser and post-processor, all that decides tokens."""
     return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()

@@ -13,6 +13,7 @@ from mu_lightning.data.registry import open_corpus
 from mu_lightning.errors import UserError
 from mu_lightning.files import refuse_existing
 from mu_lightning.locales import locale as known_locale
+from mu_lightning.locales import locale_list
 from mu_lightning.merging.method import build_parameters
 from mu_lightning.merging.registry import find_method
 from mu_lightning.models.classifier import IntentClassifier
@@ -76,7 +77,7 @@ def plan_run(config: Any) -> RunPlan:
         UserError: whatever would make the run fail or overwrite something later.
     """
     seed = int(config.seed_everything)
-    locales = split_locales(config.locales)
+    locales = tuple(locale_list(config.locales) or ())
     for tag in (*locales, *([config.target_lang] if config.target_lang else [])):
         known_locale(tag)
     _check_requests(config, locales)
@@ -118,12 +119,6 @@ def plan_run(config: Any) -> RunPlan:
     plan = RunPlan(config, corpus, tokenizer, base, members, sources, output_dir, exports, seed)
     _read_rows(plan)
     return plan
-
-
-def split_locales(given: Sequence[str] | str | None) -> tuple[str, ...]:
-    """Locales as they may be given: ``en-US,fr-FR``, or a list of such."""
-    words = [given] if isinstance(given, str) else list(given or ())
-    return tuple(tag.strip() for word in words for tag in word.split(",") if tag.strip())
 
 
 def is_first_process() -> bool:

@@ -1,28 +1,15 @@
 """Arguments that several verbs share: which target, which sources, and what they weigh."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
 from mu_lightning.checkpoints import DEFAULT_MODELS_DIR, source_models
 from mu_lightning.errors import UserError
-from mu_lightning.locales import LOCALES
+from mu_lightning.locales import LOCALES, locale_list
 from mu_lightning.typology.features import FEATURE_SETS
 from mu_lightning.typology.plan import SourcePlan, TypologySettings, plan_sources
 from mu_lightning.typology.weights import WEIGHT_SOURCES
-
-
-def locale_list(given: str | Iterable[str] | None) -> list[str] | None:
-    """The locales of an argument that takes them separated by commas, spaces or both; None where it was not given.
-
-    >>> locale_list(["en-US,fr-FR", "de-DE"])
-    ['en-US', 'fr-FR', 'de-DE']
-    """
-    if given is None:
-        return None
-    parts = [given] if isinstance(given, str) else given
-    return [tag for part in parts for tag in part.replace(",", " ").split()]
 
 
 def add_source_arguments(parser: ArgumentParser, models_dir: Path | None = DEFAULT_MODELS_DIR) -> None:

@@ -1,7 +1,5 @@
 """LightningCLI, with our groups in place of classes to choose: `fit` plans before it builds anything."""
 
-import logging
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,11 +13,13 @@ from mu_lightning.data.module import IntentDataModule
 from mu_lightning.data.registry import open_corpus
 from mu_lightning.errors import UserError
 from mu_lightning.experiments.results import Result, show, write_results
-from mu_lightning.experiments.run_plan import is_first_process, plan_run, split_locales
+from mu_lightning.experiments.run_plan import is_first_process, plan_run
 from mu_lightning.experiments.training import TrainingRun
 from mu_lightning.files import atomic_file, refuse_existing
 from mu_lightning.locales import locale as known_locale
+from mu_lightning.locales import locale_list
 from mu_lightning.models.classifier import IntentClassifier
+from mu_lightning.verbs.console import quiet_lightning
 from mu_lightning.verbs.fit import SUMMARIES, TRAINER_DEFAULTS, add_arguments
 
 # What Trainer.fit and the others take that we give them, or that our own arguments replace.
@@ -32,11 +32,7 @@ class _GroupedCLI(LightningCLI):
 
     def __init__(self, arguments: list[str]) -> None:
         self.verb = arguments[0]
-        # What they say at each start (devices, tips, deprecations inside Lightning) is nothing a user can act on.
-        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-        logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
-        warnings.filterwarnings("ignore", module=r"lightning\.pytorch\.utilities\._pytree")
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        quiet_lightning()
         super().__init__(
             args=arguments,
             save_config_callback=None,
@@ -105,7 +101,7 @@ class ScoreCLI(_GroupedCLI):
     def instantiate_classes(self) -> None:
         self.config_init = self.parser.instantiate_classes(self.config)
         settings = self.settings = self.config_init[self.verb]
-        locales = split_locales(settings.locales)
+        locales = locale_list(settings.locales) or []
         for tag in locales:
             known_locale(tag)
         if not locales:

@@ -8,6 +8,7 @@ from jsonargparse import ArgumentParser, Namespace
 from mu_lightning import __version__
 from mu_lightning.files import refuse_existing
 from mu_lightning.settings import EMBEDDED_BASE, PretrainSettings
+from mu_lightning.verbs.console import quiet_lightning
 
 
 def parser() -> ArgumentParser:
@@ -52,6 +53,7 @@ def _pretrain(arguments: Namespace, settings: PretrainSettings) -> None:
         train_tokenizer,
     )
 
+    quiet_lightning()
     corpus = open_corpus(arguments.corpus, arguments.data_dir)
     rows = {locale: corpus.rows(locale, "train") for locale in corpus.locales}
     tokenizer = train_tokenizer((text for part in rows.values() for text in part.texts), settings.vocab_size)

@@ -8,11 +8,11 @@ import pytest
 from jsonargparse import ArgumentParser
 
 from mu_lightning.errors import UserError
-from mu_lightning.locales import LOCALES
+from mu_lightning.locales import LOCALES, locale_list
 from mu_lightning.typology.figure import clustered_order, draw_heat_map
 from mu_lightning.typology.plan import plan_sources
 from mu_lightning.typology.similarity import SimilarityMatrix, from_features, read_csv
-from mu_lightning.verbs.arguments import add_source_arguments, locale_list, plan_from
+from mu_lightning.verbs.arguments import add_source_arguments, plan_from
 from mu_lightning.verbs.similarity import parser, run
 
 
