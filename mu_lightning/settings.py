@@ -39,15 +39,16 @@ class ModelSettings:
     """What a member is and how it learns (AdamW with linear warm-up and decay).
 
     Attributes:
-        base: the encoder that every member starts from: a folder, a hub id, or the embedded ``checkpoints/xlm-r-cldr``.
-        learning_rate: peak learning rate of every member.
+        base: the encoder that every member starts from: a folder or a hub id such as ``xlm-roberta-base``.
+        learning_rate: peak learning rate of every member; null: 5e-5 at XLM-R-base's width of 768, growing with the
+            inverse square of the encoder's width, at most 1e-3 (so 1e-3 for the embedded base).
         weight_decay: AdamW's decoupled weight decay, on matrices only.
         warmup: share of a member's steps in which its learning rate rises from 0.
         label_smoothing: probability mass that the loss spreads over the other labels.
     """
 
-    base: str = "xlm-roberta-base"
-    learning_rate: float = 5e-5
+    base: str = str(EMBEDDED_BASE)
+    learning_rate: float | None = None
     weight_decay: float = 0.01
     warmup: float = 0.06
     label_smoothing: float = 0.0

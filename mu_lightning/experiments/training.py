@@ -14,6 +14,7 @@ from mu_lightning.checkpoints import model_folder_name, save_model
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.evaluation.loop import evaluate
 from mu_lightning.experiments.comparison import compare
+from mu_lightning.experiments.fitting import fit
 from mu_lightning.experiments.provenance import data_fingerprints
 from mu_lightning.experiments.results import Result, show, write_results
 from mu_lightning.experiments.run_plan import RunPlan
@@ -45,8 +46,12 @@ class TrainingRun:
     def run(self, ckpt_path: str | None = None) -> list[Result]:
         """Fits, exports, scores and reports; with a target also merges, and compares if asked."""
         plan = self.plan
-        self._say(table(plan.sources) if plan.sources else f"training {', '.join(plan.members)}")
         module = plan.joint(list(plan.members))
+        self._say(table(plan.sources) if plan.sources else f"training {', '.join(plan.members)}")
+        self._say(
+            f"{len(plan.members)} members of {Path(plan.config.model.base).name} on {plan.corpus.name}, learning rate "
+            f"{module.learning_rate:.1e}, in {self.folder}"
+        )
         extra: list[Callback] = [self.callbacks["Manifest"](self.folder, self.config)]
         merges = None
         if plan.sources:
@@ -87,9 +92,7 @@ class TrainingRun:
         last = self.folder / "checkpoints" / stage / "last.ckpt"
         if ckpt_path is None and self.plan.config.resume and last.is_file():
             ckpt_path = str(last)
-        trainer.fit(module, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
-        if trainer.interrupted:
-            raise KeyboardInterrupt
+        fit(trainer, module, ckpt_path, datamodule=data)
         return trainer
 
     def _loggers(self, stage: str) -> list[Logger]:

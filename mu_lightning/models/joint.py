@@ -35,6 +35,14 @@ class JointClassifier(Evaluated):
         self.seed = seed
         self.loss = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
 
+    @property
+    def learning_rate(self) -> float:
+        """The peak learning rate: the one that was set, or the one that suits the members' width."""
+        if self.settings.learning_rate is not None:
+            return self.settings.learning_rate
+        width: int = self.member(next(iter(self.members))).model.config.hidden_size
+        return min(1e-3, 5e-5 * (768 / width) ** 2)
+
     def member(self, name: str) -> IntentClassifier:
         """The member of that name."""
         member = self.members[name]
@@ -72,7 +80,7 @@ class JointClassifier(Evaluated):
                 groups.append(
                     {"member": name, "params": chosen, "weight_decay": self.settings.weight_decay if decays else 0.0}
                 )
-        optimizer = AdamW(groups, lr=self.settings.learning_rate, fused=True)
+        optimizer = AdamW(groups, lr=self.learning_rate, fused=True)
         rates = self._rates()
         scheduler = LambdaLR(optimizer, [rates[group["member"]] for group in optimizer.param_groups])
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

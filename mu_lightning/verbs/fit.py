@@ -44,7 +44,7 @@ SHORT_NAMES = {
 }
 
 TRAINER_DEFAULTS: dict[str, Any] = {
-    "max_epochs": 3,
+    "max_epochs": 6,
     "accelerator": "auto",
     "devices": 1,
     "precision": "32-true",

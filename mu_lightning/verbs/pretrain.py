@@ -44,6 +44,7 @@ def _pretrain(arguments: Namespace, settings: PretrainSettings) -> None:
 
     from mu_lightning.checkpoints import save_model
     from mu_lightning.data.registry import open_corpus
+    from mu_lightning.experiments.fitting import fit
     from mu_lightning.models.pretraining import (
         EPOCH_STEPS,
         MaskedBatches,
@@ -72,14 +73,8 @@ def _pretrain(arguments: Namespace, settings: PretrainSettings) -> None:
         log_every_n_steps=EPOCH_STEPS,
     )
     last = state / "last.ckpt"
-    trainer.fit(
-        module,
-        DataLoader(data, batch_size=None, sampler=StepSampler()),
-        ckpt_path=str(last) if arguments.resume and last.is_file() else None,
-        weights_only=True,
-    )
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    loader = DataLoader(data, batch_size=None, sampler=StepSampler())
+    fit(trainer, module, last if arguments.resume and last.is_file() else None, train_dataloaders=loader)
     # Half precision halves the folder; classifiers are loaded in float32 whatever is stored.
     save_model(
         arguments.output,
