@@ -94,7 +94,9 @@ class JointClassifier(Evaluated):
         """Clips each member's gradient by its own norm, as if it were trained alone."""
         if gradient_clip_val:
             for name in self.members:
-                parameters = self.member(name).parameters()
+                parameters = [parameter for parameter in self.member(name).parameters() if parameter.grad is not None]
+                if not parameters:  # its epoch is over: torch refuses to clip nothing
+                    continue
                 if gradient_clip_algorithm == "value":
                     nn.utils.clip_grad_value_(parameters, gradient_clip_val)
                 else:
