@@ -1,0 +1,159 @@
+"""Members trained side by side learn what each learns alone; a merge of equals changes nothing."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from callbacks.merge import MergeCallback
+from mu_lightning.data.batching import TrainSampler, eval_loader, train_loader
+from mu_lightning.schedules import EveryEpochs
+from mu_lightning.settings import MergeSettings
+
+MEMBERS = ("en-US", "de-DE", "nl-NL")
+Weights = dict[str, dict[str, Tensor]]
+
+
+@pytest.fixture
+def train(joint: Any, data_module: Any, trainer: Any) -> Callable[..., Weights]:
+    """Trains members and gives the weights of each: ``train(names, base=None, **trainer_arguments)``."""
+
+    def run(names: Sequence[str], base: Path | None = None, **arguments: Any) -> Weights:
+        module = joint(names, base)
+        trainer(2, **arguments).fit(module, datamodule=data_module(names))
+        return {name: module.member(name).model.state_dict() for name in names}
+
+    return run
+
+
+def assert_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
+    assert one.keys() == other.keys()
+    different = [name for name in one if not torch.equal(one[name], other[name])]
+    assert different == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param({}, id="plain"),
+        pytest.param({"gradient_clip_val": 0.05}, id="clipped by norm"),
+        pytest.param({"gradient_clip_val": 1e-4, "gradient_clip_algorithm": "value"}, id="clipped by value"),
+        pytest.param({"accumulate_grad_batches": 2}, id="accumulated"),
+        pytest.param({"accumulate_grad_batches": 3, "gradient_clip_val": 0.05}, id="accumulated and clipped"),
+    ],
+)
+def test_members_of_uneven_sizes_learn_side_by_side_what_each_learns_alone(
+    train: Callable[..., Weights], dropout_base: Path, arguments: dict[str, Any]
+) -> None:
+    together = train(MEMBERS, dropout_base, **arguments)
+    for name in MEMBERS:
+        assert_same(together[name], train([name], dropout_base, **arguments)[name])
+
+
+def test_without_dropout_too_and_in_any_order(train: Callable[..., Weights]) -> None:
+    together, reversed_ = train(MEMBERS), train(MEMBERS[::-1])
+    for name in MEMBERS:
+        assert_same(together[name], reversed_[name])
+        assert_same(together[name], train([name])[name])
+
+
+def test_what_the_comparison_rests_on_members_learn_and_differ_and_clipping_and_dropout_tell(
+    train: Callable[..., Weights], joint: Any, dropout_base: Path
+) -> None:
+    start = joint(MEMBERS).member("en-US").model.state_dict()
+    plain = train(MEMBERS)
+    key = "classifier.dense.weight"
+    assert not torch.equal(plain["en-US"][key], start[key])
+    assert not torch.equal(plain["en-US"][key], plain["de-DE"][key])
+    for other in (
+        train(MEMBERS, dropout_base),
+        train(MEMBERS, gradient_clip_val=0.05),
+        train(MEMBERS, accumulate_grad_batches=2),
+    ):
+        assert not torch.equal(plain["en-US"][key], other["en-US"][key])
+
+
+def test_a_member_of_several_locales_learns_the_same_beside_another(joint: Any, data_module: Any, trainer: Any) -> None:
+    def learnt(members: dict[str, tuple[str, ...]]) -> dict[str, Tensor]:
+        module = joint(list(members))
+        trainer(1).fit(module, datamodule=data_module(members))
+        return module.member("west").model.state_dict()
+
+    west = ("de-DE", "nl-NL")
+    assert_same(learnt({"west": west}), learnt({"en-US": ("en-US",), "west": west}))
+
+
+def merging(**settings: Any) -> MergeCallback:
+    weights = {"en-US": 0.5, "de-DE": 0.3, "nl-NL": 0.2}
+    return MergeCallback("af-ZA", weights, EveryEpochs(1), MergeSettings(**settings))
+
+
+def test_after_a_committed_merge_all_members_are_equal_and_are_the_merged_model(
+    joint: Any, data_module: Any, trainer: Any
+) -> None:
+    module, merges = joint(MEMBERS), merging()
+    trainer(2, merges).fit(module, datamodule=data_module(MEMBERS))
+    assert merges.merged is not None
+    for name in MEMBERS:
+        assert_same(module.member(name).model.state_dict(), merges.merged)
+
+
+def test_merging_equal_members_changes_no_bit(joint: Any, data_module: Any, trainer: Any) -> None:
+    # Nothing is learnt at a rate of 0, so the members are still equal when they are merged.
+    module, merges = joint(MEMBERS, learning_rate=0.0), merging()
+    start = {name: tensor.clone() for name, tensor in module.member("en-US").model.state_dict().items()}
+    trainer(1, merges).fit(module, datamodule=data_module(MEMBERS))
+    assert merges.history[0]["committed"]
+    assert merges.merged is not None
+    assert_same(merges.merged, start)
+    for name in MEMBERS:
+        assert_same(module.member(name).model.state_dict(), start)
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_devices_share_the_batches_of_one_process_without_overlap(world_size: int, epoch: int) -> None:
+    lengths = np.random.default_rng(0).integers(3, 30, size=8 * 60 + 1)  # more than a stretch, and a last batch of 1
+    single = TrainSampler(lengths, 8, 5, "en-US")
+    ranks = [TrainSampler(lengths, 8, 5, "en-US", rank, world_size) for rank in range(world_size)]
+    for sampler in (single, *ranks):
+        sampler.set_epoch(epoch)
+    seen: list[int] = []
+    for whole, *shares in zip(single, *ranks, strict=True):
+        held = [row for share in shares for row in share.rows if share.share > 0]
+        assert sorted(held) == sorted(whole.rows)
+        seen += held
+        assert all(share.rows for share in shares), "every device must have something to step on"
+    assert sorted(seen) == list(range(len(lengths)))
+    assert len(single) == len(ranks[0]) == 61
+
+
+@pytest.mark.parametrize("world_size", [2, 3, 4])
+def test_the_mean_of_the_devices_shared_losses_is_the_mean_over_the_whole_batch(
+    world_size: int, data_module: Any
+) -> None:
+    rows = data_module().encoded("nl-NL", "train")  # 21 rows: batches of 10, 10 and 1
+    loss_of_row = torch.linspace(0.1, 4, len(rows), dtype=torch.float64)
+    ranks = [train_loader(rows, 10, 0, "nl-NL", rank, world_size) for rank in range(world_size)]
+    sizes = []
+    for whole, *parts in zip(train_loader(rows, 10, 0, "nl-NL"), *ranks, strict=True):
+        means = [loss_of_row[part["index"]].mean() * part["share"] for part in parts]
+        assert torch.stack(means).mean().item() == pytest.approx(loss_of_row[whole["index"]].mean().item(), rel=1e-7)
+        sizes.append(len(whole["index"]))
+    assert sorted(sizes) == [1, 10, 10], "a last batch with fewer rows than devices is what this is about"
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_evaluation_reads_each_row_once_whatever_the_number_of_devices(world_size: int, data_module: Any) -> None:
+    rows = data_module().encoded("en-US", "dev")
+    seen = [
+        int(index)
+        for rank in range(world_size)
+        for batch in eval_loader(rows, 16, rank, world_size)
+        for index in batch["index"]
+    ]
+    assert sorted(seen) == list(range(45))
