@@ -105,7 +105,8 @@ def parser(verb: str) -> ArgumentParser:
     result.add_argument("--seed_everything", type=int, default=0, help="the run's seed")
     add_arguments(result, verb)
     trainer = result.add_argument_group("trainer", "Lightning's Trainer: --trainer.NAME for any of its arguments")
-    for name, default in TRAINER_DEFAULTS.items():
+    shown = TRAINER_DEFAULTS if verb == "fit" else {name: TRAINER_DEFAULTS[name] for name in ("devices", "precision")}
+    for name, default in shown.items():
         trainer.add_argument(f"--trainer.{name}", default=default, help="see Lightning's Trainer")
     return result
 

@@ -24,7 +24,7 @@ def parser() -> ArgumentParser:
     result.add_argument("--data-dir", type=Path | None, default=None, help="an unpacked MASSIVE release directory")
     result.add_argument("--seed", type=int, default=0, help="decides initial weights, sequences and masks")
     result.add_argument("--resume", action="store_true", help="go on with an interrupted run of the same arguments")
-    result.add_dataclass_arguments(PretrainSettings, "size", help="size of the model and length of its training")
+    result.add_class_arguments(PretrainSettings, "size", help="size of the model and length of its training")
     return result
 
 
