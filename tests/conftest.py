@@ -35,7 +35,11 @@ DEV_ROWS, TEST_ROWS = 45, 70
 
 def pytest_configure(config: pytest.Config) -> None:
     # What Lightning's own code and its hints for larger machines say; nothing of ours.
-    for line in (r"ignore:::lightning\.pytorch\.utilities\._pytree", "ignore:.*does not have many workers"):
+    for line in (
+        r"ignore:::lightning\.pytorch\.utilities\._pytree",
+        "ignore:.*does not have many workers",
+        "ignore:The dirpath has changed",
+    ):
         config.addinivalue_line("filterwarnings", line)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 

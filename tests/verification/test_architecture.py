@@ -1,0 +1,149 @@
+"""Arrows between packages run one way, and help costs no heavy import."""
+
+import ast
+import json
+import subprocess
+import sys
+import time
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import cli
+
+ROOT = Path(__file__).parents[2]
+HEAVY = ("torch", "lightning", "transformers")
+TOP = ("cli", "callbacks", "mu_lightning")
+# A package may import what stands to its right.
+ARROWS = ("verbs", "experiments", "evaluation", "models", "data", "locales")
+# Where a module goes against the arrows. `Evaluated` feeds the evaluation's collector; evaluation itself knows no
+# model class, so there is no cycle.
+AGAINST = {("mu_lightning.models.classifier", "evaluation")}
+
+
+def imports(path: Path) -> set[str]:
+    """The full names of all that a file imports anywhere, inside functions and under TYPE_CHECKING too."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    # A file that is itself run as the program stands at the top: what it imports then is no arrow.
+    tree.body = [node for node in tree.body if not ast.unparse(node).startswith("if __name__ == '__main__'")]
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0 and node.module, f"{path}: relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {
+    module_name(path): imports(path)
+    for path in (ROOT / "cli.py", *(ROOT / "callbacks").rglob("*.py"), *(ROOT / "mu_lightning").rglob("*.py"))
+}
+
+
+def part(name: str) -> str:
+    """The part of mu_lightning that a module or an imported name belongs to; empty for anything else."""
+    words = name.split(".")
+    return words[1] if words[0] == "mu_lightning" and len(words) > 1 else ""
+
+
+def offenders(of: str, *parts: str) -> list[tuple[str, str]]:
+    return sorted(
+        (module, name)
+        for module, imported in MODULES.items()
+        if part(module) == of
+        for name in imported
+        if part(name) in parts and (module, part(name)) not in AGAINST
+    )
+
+
+def test_the_walk_sees_imports_inside_functions_and_of_every_package() -> None:
+    assert "mu_lightning.verbs.merge" in MODULES["cli"]
+    assert "lightning.pytorch.Trainer" in MODULES["mu_lightning.verbs.pretrain"]
+    assert {part(module) for module in MODULES} >= {*ARROWS, "merging", "typology"}
+
+
+def test_mu_lightning_never_imports_callbacks_or_the_program() -> None:
+    arrows = {
+        (module, name)
+        for module, imported in MODULES.items()
+        for name in imported
+        if name.split(".")[0] in TOP and TOP.index(name.split(".")[0]) < TOP.index(module.split(".")[0])
+    }
+    assert arrows == set()
+
+
+@pytest.mark.parametrize("of", ARROWS)
+def test_a_package_imports_only_what_the_design_puts_below_it(of: str) -> None:
+    assert offenders(of, *ARROWS[: ARROWS.index(of)]) == []
+
+
+@pytest.mark.parametrize("of", ["merging", "typology"])
+def test_merging_and_typology_know_neither_models_nor_data(of: str) -> None:
+    assert offenders(of, "models", "data", "evaluation", "experiments", "verbs") == []
+
+
+@pytest.mark.parametrize("of", ["errors", "files", "tables", "settings", "schedules", "resources"])
+def test_what_everything_rests_on_rests_on_nothing_above_it(of: str) -> None:
+    assert offenders(of, *ARROWS[:-1], "merging", "typology", "checkpoints") == []
+
+
+def test_no_two_parts_import_each_other_around_any_corner() -> None:
+    graph: dict[str, set[str]] = {}
+    for module, imported in MODULES.items():
+        graph.setdefault(part(module), set()).update(part(name) for name in imported)
+    for name, others in graph.items():
+        others -= {name, "", "__version__"}
+    list(TopologicalSorter({name: others for name, others in graph.items() if name}).static_order())  # CycleError
+
+
+def test_the_exceptions_to_the_arrows_are_still_there() -> None:
+    assert {pair for pair in AGAINST if pair[1] not in map(part, MODULES[pair[0]])} == set()
+
+
+def loaded(*argv: str) -> tuple[set[str], str, float]:
+    """Top-level modules that the program loads for `argv`, what it prints, and the seconds that the process takes."""
+    code = (
+        "import sys, json, cli\n"
+        "try: status = cli.main(sys.argv[1:])\n"
+        "except SystemExit as stop: status = stop.code\n"
+        "assert not status, status\n"
+        "print('\\0' + json.dumps([name.split('.')[0] for name in sys.modules]))"
+    )
+    started = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code, *argv], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    seconds = time.perf_counter() - started
+    assert done.returncode == 0, done.stderr
+    printed, _, modules = done.stdout.partition("\0")
+    return set(json.loads(modules)), printed, seconds
+
+
+def fastest(limit: float, *argv: str) -> tuple[set[str], str, float]:
+    """The same, of up to five tries: a shared machine may be slow for a moment."""
+    best = loaded(*argv)
+    for _ in range(4):
+        if best[2] < limit:
+            break
+        best = min(best, loaded(*argv), key=lambda one: one[2])
+    return best
+
+
+def test_the_programs_help_lists_every_verb_in_half_a_second_without_a_heavy_import() -> None:
+    modules, printed, seconds = fastest(0.5, "--help")
+    assert modules.isdisjoint({*HEAVY, "numpy", "jsonargparse"})
+    assert [verb for verb in cli.VERBS if f"\n  {verb} " not in printed] == []
+    assert seconds < 0.5
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_a_verbs_help_takes_less_than_three_seconds_without_a_heavy_import(verb: str) -> None:
+    modules, printed, seconds = fastest(3, verb, "--help")
+    assert modules.isdisjoint(HEAVY)
+    assert f"mu-lightning {verb}" in printed
+    assert seconds < 3
