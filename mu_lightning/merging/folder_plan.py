@@ -77,7 +77,10 @@ class FolderPlan:
             ),
             f"  base: {base}",
             *([f"  averaged, as the base lacks them: {', '.join(sorted(job.headless))}"] if job.headless else []),
-            *(f"  where {pattern}: other weights or {dict(other)}" for pattern, _, other in job.overrides),
+            *(
+                f"  where {each.pattern}: {dict(each.weights or {}) | dict(each.parameters or {})}"
+                for each in job.overrides
+            ),
             f"  {len(self.tensors)} tensors, {self.bytes_read / 1e6:,.1f} MB to read, "
             f"{self.bytes_written / 1e6:,.1f} MB to write, about {self.peak_memory / 1e6:,.0f} MB of memory",
             f"  to: {self.output}",

@@ -48,9 +48,7 @@ def merge_details(plan: FolderPlan, extra: Mapping[str, Any]) -> dict[str, Any]:
         "base": None if plan.base is None else origins.get("base", plan.base.path.resolve().name),
         "parameters": dataclasses.asdict(job.parameters),
         "overrides": [
-            {"pattern": pattern, "parameters": dict(parameters)}
-            | ({} if weights is None else {"weights": dict(zip(job.names, weights, strict=True))})
-            for pattern, weights, parameters in job.overrides
+            {key: value for key, value in dataclasses.asdict(override).items() if value} for override in job.overrides
         ],
         "averaged for lack of a base": sorted(job.headless),
         "seed": job.seed if job.method.random else None,

@@ -19,7 +19,7 @@ class Override:
 
     Attributes:
         pattern: a shell pattern over the whole tensor name: ``classifier.*``, ``*.embeddings.*``, ``*.layer.[0-5].*``.
-        weights: source name -> weight, for all sources; None leaves the merge's.
+        weights: source name -> weight; sources that are not named, or all where it is None, keep theirs.
         parameters: parameters that differ; the others stay the merge's.
     """
 
@@ -39,7 +39,7 @@ class Job:
         weights: their weights, in the same order.
         seed: the run's seed, for methods that draw.
         device: where the arithmetic happens; None for where the tensors are.
-        overrides: pattern, weights and parameters of each override; a later one goes over an earlier one.
+        overrides: validated; a later one goes over an earlier one.
         headless: tensors that the base lacks (a classification head); there is no task vector of them, so they are
             averaged.
     """
@@ -50,17 +50,19 @@ class Job:
     weights: tuple[float, ...]
     seed: int = 0
     device: torch.device | None = None
-    overrides: tuple[tuple[str, tuple[float, ...] | None, Mapping[str, Any]], ...] = ()
+    overrides: tuple[Override, ...] = ()
     headless: frozenset[str] = frozenset()
 
     def of(self, tensor: str) -> "Job":
         """The merge as it applies to the tensor of that name."""
         job = self
         parameters: dict[str, Any] = {}
-        for pattern, weights, changed in self.overrides:
-            if fnmatchcase(tensor, pattern):
-                job = replace(job, weights=weights or job.weights)
-                parameters |= changed
+        for override in self.overrides:
+            if fnmatchcase(tensor, override.pattern):
+                own = override.weights or {}
+                weights = tuple(own.get(name, weight) for name, weight in zip(self.names, job.weights, strict=True))
+                job = replace(job, weights=weights)
+                parameters |= override.parameters or {}
         if tensor in self.headless:
             average = find_method("linear")
             return replace(job, method=average, parameters=average.parameters())
@@ -90,17 +92,11 @@ def plan_job(
     built = build_parameters(method, parameters)
     changes = []
     for override in overrides:
-        if override.weights is not None:
-            check_weights(override.weights, names)
+        check_weights({name: float(weights[name]) for name in names} | dict(override.weights or {}), names)
         values = build_parameters(method, override.parameters)
-        changed = {name.replace("-", "_") for name in override.parameters or {}}
-        changes.append(
-            (
-                override.pattern,
-                None if override.weights is None else tuple(float(override.weights[name]) for name in names),
-                {name: getattr(values, name) for name in changed},
-            )
-        )
+        changed = [name.replace("-", "_") for name in override.parameters or {}]
+        own = {name: float(weight) for name, weight in (override.weights or {}).items()}
+        changes.append(Override(override.pattern, own, {name: getattr(values, name) for name in changed}))
     return Job(
         method=method,
         parameters=built,

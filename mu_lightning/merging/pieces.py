@@ -75,7 +75,8 @@ def _view(stacks: Sequence[tuple[Job, Stack]]) -> View:
         nonlocal checked
         for job, stack in stacks:
             for piece, _ in _pieces_of(job, stack, check=not checked):
-                yield piece
+                if piece.sources[0].numel():
+                    yield piece
         checked = True
 
     total = sum(stack.sources[0].numel() for _, stack in stacks)

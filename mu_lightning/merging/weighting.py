@@ -8,6 +8,7 @@ from mu_lightning.errors import UserError
 MEAN = "mean"
 SUM = "sum"
 RAW = "raw"
+WEIGHTING_HELP = "sum: weights average 1, so equal ones give the paper's plain sum; mean: they sum to 1; raw: as given"
 
 
 def scaled_weights(weights: Sequence[float], weighting: str) -> list[float]:

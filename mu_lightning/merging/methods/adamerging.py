@@ -1,0 +1,40 @@
+"""AdaMerging: task arithmetic with a coefficient for each source, or each source and layer, that was learned.
+
+Yang et al., AdaMerging: Adaptive Model Merging for Multi-Task Learning, 2023. https://arxiv.org/abs/2310.02575
+The coefficients minimise the entropy of the merged model's predictions on unlabelled text; whoever learns them on a
+target's text must say so in the results (`target-unlabelled`).
+"""
+
+import torch
+
+from mu_lightning.errors import UserError
+from mu_lightning.merging.method import Method, NoParameters, Piece
+from mu_lightning.merging.task_vectors import added, task_vectors, weighted_sum
+
+
+def adamerging(piece: Piece, parameters: NoParameters) -> torch.Tensor:
+    """θ_base + Σ λ_i τ_i, of the piece's shape. `piece.statistics` holds each source's λ for the tensor, one number.
+
+    Raises:
+        UserError: a source has no coefficient for the tensor, or more than one.
+    """
+    coefficients = []
+    for each in piece.statistics or ():
+        if each is None or each.numel() != 1:
+            raise UserError(f"{piece.name}: AdaMerging needs one coefficient of every source")
+        coefficients.append(each.item())
+    return added(piece, weighted_sum(task_vectors(piece), coefficients), 1.0)
+
+
+METHOD = Method(
+    name="adamerging",
+    summary="sum of the task vectors with learned coefficients, by source or by source and layer, on the base",
+    paper="Yang et al., AdaMerging, 2023",
+    url="https://arxiv.org/abs/2310.02575",
+    combine=adamerging,
+    parameters=NoParameters,
+    granularity="tensor",
+    needs_base=True,
+    takes_weights=False,
+    needs_statistics="the learned coefficients, by tensor,",
+)

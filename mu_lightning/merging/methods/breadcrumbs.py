@@ -1,0 +1,98 @@
+"""Model Breadcrumbs: task vectors without their largest elements (outliers) and without the many small ones.
+
+Davari and Belilovsky, Model Breadcrumbs: Scaling Multi-Task Model Merging with Sparse Masks, 2023.
+https://arxiv.org/abs/2312.06795
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from mu_lightning.merging.method import Method, Piece, View, option
+from mu_lightning.merging.selection import kth_largest
+from mu_lightning.merging.task_vectors import AVERAGE, TOTAL, added, elected, task_vectors, weighted_sum
+from mu_lightning.merging.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, scaled_weights
+
+PAPER = "Davari and Belilovsky, Model Breadcrumbs, 2023"
+URL = "https://arxiv.org/abs/2312.06795"
+
+
+@dataclass(frozen=True)
+class Breadcrumbs:
+    """Parameters of Breadcrumbs: the paper masks below the 85th percentile (β) and above the 99.3rd (γ)."""
+
+    density: float = option(0.143, "share of each tensor that is kept", low=0, high=1)
+    outliers: float = option(0.007, "share of each tensor, the largest elements, that is left out", low=0, high=1)
+    scaling: float = option(0.3, "factor of the merged task vector (the paper's α)")
+    weighting: str = option(SUM, WEIGHTING_HELP, choices=(SUM, MEAN, RAW))
+
+
+@dataclass(frozen=True)
+class BreadcrumbsTies(Breadcrumbs):
+    """Parameters of Breadcrumbs with TIES' election of signs."""
+
+    scaling: float = option(1.0, "factor of the merged task vector")
+    consensus: str = option(
+        AVERAGE, "of the sources that agree with the elected sign: average or total", choices=(AVERAGE, TOTAL)
+    )
+
+
+def bounds(view: View, parameters: Breadcrumbs) -> Sequence[tuple[float, float]]:
+    """For each source the smallest magnitude that is kept and the smallest that is an outlier."""
+    if parameters.density >= 1:
+        return [(0.0, float("inf"))] * view.sources
+    kept = int(parameters.density * view.total)
+    # As many as the density says are kept, even where too few elements remain for all the outliers.
+    outliers = min(int(parameters.outliers * view.total), view.total - kept)
+    found = kth_largest(
+        lambda: map(task_vectors, view.pieces()), [[outliers + kept, outliers]] * view.sources, view.total
+    )
+    return [(low if kept else float("inf"), high) for low, high in found]
+
+
+def masked(piece: Piece) -> list[torch.Tensor]:
+    """The task vectors without their outliers and their small elements."""
+    vectors = []
+    for vector, (low, high) in zip(task_vectors(piece), piece.survey, strict=True):
+        size = vector.abs()
+        vectors.append(torch.where((size >= low) & (size < high), vector, 0.0))
+    return vectors
+
+
+def breadcrumbs(piece: Piece, parameters: Breadcrumbs) -> torch.Tensor:
+    """The scaled sum of the masked task vectors on the base, of the piece's shape."""
+    factors = scaled_weights(piece.weights, parameters.weighting)
+    return added(piece, weighted_sum(masked(piece), factors), parameters.scaling)
+
+
+def breadcrumbs_ties(piece: Piece, parameters: BreadcrumbsTies) -> torch.Tensor:
+    """The masked task vectors merged by TIES' election, of the piece's shape."""
+    factors = scaled_weights(piece.weights, parameters.weighting)
+    return added(piece, elected(masked(piece), factors, parameters.consensus), parameters.scaling)
+
+
+METHODS = [
+    Method(
+        name="breadcrumbs",
+        summary="sum of the task vectors without outliers and small elements, on the base",
+        paper=PAPER,
+        url=URL,
+        combine=breadcrumbs,
+        parameters=Breadcrumbs,
+        survey=bounds,
+        local=True,
+        needs_base=True,
+    ),
+    Method(
+        name="breadcrumbs_ties",
+        summary="task vectors without outliers and small elements, merged by TIES' election of signs",
+        paper=PAPER,
+        url=URL,
+        combine=breadcrumbs_ties,
+        parameters=BreadcrumbsTies,
+        survey=bounds,
+        local=True,
+        needs_base=True,
+    ),
+]

@@ -1,0 +1,118 @@
+"""DARE: drop elements of each task vector at random and rescale the rest, then merge them by sum or by TIES.
+
+Yu et al., Language Models are Super Mario: Absorbing Abilities from Homologous Models as a Free Lunch, 2023.
+https://arxiv.org/abs/2311.03099
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from mu_lightning.errors import UserError
+from mu_lightning.merging.method import Method, Piece, View, option
+from mu_lightning.merging.methods.ties import SCOPE_HELP, kept, scope, trimmed
+from mu_lightning.merging.selection import kth_largest
+from mu_lightning.merging.task_vectors import AVERAGE, TOTAL, added, elected, task_vectors, weighted_sum
+from mu_lightning.merging.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, scaled_weights
+
+PAPER = "Yu et al., Language Models are Super Mario (DARE), 2023"
+URL = "https://arxiv.org/abs/2311.03099"
+DENSITY_HELP = "chance that an element is kept (1 minus the paper's drop rate p)"
+RESCALE_HELP = "whether what is kept is divided by the chance that it was (the paper's 1 / (1 - p))"
+
+
+@dataclass(frozen=True)
+class DareLinear:
+    """Parameters of DARE with task arithmetic."""
+
+    density: float = option(0.5, DENSITY_HELP, low=0, high=1)
+    rescale: bool = option(True, RESCALE_HELP)
+    scaling: float = option(0.4, "factor of the merged task vector (λ)")
+    weighting: str = option(SUM, WEIGHTING_HELP, choices=(SUM, MEAN, RAW))
+
+
+@dataclass(frozen=True)
+class DareTies:
+    """Parameters of DARE with TIES; ``trim`` 1 leaves TIES' trimming out, as mergekit does."""
+
+    density: float = option(0.5, DENSITY_HELP, low=0, high=1)
+    rescale: bool = option(True, RESCALE_HELP)
+    trim: float = option(0.2, "TIES' share of each task vector that is kept, the largest elements", low=0, high=1)
+    scope: str = option("model", SCOPE_HELP, choices=("model", "tensor"))
+    consensus: str = option(
+        AVERAGE, "of the sources that agree with the elected sign: average or total", choices=(AVERAGE, TOTAL)
+    )
+    scaling: float = option(1.0, "factor of the merged task vector (λ)")
+    weighting: str = option(SUM, WEIGHTING_HELP, choices=(SUM, MEAN, RAW))
+
+
+def dropped(piece: Piece, density: float, rescale: bool) -> list[torch.Tensor]:
+    """The task vectors with each element kept with probability `density`, drawn for each source on its own."""
+    vectors = task_vectors(piece)
+    if density >= 1:
+        return vectors
+    if piece.generator is None:
+        raise UserError("DARE draws at random: the piece needs a generator")
+    factor = 1 / density if rescale and density > 0 else 1.0
+    for index, vector in enumerate(vectors):
+        draws = torch.rand(vector.shape, generator=piece.generator(index))
+        vector.mul_((draws < density).to(vector.device)).mul_(factor)
+    return vectors
+
+
+def dare_linear(piece: Piece, parameters: DareLinear) -> torch.Tensor:
+    """Drop and rescale, then task arithmetic; of the piece's shape."""
+    factors = scaled_weights(piece.weights, parameters.weighting)
+    vectors = dropped(piece, parameters.density, parameters.rescale)
+    return added(piece, weighted_sum(vectors, factors), parameters.scaling)
+
+
+def thresholds(view: View, parameters: DareTies) -> Sequence[float]:
+    """For each source the smallest magnitude that TIES' trimming keeps, of what was not dropped."""
+    if parameters.trim >= 1:
+        return [0.0] * view.sources
+
+    def vectors(piece: Piece) -> list[torch.Tensor]:
+        return dropped(piece, parameters.density, parameters.rescale)
+
+    rank = kept(parameters.trim, view.total)
+    return [
+        values[0] for values in kth_largest(lambda: map(vectors, view.pieces()), [[rank]] * view.sources, view.total)
+    ]
+
+
+def dare_ties(piece: Piece, parameters: DareTies) -> torch.Tensor:
+    """Drop and rescale, then trim, elect and merge; of the piece's shape."""
+    factors = scaled_weights(piece.weights, parameters.weighting)
+    vectors = dropped(piece, parameters.density, parameters.rescale)
+    vectors = [trimmed(*pair) for pair in zip(vectors, piece.survey, strict=True)]
+    return added(piece, elected(vectors, factors, parameters.consensus), parameters.scaling)
+
+
+METHODS = [
+    Method(
+        name="dare_linear",
+        summary="drop elements of the task vectors at random, rescale the rest, add them to the base",
+        paper=PAPER,
+        url=URL,
+        combine=dare_linear,
+        parameters=DareLinear,
+        local=True,
+        needs_base=True,
+        random=True,
+    ),
+    Method(
+        name="dare_ties",
+        summary="drop elements of the task vectors at random, rescale the rest, merge them by TIES",
+        paper=PAPER,
+        url=URL,
+        combine=dare_ties,
+        parameters=DareTies,
+        survey=thresholds,
+        survey_scope=scope,
+        local=True,
+        needs_base=True,
+        random=True,
+    ),
+]

@@ -1,0 +1,104 @@
+"""DELLA-Merging: drop elements at random, small ones more often than large ones, rescale, elect signs, average.
+
+Deep, Bhardwaj and Poria, DELLA-Merging: Reducing Interference in Model Merging through Magnitude-Based Sampling, 2024.
+https://arxiv.org/abs/2406.11617
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from mu_lightning.errors import UserError
+from mu_lightning.merging.method import Method, Piece, option
+from mu_lightning.merging.task_vectors import AVERAGE, TOTAL, added, elected, task_vectors, weighted_sum
+from mu_lightning.merging.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, scaled_weights
+
+PAPER = "Deep et al., DELLA-Merging, 2024"
+URL = "https://arxiv.org/abs/2406.11617"
+
+
+@dataclass(frozen=True)
+class DellaLinear:
+    """Parameters of DELLA without election of signs."""
+
+    density: float = option(0.5, "mean chance that an element is kept (1 minus the paper's drop rate p)", low=0, high=1)
+    window: float = option(0.2, "how far the chances of a row's smallest and largest are apart (ε)", low=0, high=1)
+    rescale: bool = option(True, "whether what is kept is divided by the chance that it was")
+    scaling: float = option(0.4, "factor of the merged task vector (the paper's λ)")
+    weighting: str = option(SUM, WEIGHTING_HELP, choices=(SUM, MEAN, RAW))
+
+
+@dataclass(frozen=True)
+class Della(DellaLinear):
+    """Parameters of DELLA."""
+
+    scaling: float = option(1.0, "factor of the merged task vector (the paper's λ)")
+    consensus: str = option(
+        AVERAGE, "of the sources that agree with the elected sign: average or total", choices=(AVERAGE, TOTAL)
+    )
+
+
+def chances(vector: torch.Tensor, density: float, window: float) -> torch.Tensor:
+    """Each element's chance to be kept, by its magnitude's rank in its row: density − ε/2 to density + ε/2."""
+    ranks = vector.abs().argsort(stable=True).argsort().to(vector.dtype)
+    return density + window * (ranks / max(vector.shape[-1] - 1, 1) - 0.5 * (vector.shape[-1] > 1))
+
+
+def sampled(piece: Piece, parameters: DellaLinear) -> list[torch.Tensor]:
+    """The task vectors with elements dropped by their rank (MagPrune) and the rest rescaled."""
+    density, window = parameters.density, parameters.window
+    vectors = task_vectors(piece)
+    if density >= 1:
+        return vectors
+    if density - window / 2 < 0 or density + window / 2 > 1 or density == 0:
+        raise UserError(f"density {density:g} with a window of {window:g}: chances would leave 0..1")
+    if piece.generator is None:
+        raise UserError("DELLA draws at random: the piece needs a generator")
+    for index, vector in enumerate(vectors):
+        if vector.dim() == 0:
+            continue
+        chance = chances(vector, density, window)
+        draws = torch.rand(vector.shape, generator=piece.generator(index)).to(vector.device)
+        rescaled = vector / chance if parameters.rescale else vector
+        vectors[index] = torch.where(draws < chance, rescaled, 0.0)
+    return vectors
+
+
+def della_linear(piece: Piece, parameters: DellaLinear) -> torch.Tensor:
+    """Sample, then task arithmetic; of the piece's shape."""
+    factors = scaled_weights(piece.weights, parameters.weighting)
+    return added(piece, weighted_sum(sampled(piece, parameters), factors), parameters.scaling)
+
+
+def della(piece: Piece, parameters: Della) -> torch.Tensor:
+    """Drop, elect, fuse; of the piece's shape."""
+    factors = scaled_weights(piece.weights, parameters.weighting)
+    return added(piece, elected(sampled(piece, parameters), factors, parameters.consensus), parameters.scaling)
+
+
+METHODS = [
+    Method(
+        name="della",
+        summary="drop elements at random, small ones more often, rescale, elect signs, average those that agree",
+        paper=PAPER,
+        url=URL,
+        combine=della,
+        parameters=Della,
+        granularity="rows",
+        local=True,
+        needs_base=True,
+        random=True,
+    ),
+    Method(
+        name="della_linear",
+        summary="drop elements at random, small ones more often, rescale, add them to the base",
+        paper=PAPER,
+        url=URL,
+        combine=della_linear,
+        parameters=DellaLinear,
+        granularity="rows",
+        local=True,
+        needs_base=True,
+        random=True,
+    ),
+]

@@ -1,0 +1,55 @@
+"""Fisher merging without data: magnitudes stand in for the Fisher information.
+
+After Matena and Raffel, Merging Models with Fisher-Weighted Averaging, 2021. https://arxiv.org/abs/2111.09832
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from mu_lightning.merging.gram import gram_matrix
+from mu_lightning.merging.method import Method, Piece, View, option
+from mu_lightning.merging.methods.fisher import importance_average
+from mu_lightning.merging.weighting import MEAN, scaled_weights
+
+
+@dataclass(frozen=True)
+class FisherSimple:
+    """Parameters of magnitude-weighted averaging."""
+
+    importance: str = option(
+        "tensor",
+        "what weighs: the norm of a source's tensor, or each element's magnitude",
+        choices=("tensor", "element"),
+    )
+    floor: float = option(1e-6, "added to every importance, so that zeros are averaged", low=0)
+
+
+def lengths(view: View, parameters: FisherSimple) -> list[float]:
+    """Each source's norm over a tensor."""
+    if parameters.importance == "element":
+        return [1.0] * view.sources
+    return gram_matrix(view).diagonal().sqrt().tolist()
+
+
+def fisher_simple(piece: Piece, parameters: FisherSimple) -> torch.Tensor:
+    """Σ w_i m_i θ_i / Σ w_i m_i with magnitudes m, of the piece's shape."""
+    factors = scaled_weights(piece.weights, MEAN)
+    importances = [
+        (source.abs() if parameters.importance == "element" else torch.full_like(source, length))
+        .add_(parameters.floor)
+        .mul_(factor)
+        for source, length, factor in zip(piece.sources, piece.survey, factors, strict=True)
+    ]
+    return importance_average(piece.sources, importances)
+
+
+METHOD = Method(
+    name="fisher_simple",
+    summary="average weighted by the magnitude of the sources' tensors, in place of their Fisher information",
+    paper="after Matena and Raffel, Merging Models with Fisher-Weighted Averaging, 2021",
+    url="https://arxiv.org/abs/2111.09832",
+    combine=fisher_simple,
+    parameters=FisherSimple,
+    survey=lengths,
+)

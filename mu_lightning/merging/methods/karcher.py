@@ -1,0 +1,74 @@
+"""Karcher mean: the weighted Riemannian mean of the models' directions, at the weighted mean of their lengths.
+
+Karcher, Riemannian center of mass and mollifier smoothing, 1977. https://doi.org/10.1002/cpa.3160300502
+Applied to merging: https://arxiv.org/abs/2603.04972
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from mu_lightning.merging.gram import combined, unit_products
+from mu_lightning.merging.method import Method, Piece, option
+from mu_lightning.merging.methods.slerp import inner_products
+from mu_lightning.merging.weighting import MEAN, scaled_weights
+
+
+@dataclass(frozen=True)
+class Karcher:
+    """Parameters of the Karcher mean."""
+
+    iterations: int = option(10, "most steps of the iteration", low=1)
+    tolerance: float = option(1e-5, "length of a step at which it stops; angles below it count as none", low=0)
+
+
+def karcher(piece: Piece, parameters: Karcher) -> torch.Tensor:
+    """The mean, of the piece's shape: m ← exp_m(Σ a_i log_m(u_i)) from the normalised weighted sum.
+
+    It stays in the span of the sources, so it is found in coefficients over them, from their inner products alone.
+    """
+    weights = torch.tensor(scaled_weights(piece.weights, MEAN), dtype=torch.float64)
+    norms, cosines = unit_products(piece.survey)
+    lengths = torch.where(norms > 0, norms, 1.0)
+    mean = karcher_coefficients(weights * (norms > parameters.tolerance), cosines, parameters)
+    return combined(piece, mean * (weights @ norms) / lengths)
+
+
+def karcher_coefficients(weights: torch.Tensor, cosines: torch.Tensor, parameters: Karcher) -> torch.Tensor:
+    """The coefficients of the mean over vectors of length 1 with these inner products, of shape [sources]."""
+
+    def length(coefficients: torch.Tensor) -> torch.Tensor:
+        return (coefficients @ cosines @ coefficients).clamp(min=0).sqrt()
+
+    total = weights.sum()
+    if total == 0:
+        return weights
+    weights = weights / total
+    mean = weights
+    if length(mean) < parameters.tolerance:
+        mean = torch.zeros_like(weights)
+        mean[weights.nonzero()[0]] = 1.0
+    mean = mean / length(mean)
+    for _ in range(parameters.iterations):
+        dots = (cosines @ mean).clamp(-1, 1)
+        angles = dots.acos()
+        far = angles >= parameters.tolerance
+        scale = weights * torch.where(far, angles / angles.sin().clamp(min=1e-300), 0.0)
+        tangent = scale - (scale @ dots) * mean
+        step = length(tangent)
+        if step < parameters.tolerance:
+            break
+        mean = step.cos() * mean + step.sin() * (tangent / step)
+        mean = mean / length(mean)
+    return mean
+
+
+METHOD = Method(
+    name="karcher",
+    summary="weighted Riemannian mean of the models' directions, tensor by tensor",
+    paper="Karcher, Riemannian center of mass and mollifier smoothing, 1977",
+    url="https://doi.org/10.1002/cpa.3160300502",
+    combine=karcher,
+    parameters=Karcher,
+    survey=inner_products,
+)

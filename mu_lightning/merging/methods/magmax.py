@@ -1,0 +1,40 @@
+"""MagMax: for each element the task vector with the largest magnitude.
+
+Marczak et al., MagMax: Leveraging Model Merging for Seamless Continual Learning, 2024. https://arxiv.org/abs/2407.06322
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from mu_lightning.merging.method import Method, Piece, option
+from mu_lightning.merging.task_vectors import added, task_vectors
+
+
+@dataclass(frozen=True)
+class MagMax:
+    """Parameters of MagMax."""
+
+    scaling: float = option(0.5, "factor of the merged task vector (the paper's λ)")
+
+
+def magmax(piece: Piece, parameters: MagMax) -> torch.Tensor:
+    """θ_base + λ τ_{argmax |τ|}, of the piece's shape; of τ and −τ the positive one wins, whatever the order."""
+    vectors = task_vectors(piece)
+    largest = smallest = vectors[0]
+    for vector in vectors[1:]:
+        largest, smallest = torch.maximum(largest, vector), torch.minimum(smallest, vector)
+    return added(piece, torch.where(largest >= -smallest, largest, smallest), parameters.scaling)
+
+
+METHOD = Method(
+    name="magmax",
+    summary="for each element the task vector with the largest magnitude, on the base",
+    paper="Marczak et al., MagMax, 2024",
+    url="https://arxiv.org/abs/2407.06322",
+    combine=magmax,
+    parameters=MagMax,
+    local=True,
+    needs_base=True,
+    takes_weights=False,
+)

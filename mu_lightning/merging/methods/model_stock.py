@@ -1,0 +1,41 @@
+"""Model Stock: the average of the models, pulled towards the base as far as the angle between their task vectors says.
+
+Jang, Yun and Han, Model Stock: All we need is just a few fine-tuned models, 2024. https://arxiv.org/abs/2403.19522
+"""
+
+import torch
+
+from mu_lightning.merging.gram import unit_products
+from mu_lightning.merging.method import Method, NoParameters, Piece
+from mu_lightning.merging.methods.slerp import inner_products
+from mu_lightning.merging.task_vectors import added, task_vectors, weighted_sum
+
+
+def ratio(products: torch.Tensor) -> float:
+    """The share n cos θ / (1 + (n − 1) cos θ) with the mean cosine over the task vectors' pairs; 0 at its pole."""
+    count = len(products)
+    _, cosines = unit_products(products)
+    cosine = (cosines.sum() - cosines.diagonal().sum()).item() / (count * (count - 1))
+    below = 1 + (count - 1) * cosine
+    return 0.0 if abs(below) < 1e-6 else count * cosine / below
+
+
+def model_stock(piece: Piece, parameters: NoParameters) -> torch.Tensor:
+    """T times the average plus 1 − t times the base, of the piece's shape; a layer is a tensor."""
+    count = len(piece.sources)
+    return added(piece, weighted_sum(task_vectors(piece), [1 / count] * count), ratio(piece.survey))
+
+
+METHOD = Method(
+    name="model_stock",
+    summary="average of the models, pulled towards the base by the angle between their task vectors",
+    paper="Jang et al., Model Stock, 2024",
+    url="https://arxiv.org/abs/2403.19522",
+    combine=model_stock,
+    parameters=NoParameters,
+    survey=inner_products,
+    local=True,
+    needs_base=True,
+    takes_weights=False,
+    min_sources=2,
+)

@@ -1,0 +1,61 @@
+"""Multi-SLERP: a weighted mean on the sphere, taken in the tangent space at the mean's direction.
+
+Goddard, Multi-SLERP, 2025. https://goddard.blog/posts/multislerp-wow-what-a-cool-idea
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from mu_lightning.errors import UserError
+from mu_lightning.merging.gram import combined, unit_products
+from mu_lightning.merging.method import Method, Piece, option
+from mu_lightning.merging.methods.slerp import inner_products
+from mu_lightning.merging.weighting import MEAN, RAW, scaled_weights
+
+
+@dataclass(frozen=True)
+class MultiSlerp:
+    """Parameters of Multi-SLERP."""
+
+    weighting: str = option(MEAN, "mean: weights sum to 1; raw: as given", choices=(MEAN, RAW))
+
+
+def multislerp(piece: Piece, parameters: MultiSlerp) -> torch.Tensor:
+    """The spherical mean, of the piece's shape; with a base it is that of the task vectors.
+
+    All happens in coefficients over the vectors at length 1, whose inner products U are known: the mean direction m =
+    Ua/‖·‖, the mean of the tangents u_i − (u_i·m) m, and the way back to the sphere; the length is the mean of the
+    vectors' lengths.
+
+    Raises:
+        UserError: the weighted directions cancel, so there is no mean direction.
+    """
+    weights = torch.tensor(scaled_weights(piece.weights, parameters.weighting), dtype=torch.float64)
+    norms, cosines = unit_products(piece.survey)
+    length = _length(weights, cosines)
+    if length < 1e-8 and bool((norms > 0).any()):
+        raise UserError(f"{piece.name}: the weighted directions of the sources cancel, there is no mean direction")
+    mean = weights / max(length, 1e-300)
+    tangent = weights - (weights @ cosines @ mean) * mean
+    angle = _length(tangent, cosines)
+    on_sphere = mean if angle < 1e-12 else mean * math.cos(angle) + tangent * (math.sin(angle) / angle)
+    lengths = torch.where(norms > 0, norms, 1.0)
+    return combined(piece, on_sphere * (weights @ norms) / lengths)
+
+
+def _length(coefficients: torch.Tensor, cosines: torch.Tensor) -> float:
+    return (coefficients @ cosines @ coefficients).clamp(min=0).sqrt().item()
+
+
+METHOD = Method(
+    name="multislerp",
+    summary="weighted mean of models, or of their task vectors, on the sphere, by one step in the tangent space",
+    paper="Goddard, Multi-SLERP, 2025",
+    url="https://goddard.blog/posts/multislerp-wow-what-a-cool-idea",
+    combine=multislerp,
+    parameters=MultiSlerp,
+    survey=inner_products,
+    may_use_base=True,
+)

@@ -1,0 +1,38 @@
+"""NearSwap: the first model, moved towards the second where the two are already near.
+
+alchemonaut, QuartetAnemoi, 2024. https://huggingface.co/alchemonaut/QuartetAnemoi-70B-t0.0001
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from mu_lightning.merging.method import Method, Piece, option
+
+
+@dataclass(frozen=True)
+class NearSwap:
+    """Parameters of NearSwap."""
+
+    t: float = option(0.0001, "elements nearer than this become the second model's, others move by t", low=0)
+
+
+def nearswap(piece: Piece, parameters: NearSwap) -> torch.Tensor:
+    """(1 − s) θ_0 + s θ_1 with s = min(1, t / |θ_0 − θ_1|), of the piece's shape."""
+    first, second = piece.sources
+    apart = second - first
+    return first + apart.clamp(-parameters.t, parameters.t)
+
+
+METHOD = Method(
+    name="nearswap",
+    summary="the first model, moved towards the second where the two are already near",
+    paper="alchemonaut, QuartetAnemoi, 2024",
+    url="https://huggingface.co/alchemonaut/QuartetAnemoi-70B-t0.0001",
+    combine=nearswap,
+    parameters=NearSwap,
+    takes_weights=False,
+    equivariant=False,
+    min_sources=2,
+    max_sources=2,
+)

@@ -1,0 +1,35 @@
+"""Passthrough: one model as it is, or scaled; with per-tensor parameters it scales parts of a model.
+
+mergekit's method of that name. https://github.com/arcee-ai/mergekit/blob/main/docs/merge_methods.md
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from mu_lightning.merging.method import Method, Piece, option
+
+
+@dataclass(frozen=True)
+class Passthrough:
+    """Parameters of passthrough."""
+
+    scale: float = option(1.0, "factor of every element")
+
+
+def passthrough(piece: Piece, parameters: Passthrough) -> torch.Tensor:
+    """The only source times the scale, of the piece's shape."""
+    (source,) = piece.sources
+    return source * parameters.scale
+
+
+METHOD = Method(
+    name="passthrough",
+    summary="one model as it is, or scaled",
+    paper="mergekit, passthrough, 2023",
+    url="https://github.com/arcee-ai/mergekit/blob/main/docs/merge_methods.md",
+    combine=passthrough,
+    parameters=Passthrough,
+    takes_weights=False,
+    max_sources=1,
+)

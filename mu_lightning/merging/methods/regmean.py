@@ -1,0 +1,73 @@
+"""RegMean: a linear layer's merged weight gives on every source's inputs nearest to what that source's weight gave.
+
+Jin et al., Dataless Knowledge Fusion by Merging Weights of Language Models, 2022. https://arxiv.org/abs/2212.09849
+RegMean++: the Gram matrices are those of the merged model's inputs, layer after layer; the formula is the same.
+Nguyen et al., RegMean++: Enhancing Effectiveness and Generalization of Regression Mean, 2025. https://arxiv.org/abs/2508.03121
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from mu_lightning.errors import UserError
+from mu_lightning.merging.method import Method, Piece, option
+from mu_lightning.merging.task_vectors import weighted_sum
+from mu_lightning.merging.weighting import MEAN, scaled_weights
+
+
+@dataclass(frozen=True)
+class RegMean:
+    """Parameters of RegMean."""
+
+    reduction: float = option(0.9, "factor of the Gram matrices' off-diagonal elements (the paper's α)", low=0, high=1)
+
+
+def regmean(piece: Piece, parameters: RegMean) -> torch.Tensor:
+    """(Σ w_i W_i G_i)(Σ w_i G_i)⁻¹, of the weight's shape [out, in]; a tensor without Gram matrices is averaged.
+
+    `piece.statistics` holds G_i = Xᵀ X of shape [in, in] over the inputs X of that layer. The sum is inverted as a
+    pseudo-inverse in float64, around the average: directions that no input took stay the average's.
+
+    Raises:
+        UserError: a Gram matrix of another shape, or one that some sources have and others lack.
+    """
+    factors = scaled_weights(piece.weights, MEAN)
+    average = piece.sources[0] + weighted_sum([source - piece.sources[0] for source in piece.sources], factors)
+    statistics = list(piece.statistics or ())
+    if all(each is None for each in statistics):
+        return average
+    size = average.shape[-1]
+    total = torch.zeros(size, size, dtype=torch.float64, device=average.device)
+    aim = torch.zeros(average.shape, dtype=torch.float64, device=average.device)
+    for source, gram, factor in zip(piece.sources, statistics, factors, strict=True):
+        if average.dim() != 2 or gram is None or gram.shape != total.shape:
+            raise UserError(f"{piece.name}: every source needs a Gram matrix of shape [{size}, {size}]")
+        reduced = gram.double() * parameters.reduction
+        reduced.diagonal().copy_(gram.double().diagonal())
+        total += factor * reduced
+        aim += factor * (source - average).double() @ reduced
+    return average + (aim @ torch.linalg.pinv(total, hermitian=True)).to(average.dtype)
+
+
+METHODS = [
+    Method(
+        name="regmean",
+        summary="linear layers merged by regression on the sources' own inputs, the rest averaged",
+        paper="Jin et al., Dataless Knowledge Fusion (RegMean), 2022",
+        url="https://arxiv.org/abs/2212.09849",
+        combine=regmean,
+        parameters=RegMean,
+        granularity="tensor",
+        needs_statistics="the Gram matrices of its linear layers' inputs",
+    ),
+    Method(
+        name="regmean_plus",
+        summary="RegMean on the inputs that the merged layers below give, layer after layer",
+        paper="Nguyen et al., RegMean++, 2025",
+        url="https://arxiv.org/abs/2508.03121",
+        combine=regmean,
+        parameters=RegMean,
+        granularity="tensor",
+        needs_statistics="the Gram matrices of its linear layers' inputs in the model merged so far",
+    ),
+]

@@ -1,0 +1,84 @@
+"""SCE: select the elements in which sources differ most, weigh sources by the energy left, erase minority signs.
+
+Wan et al., FuseChat: Knowledge Fusion of Chat Models, 2024. https://arxiv.org/abs/2408.07990
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from mu_lightning.merging.method import Method, Piece, View, option
+from mu_lightning.merging.methods.ties import kept
+from mu_lightning.merging.selection import kth_largest
+from mu_lightning.merging.task_vectors import AVERAGE, TOTAL, added, elected, task_vectors
+
+
+@dataclass(frozen=True)
+class Sce:
+    """Parameters of SCE."""
+
+    density: float = option(0.1, "share of each tensor that is selected, by variance over the sources", low=0, high=1)
+    consensus: str = option(
+        TOTAL,
+        "of the sources that agree: the weighted total (the paper), or the average by their weights (mergekit)",
+        choices=(TOTAL, AVERAGE),
+    )
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What SCE needs to know of a tensor: the smallest variance that is selected, and each source's weight."""
+
+    threshold: float
+    weights: list[float]
+
+
+def select(view: View, parameters: Sce) -> Selection:
+    """The selection, and the sources' shares of its energy (sum of squares)."""
+    threshold = 0.0
+    if parameters.density < 1:
+        rank = kept(parameters.density, view.total)
+
+        def variances() -> Iterator[list[torch.Tensor]]:
+            for piece in view.pieces():
+                yield [_variance(task_vectors(piece))]
+
+        ((threshold,),) = kth_largest(variances, [[rank]], view.total)
+    energy = torch.zeros(view.sources, dtype=torch.float64)
+    for piece in view.pieces():
+        for index, vector in enumerate(_selected(task_vectors(piece), threshold)):
+            energy[index] += vector.double().square().sum().cpu()
+    total = energy.sum().item()
+    return Selection(threshold, (energy / total).tolist() if total > 0 else [1 / view.sources] * view.sources)
+
+
+def sce(piece: Piece, parameters: Sce) -> torch.Tensor:
+    """Select, calculate, erase; of the piece's shape."""
+    vectors = _selected(task_vectors(piece), piece.survey.threshold)
+    return added(piece, elected(vectors, piece.survey.weights, parameters.consensus, "plain mass"), 1.0)
+
+
+def _variance(vectors: list[torch.Tensor]) -> torch.Tensor:
+    return torch.stack(vectors).var(0, unbiased=False)
+
+
+def _selected(vectors: list[torch.Tensor], threshold: float) -> list[torch.Tensor]:
+    if threshold <= 0:
+        return vectors
+    chosen = _variance(vectors) >= threshold
+    return [torch.where(chosen, vector, 0.0) for vector in vectors]
+
+
+METHOD = Method(
+    name="sce",
+    summary="task vectors where the sources differ most, weighed by their energy, minority signs erased",
+    paper="Wan et al., FuseChat, 2024",
+    url="https://arxiv.org/abs/2408.07990",
+    combine=sce,
+    parameters=Sce,
+    survey=select,
+    local=True,
+    needs_base=True,
+    takes_weights=False,
+)

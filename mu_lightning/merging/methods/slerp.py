@@ -1,0 +1,65 @@
+"""Spherical interpolation of two models, tensor by tensor.
+
+Shoemake, Animating rotation with quaternion curves, 1985. https://doi.org/10.1145/325334.325242
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from mu_lightning.errors import UserError
+from mu_lightning.merging.gram import combined, gram_matrix, unit_products
+from mu_lightning.merging.method import Method, Piece, View, option
+from mu_lightning.merging.weighting import MEAN, scaled_weights
+
+
+@dataclass(frozen=True)
+class Slerp:
+    """Parameters of spherical interpolation."""
+
+    colinear: float = option(
+        0.9995, "cosine above which (or below minus which) the tensors are interpolated linearly", low=0, high=1
+    )
+
+
+def inner_products(view: View, parameters: object) -> torch.Tensor:
+    """The inner products of the sources (or of their task vectors, where there is a base) over a tensor."""
+    return gram_matrix(view)
+
+
+def share_of_second(weights: Sequence[float]) -> float:
+    """How far the interpolation goes from the first source (0) to the second (1): the second's share of the weights."""
+    share = scaled_weights(weights, MEAN)[1]
+    if not 0 <= share <= 1:
+        raise UserError(f"interpolation between two models needs weights of one sign, got {weights}")
+    return share
+
+
+def arc(share: float, cosine: float) -> tuple[float, float]:
+    """The coefficients of two vectors on the arc between them; a share of 0 is the first."""
+    angle = math.acos(max(-1.0, min(1.0, cosine)))
+    return math.sin((1 - share) * angle) / math.sin(angle), math.sin(share * angle) / math.sin(angle)
+
+
+def slerp(piece: Piece, parameters: Slerp) -> torch.Tensor:
+    """sin((1−t)φ)/sin φ θ_0 + sin(tφ)/sin φ θ_1, of the piece's shape; t is the second source's share."""
+    share = share_of_second(piece.weights)
+    _, cosines = unit_products(piece.survey)
+    cosine = cosines[0, 1].item()
+    pair = (1 - share, share) if abs(cosine) > parameters.colinear else arc(share, cosine)
+    return combined(piece, torch.tensor(pair, dtype=torch.float64))
+
+
+METHOD = Method(
+    name="slerp",
+    summary="spherical interpolation of two models; their weights say how far from one to the other",
+    paper="Shoemake, Animating rotation with quaternion curves, 1985",
+    url="https://doi.org/10.1145/325334.325242",
+    combine=slerp,
+    parameters=Slerp,
+    survey=inner_products,
+    min_sources=2,
+    max_sources=2,
+)

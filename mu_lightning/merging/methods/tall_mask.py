@@ -1,0 +1,44 @@
+"""Consensus merging by TALL masks: of the summed task vectors only what at least two sources care about is kept.
+
+Wang et al., Localizing Task Information for Improved Model Merging and Compression, 2024. https://arxiv.org/abs/2405.07813
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from mu_lightning.merging.method import Method, Piece, option
+from mu_lightning.merging.task_vectors import added, task_vectors, weighted_sum
+from mu_lightning.merging.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, scaled_weights
+
+
+@dataclass(frozen=True)
+class TallMask:
+    """Parameters of consensus merging."""
+
+    mask: float = option(0.4, "a source cares where |τ_i| ≥ mask · |τ − τ_i| (the paper's λ, tuned in 0.2..0.6)", low=0)
+    agreement: int = option(2, "so many sources must care about an element for it to be kept (k)", low=0)
+    scaling: float = option(0.3, "factor of the merged task vector (α)")
+    weighting: str = option(SUM, WEIGHTING_HELP, choices=(SUM, MEAN, RAW))
+
+
+def tall_mask(piece: Piece, parameters: TallMask) -> torch.Tensor:
+    """θ_base + α m ∘ τ, with τ the sum of task vectors and m where enough sources care; of the piece's shape."""
+    vectors = task_vectors(piece)
+    total = weighted_sum(vectors, scaled_weights(piece.weights, parameters.weighting))
+    votes = torch.zeros_like(total)
+    for vector in vectors:
+        votes.add_(vector.abs() >= parameters.mask * (total - vector).abs())
+    return added(piece, torch.where(votes >= parameters.agreement, total, 0.0), parameters.scaling)
+
+
+METHOD = Method(
+    name="tall_mask",
+    summary="sum of the task vectors where at least two sources care, on the base (consensus merging)",
+    paper="Wang et al., Localizing Task Information (TALL masks), 2024",
+    url="https://arxiv.org/abs/2405.07813",
+    combine=tall_mask,
+    parameters=TallMask,
+    local=True,
+    needs_base=True,
+)

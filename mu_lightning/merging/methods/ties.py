@@ -1,0 +1,75 @@
+"""TIES-Merging: trim each task vector to its largest elements, elect a sign for each element, average those that agree.
+
+Yadav et al., TIES-Merging: Resolving Interference When Merging Models, 2023. https://arxiv.org/abs/2306.01708
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from mu_lightning.merging.method import Method, Piece, Scope, View, option
+from mu_lightning.merging.selection import kth_largest
+from mu_lightning.merging.task_vectors import AVERAGE, TOTAL, added, elected, task_vectors
+from mu_lightning.merging.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, scaled_weights
+
+SCOPE_HELP = "the share is of each source's whole model (the paper) or of each tensor (mergekit)"
+
+
+@dataclass(frozen=True)
+class Ties:
+    """Parameters of TIES, with the paper's defaults."""
+
+    density: float = option(0.2, "share of each task vector that is kept, the largest elements", low=0, high=1)
+    scope: str = option("model", SCOPE_HELP, choices=("model", "tensor"))
+    consensus: str = option(
+        AVERAGE, "of the sources that agree with the elected sign: average or total", choices=(AVERAGE, TOTAL)
+    )
+    vote: str = option("mass", "the sign wins that has more mass, or the greater count", choices=("mass", "count"))
+    scaling: float = option(1.0, "factor of the merged task vector (the paper's λ)")
+    weighting: str = option(SUM, WEIGHTING_HELP, choices=(SUM, MEAN, RAW))
+
+
+def trimmed(vector: torch.Tensor, threshold: float) -> torch.Tensor:
+    """The vector with the elements below the threshold set to zero."""
+    return vector if threshold <= 0 else torch.where(vector.abs() >= threshold, vector, 0.0)
+
+
+def kept(density: float, total: int) -> int:
+    """How many of `total` elements a density keeps: at least one, unless it is zero."""
+    return max(1, int(density * total)) if density > 0 else 0
+
+
+def thresholds(view: View, parameters: Ties) -> list[float]:
+    """For each source the smallest magnitude that is kept."""
+    if parameters.density >= 1:
+        return [0.0] * view.sources
+    rank = kept(parameters.density, view.total)
+    found = kth_largest(lambda: map(task_vectors, view.pieces()), [[rank]] * view.sources, view.total)
+    return [values[0] for values in found]
+
+
+def ties(piece: Piece, parameters: Ties) -> torch.Tensor:
+    """Trim, elect, merge; of the piece's shape. `piece.survey` holds the thresholds."""
+    vectors = [trimmed(*pair) for pair in zip(task_vectors(piece), piece.survey, strict=True)]
+    factors = scaled_weights(piece.weights, parameters.weighting)
+    return added(piece, elected(vectors, factors, parameters.consensus, parameters.vote), parameters.scaling)
+
+
+def scope(parameters: Any) -> Scope:
+    """What the parameter ``scope`` says."""
+    return "model" if parameters.scope == "model" else "tensor"
+
+
+METHOD = Method(
+    name="ties",
+    summary="trim task vectors to their largest elements, elect a sign, average those that agree",
+    paper="Yadav et al., TIES-Merging, 2023",
+    url="https://arxiv.org/abs/2306.01708",
+    combine=ties,
+    parameters=Ties,
+    survey=thresholds,
+    survey_scope=scope,
+    local=True,
+    needs_base=True,
+)

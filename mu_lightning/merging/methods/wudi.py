@@ -1,0 +1,78 @@
+"""WUDI-Merging: the merged task vector of a layer is the one that disturbs each source's own subspace least.
+
+Cheng et al., Whoever Started the Interference Should End It: Guiding Data-Free Model Merging via Task Vectors, 2025.
+https://arxiv.org/abs/2503.08099
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mu_lightning.merging.method import Method, Piece, option
+from mu_lightning.merging.spectral import on_changed_rows
+from mu_lightning.merging.task_vectors import added, task_vectors, weighted_sum
+from mu_lightning.merging.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, scaled_weights
+
+
+@dataclass(frozen=True)
+class Wudi:
+    """Parameters of WUDI-Merging, with the paper's defaults."""
+
+    solver: str = option(
+        "adam", "the paper's steps of Adam from the sum, or the exact least squares", choices=("adam", "exact")
+    )
+    iterations: int = option(300, "steps of Adam", low=0)
+    learning_rate: float = option(1e-5, "Adam's step size", low=0)
+    weighting: str = option(SUM, WEIGHTING_HELP, choices=(SUM, MEAN, RAW))
+
+
+def least_interference(vectors: list[Tensor], parameters: Wudi) -> Tensor:
+    """The matrix τ that minimises Σ_i ‖(τ − τ_i) τ_iᵀ‖² / ‖τ_i‖², [rows, columns].
+
+    With C_i = τ_iᵀ τ_i / ‖τ_i‖² of shape [columns, columns] the gradient is 2 (τ Σ C_i − Σ τ_i C_i), so a step costs
+    one matrix product whatever the number of sources, and rows² never appears.
+    """
+    columns = vectors[0].shape[1]
+    norm = vectors[0].new_zeros((columns, columns))
+    aim = torch.zeros_like(vectors[0])
+    for vector in vectors:
+        energy = vector.square().sum()
+        if energy > 0:
+            own = vector.T @ vector / energy
+            norm += own
+            aim += vector @ own
+    merged = weighted_sum(vectors, [1.0] * len(vectors))
+    if parameters.solver == "exact":
+        # Among the minimisers the one nearest to the sum: directions that no source has stay as they are.
+        return merged + (aim - merged @ norm) @ torch.linalg.pinv(norm.double(), hermitian=True).to(norm.dtype)
+    mean, square = torch.zeros_like(merged), torch.zeros_like(merged)
+    for step in range(1, parameters.iterations + 1):
+        gradient = 2 * (merged @ norm - aim)
+        mean.lerp_(gradient, 0.1)
+        square.lerp_(gradient.square(), 0.001)
+        size = (square / (1 - 0.999**step)).sqrt_().add_(1e-8)
+        merged = merged - parameters.learning_rate / (1 - 0.9**step) * mean / size
+    return merged
+
+
+def wudi(piece: Piece, parameters: Wudi) -> Tensor:
+    """Matrices by least interference, other tensors by the average; of the piece's shape."""
+    vectors = task_vectors(piece)
+    if vectors[0].dim() != 2:
+        return added(piece, weighted_sum(vectors, scaled_weights(piece.weights, MEAN)), 1.0)
+    factors = scaled_weights(piece.weights, parameters.weighting)
+    weighted = [vector * factor for vector, factor in zip(vectors, factors, strict=True)]
+    return added(piece, on_changed_rows(weighted, lambda rows: least_interference(rows, parameters)), 1.0)
+
+
+METHOD = Method(
+    name="wudi",
+    summary="merged task vector that disturbs each source's own subspace least, on the base",
+    paper="Cheng et al., Whoever Started the Interference Should End It (WUDI), 2025",
+    url="https://arxiv.org/abs/2503.08099",
+    combine=wudi,
+    parameters=Wudi,
+    granularity="tensor",
+    needs_base=True,
+)

@@ -1,0 +1,52 @@
+"""Weights and parameters that differ by tensor name."""
+
+import pytest
+import torch
+
+from mu_lightning.errors import UserError
+from mu_lightning.merging.engine import merge_tensors
+from mu_lightning.merging.job import Override
+
+BASE = {"embeddings.w": torch.zeros(4, 3), "layer.0.w": torch.zeros(3, 3), "head.w": torch.zeros(2, 3)}
+SOURCES = {
+    name: {key: torch.full_like(t, value) for key, t in BASE.items()} for name, value in (("a", 1.0), ("b", 3.0))
+}
+WEIGHTS = {"a": 0.5, "b": 0.5}
+
+
+def merged(*overrides: Override, method: str = "linear", **parameters: object) -> dict[str, float]:
+    result = merge_tensors(method, SOURCES, WEIGHTS, base=BASE, parameters=parameters, overrides=overrides)
+    return {key: tensor.mean().item() for key, tensor in result.items()}
+
+
+def test_weights_by_pattern() -> None:
+    assert merged(Override("head.*", weights={"a": 1, "b": 0})) == {"embeddings.w": 2, "layer.0.w": 2, "head.w": 1}
+
+
+def test_a_later_override_goes_over_an_earlier_one_and_may_name_some_sources_only() -> None:
+    found = merged(Override("*", weights={"a": 0, "b": 1}), Override("layer.[0-3].*", weights={"a": 3}))
+    assert found == {"embeddings.w": 3, "layer.0.w": 1.5, "head.w": 3}
+
+
+def test_parameters_by_pattern() -> None:
+    found = merged(
+        Override("embeddings.*", parameters={"scaling": 0}),
+        Override("head.*", parameters={"weighting": "mean"}),
+        method="task_arithmetic",
+        scaling=1,
+    )
+    assert found == {"embeddings.w": 0, "layer.0.w": 4, "head.w": 2}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (Override("had.*", weights={"a": 1}), "no tensor matches the pattern 'had.*'"),
+        (Override("head.*", weights={"c": 1}), "a weight but no model for c"),
+        (Override("head.*", weights={"a": float("inf")}), "the weight of a is inf"),
+        (Override("head.*", parameters={"waiting": 1}), "unknown parameter of linear 'waiting'"),
+    ],
+)
+def test_an_override_that_would_do_nothing_is_refused(override: Override, message: str) -> None:
+    with pytest.raises(UserError, match=message.replace("*", r"\*")):
+        merged(override)

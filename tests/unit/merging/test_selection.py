@@ -1,0 +1,56 @@
+"""The k-th largest magnitude in pieces, against a full sort."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from mu_lightning.merging import selection
+from mu_lightning.merging.selection import kth_largest
+
+
+def pieces_of(vectors: list[torch.Tensor], size: int):
+    def pieces() -> Iterator[list[torch.Tensor]]:
+        for start in range(0, len(vectors[0]), size):
+            yield [vector[start : start + size] for vector in vectors]
+
+    return pieces
+
+
+def vectors(kind: str, count: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(5)
+    values = torch.randn(count, generator=generator)
+    if kind == "mostly zeros":
+        return values * (torch.rand(count, generator=generator) < 0.03)
+    if kind == "many ties":
+        return (values * 4).round() / 4
+    if kind == "sorted":
+        return values.sort().values
+    return values
+
+
+@pytest.mark.parametrize("kind", ["normal", "mostly zeros", "many ties", "sorted"])
+@pytest.mark.parametrize("count", [1, 999, 200_000])
+def test_it_equals_a_full_sort(kind: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "_SAMPLE", 2**10)
+    vector = vectors(kind, count)
+    full = vector.abs().sort(descending=True).values
+    ranks = sorted({1, max(1, count // 50), max(1, count // 5), max(1, count // 2), max(1, count - 3), count})
+    found = kth_largest(pieces_of([vector, -vector], 7_001), [ranks, ranks[:1]], count)
+    assert found == [[full[rank - 1].item() for rank in ranks], [full[0].item()]]
+
+
+@pytest.mark.parametrize("sampled", [1e-9, 1e9])
+def test_a_bracket_that_misses_is_widened(sampled: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "_SAMPLE", 100)
+    vector = vectors("normal", 5_000)
+    for start in range(0, 5_000, 600):
+        vector[start : start + 600 : 50] = sampled  # every element that the sample sees
+    full = vector.abs().sort(descending=True).values
+    ranks = [1, 50, 2500, 4999]
+    assert kth_largest(pieces_of([vector], 600), [ranks], 5_000) == [[full[rank - 1].item() for rank in ranks]]
+
+
+def test_left_out_elements_are_zeros() -> None:
+    vector = vectors("normal", 100)
+    assert kth_largest(pieces_of([vector], 30), [[0, 101, 150]], 1000) == [[float("inf"), 0.0, 0.0]]
