@@ -1,6 +1,7 @@
 """Tokenised rows in flat arrays: each text is tokenised once, and the result is cached by content."""
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
