@@ -124,4 +124,6 @@ def cache_dir() -> Path:
 @lru_cache(maxsize=8)
 def tokenizer_fingerprint(tokenizer: "PreTrainedTokenizerBase") -> str:
     """SHA-256 of the serialised tokenizer: vocabulary, normaliser and post-processor, all that decides tokens."""
-    return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
+    # How it was last asked to cut and pad stands in it too, and is nothing that it is.
+    content = json.loads(tokenizer.backend_tokenizer.to_str()) | {"truncation": None, "padding": None}
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
