@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mu_lightning.errors import UserError
 from mu_lightning.files import atomic_folder, write_json
+from mu_lightning.hub import settle_hub
 from mu_lightning.locales import LOCALES
 from mu_lightning.resources import resource
 from mu_lightning.settings import EMBEDDED_BASE
@@ -202,6 +203,7 @@ def _where(source: str | Path) -> str:
         return str(path)
     if isinstance(source, Path) or str(source).startswith((".", "/", "~")) or str(source).count("/") > 1:
         raise UserError(f"no model folder at {path}")
+    settle_hub()
     return str(source)
 
 
@@ -210,7 +212,8 @@ def _not_loaded(source: str | Path, what: str, error: Exception) -> UserError:
         return UserError(f"the {what} in {source} cannot be loaded: {_first_line(error)}")
     return UserError(
         f"cannot get the {what} '{source}' from the Hugging Face hub ({_first_line(error)}): connect to a network "
-        f"(or fill the hub's cache beforehand), or name a local folder with --base, such as {EMBEDDED_BASE}"
+        f"(or fill the hub's cache beforehand), or work offline from a local folder: --base {EMBEDDED_BASE} or another "
+        "(and MASSIVE from an unpacked release: --data-dir)"
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from mu_lightning.errors import UserError
+from mu_lightning.hub import settle_hub
 from mu_lightning.locales import LOCALES
 
 HUB_ID = "AmazonScience/massive"
@@ -102,6 +103,7 @@ class Hub:
             return Path(self._hub_id)
         from huggingface_hub import snapshot_download
 
+        settle_hub()
         try:
             folder = snapshot_download(
                 self._hub_id, repo_type="dataset", revision=self._revision, allow_patterns=[f"{locale}/*.parquet"]

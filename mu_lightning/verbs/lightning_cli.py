@@ -67,7 +67,7 @@ class _GroupedCLI(LightningCLI):
     @property
     def plain_config(self) -> dict[str, Any]:
         """The verb's whole configuration as plain values."""
-        return yaml.safe_load(self.parser.dump(self.config, skip_none=False, format="yaml"))[self.verb]
+        return yaml.safe_load(self.parser.dump(self.config, skip_unset=False, format="yaml"))[self.verb]
 
 
 class FitCLI(_GroupedCLI):
@@ -83,7 +83,7 @@ class FitCLI(_GroupedCLI):
         super().__init__(arguments)
 
     def instantiate_classes(self) -> None:
-        self.config_init = self.parser.instantiate_classes(self.config)
+        self.config_init = self.parser.instantiate(self.config)
         settings = self.config_init[self.verb]
         if settings.target_lang and "MergeCallback" not in self.callbacks:
             raise UserError("a target was given, but no callback to merge with")
@@ -99,7 +99,7 @@ class ScoreCLI(_GroupedCLI):
     """The verbs `validate`, `test` and `predict`, of one model folder on any locales."""
 
     def instantiate_classes(self) -> None:
-        self.config_init = self.parser.instantiate_classes(self.config)
+        self.config_init = self.parser.instantiate(self.config)
         settings = self.settings = self.config_init[self.verb]
         locales = locale_list(settings.locales) or []
         for tag in locales:

@@ -32,7 +32,7 @@ def run(argv: list[str]) -> int:
     """Trains and writes the base; returns the exit status."""
     arguments = parser().parse_args(argv)
     refuse_existing(arguments.output, "a model")
-    settings = parser().instantiate_classes(arguments).size
+    settings = parser().instantiate(arguments).size
     _pretrain(arguments, settings)
     return 0
 

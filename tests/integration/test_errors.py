@@ -1,0 +1,99 @@
+"""What cannot be done is said in one line, before any training, and leaves nothing behind."""
+
+from pathlib import Path
+
+import pytest
+
+import cli
+
+FIT = ["fit", "--locales", "nl-NL,de-DE"]
+TARGET = ["fit", "--target-lang", "af-ZA"]
+
+CASES = {
+    "an unknown locale": ([*FIT, "--target-lang", "af-AZ"], ["af-AZ", "af-ZA"]),
+    "an unknown source": (["fit", "--locales", "nl-BE"], ["nl-BE", "nl-NL"]),
+    "a target among its own sources": ([*TARGET, "--locales", "af-ZA,nl-NL"], ["af-ZA", "its own sources"]),
+    "a source named twice": (["fit", "--locales", "nl-NL,nl-NL"], ["nl-NL", "twice"]),
+    "nothing to train": (["fit"], ["--locales", "--target-lang"]),
+    "more sources than exist": ([*TARGET, "--num-languages", "60"], ["60"]),
+    "more sources than the top-k": ([*TARGET, "--num-languages", "5", "--top-k", "3"], ["5", "3"]),
+    "an unknown corpus": ([*FIT, "--corpus", "massiv"], ["massiv", "massive"]),
+    "an unknown merge method": ([*TARGET, "--merge-algorithm", "liner"], ["liner", "linear"]),
+    "an unknown weight source": ([*TARGET, "--preweight", "uriell"], ["uriell", "uriel"]),
+    "a negative merge frequency": ([*TARGET, "--merge-frequency", "-1"], ["-1"]),
+    "a directory that is not a release": ([*FIT, "--corpus", "massive", "--data-dir", "."], ["release", ".jsonl"]),
+    "a base that is not there": ([*FIT, "--base", "./nowhere/base"], ["nowhere/base"]),
+    "wandb without an account": ([*FIT, "--enable-wandb"], ["WANDB_MODE=offline"]),
+    "a comparison without a target": ([*FIT, "--compare"], ["--target-lang"]),
+    "no source models": (["merge", "--target-lang", "sq-AL"], ["no source model found", "--models-dir"]),
+    "no source models to vote": (["ensemble", "--target-lang", "sq-AL"], ["no source model found", "--models-dir"]),
+    "a matrix that is not there": ([*TARGET, "--similarity-source", "sparse"], ["--similarity-matrix"]),
+    "an unknown verb": (["fitt"], ["fitt", "fit"]),
+    "no model to test": (["test", "--model-path", "./none", "--locales", "nl-NL"], ["none"]),
+}
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("WANDB_MODE", "WANDB_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+
+
+def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line with which the program refuses `arguments`."""
+    assert cli.main(arguments) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+@pytest.mark.parametrize("what", CASES)
+def test_it_is_refused_in_one_line_that_names_what_is_wrong(
+    what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, words = CASES[what]
+    line = refused(arguments, capsys)
+    assert [word for word in words if word not in line] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_that_holds_a_result_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "results.json").write_text("{}")
+    assert "run already holds a result" in refused([*TARGET, "--output-dir", "run"], capsys)
+    (tmp_path / "checkpoints" / "xlm-r-cldr_cldr_nl-NL").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "xlm-r-cldr_cldr_nl-NL" / "config.json").write_text("{}")
+    assert "xlm-r-cldr_cldr_nl-NL already holds a model" in refused(FIT, capsys)
+
+
+def test_a_matrix_with_a_hole_or_without_the_target_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["similarity", "--output", "whole.csv"]) == 0
+    capsys.readouterr()
+    lines = (tmp_path / "whole.csv").read_text().splitlines()
+    header = lines[0].split(",")
+    without = [line.split(",") for line in lines if not line.startswith("af-ZA")]
+    place = header.index("af-ZA")
+    text = "\n".join(",".join(line[:place] + line[place + 1 :]) for line in without)
+    (tmp_path / "without.csv").write_text(text + "\n")
+    row = lines[3].split(",")
+    (tmp_path / "hole.csv").write_text(
+        "\n".join([*lines[:3], ",".join([*row[:5], "nan", *row[6:]]), *lines[4:]]) + "\n"
+    )
+    sparse = [*TARGET, "--similarity-source", "sparse", "--similarity-matrix"]
+    assert "af-ZA" in refused([*sparse, "without.csv"], capsys)
+    hole = refused([*sparse, "hole.csv"], capsys)
+    assert row[0] in hole
+    assert header[5] in hole
+
+
+def test_without_a_network_the_hub_is_named_and_both_ways_out(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    line = refused(["fit", "--config", "configs/massive.yaml"], capsys)
+    for word in ("xlm-roberta-base", "network", "--base", "--data-dir"):
+        assert word in line
