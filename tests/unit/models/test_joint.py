@@ -1,0 +1,159 @@
+"""The joint module's own parts: learning rates, parameter groups, clipping, what is scored."""
+
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+
+from mu_lightning.evaluation.loop import evaluate
+from mu_lightning.models.joint import Rate
+
+MEMBERS = ("en-US", "de-DE", "nl-NL")
+
+
+class Rates(Callback):
+    """Notes each member's learning rate at each step in which it has a batch."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, list[float]] = {}
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        for name in batch:
+            if batch[name] is not None:
+                groups = [group for group in trainer.optimizers[0].param_groups if group["member"] == name]
+                (rate,) = {group["lr"] for group in groups}
+                self.seen.setdefault(name, []).append(rate)
+
+
+def rates(steps: int, longest: int, epochs: int, warmup: float) -> list[float]:
+    """The factors at a member's own steps, of all the run's."""
+    rate = Rate(steps, longest, epochs, warmup)
+    return [rate(epoch * longest + step) for epoch in range(epochs) for step in range(steps)]
+
+
+def test_the_rate_rises_and_falls_linearly_to_nothing() -> None:
+    assert rates(10, 10, 2, 0.2) == pytest.approx(
+        [0.2, 0.4, 0.6, 0.8, *[(20 - done) / 16 for done in range(4, 20)]], abs=1e-12
+    )
+    assert Rate(10, 10, 2, 0.2)(20) == 0
+    assert Rate(10, 10, 2, 0.2)(25) == 0
+
+
+def test_without_warm_up_it_begins_at_its_peak() -> None:
+    assert rates(4, 4, 1, 0) == [1, 0.75, 0.5, 0.25]
+
+
+@pytest.mark.parametrize("steps", [1, 3, 7, 10])
+@pytest.mark.parametrize("warmup", [0.0, 0.1, 0.5, 1.0])
+def test_a_short_member_gets_the_rates_it_would_get_alone(steps: int, warmup: float) -> None:
+    assert rates(steps, 10, 3, warmup) == rates(steps, steps, 3, warmup)
+    assert all(0 <= rate <= 1 for rate in rates(steps, 10, 3, warmup))
+
+
+def test_a_short_members_rate_stands_still_while_it_waits() -> None:
+    rate = Rate(3, 10, 2, 0.0)
+    assert {rate(step) for step in range(3, 11)} == {0.5}
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_in_a_run_each_member_is_given_its_own_rates(
+    joint: Any, data_module: Any, trainer: Any, accumulate: int
+) -> None:
+    together, alone = Rates(), {name: Rates() for name in MEMBERS}
+    for names, callback in [(MEMBERS, together), *(([name], alone[name]) for name in MEMBERS)]:
+        fitting = trainer(2, callback, accumulate_grad_batches=accumulate)
+        fitting.fit(joint(names), datamodule=data_module(names))
+    for name in MEMBERS:
+        assert together.seen[name] == alone[name].seen[name]
+    assert len({len(seen) for seen in together.seen.values()}) == 3
+    assert len(set(together.seen["nl-NL"])) > 2
+
+
+def test_a_limit_of_steps_ends_the_decay(joint: Any, data_module: Any, trainer: Any) -> None:
+    seen = Rates()
+    trainer(-1, seen, max_steps=8).fit(joint(["en-US"], warmup=0.0), datamodule=data_module(["en-US"]))
+    assert seen.seen["en-US"] == pytest.approx([1e-3 * (8 - step) / 8 for step in range(8)])
+
+
+def test_matrices_decay_and_vectors_do_not_and_each_parameter_is_in_one_group(
+    joint: Any, data_module: Any, trainer: Any
+) -> None:
+    module = joint(MEMBERS, weight_decay=0.25)
+    fitting = trainer(1, limit_train_batches=1)
+    fitting.fit(module, datamodule=data_module(MEMBERS))
+    groups = fitting.optimizers[0].param_groups
+    assert [(group["member"], group["weight_decay"]) for group in groups] == [
+        (name, decay) for name in MEMBERS for decay in (0.25, 0.0)
+    ]
+    for group in groups:
+        assert group["params"]
+        assert {parameter.ndim > 1 for parameter in group["params"]} == {group["weight_decay"] > 0}
+        own = {id(parameter) for parameter in module.member(group["member"]).parameters()}
+        assert {id(parameter) for parameter in group["params"]} <= own
+    every = [id(parameter) for group in groups for parameter in group["params"]]
+    assert sorted(every) == sorted(id(parameter) for parameter in module.parameters())
+
+
+@pytest.mark.parametrize("algorithm", ["norm", "value"])
+def test_each_members_gradient_is_clipped_by_its_own_size(joint: Any, algorithm: str) -> None:
+    module = joint(MEMBERS)
+    scales = {"en-US": 100.0, "de-DE": 1e-6}  # and the third has no gradient at all
+    for name, scale in scales.items():
+        for parameter in module.member(name).parameters():
+            parameter.grad = torch.full_like(parameter, scale)
+    module.configure_gradient_clipping(None, 0.5, algorithm)
+
+    def gradients(name: str) -> torch.Tensor:
+        return torch.cat([parameter.grad.flatten() for parameter in module.member(name).parameters()])
+
+    if algorithm == "norm":
+        assert gradients("en-US").norm().item() == pytest.approx(0.5, rel=1e-4)
+    else:
+        assert gradients("en-US").unique().tolist() == [0.5]
+    assert gradients("de-DE").unique().tolist() == pytest.approx([1e-6])
+    assert all(parameter.grad is None for parameter in module.member("nl-NL").parameters())
+
+
+def test_nothing_is_clipped_unless_asked_for(joint: Any) -> None:
+    module = joint(["en-US"])
+    for parameter in module.parameters():
+        parameter.grad = torch.full_like(parameter, 100.0)
+    module.configure_gradient_clipping(None, None, None)
+    assert all(bool((parameter.grad == 100).all()) for parameter in module.parameters())
+
+
+def test_members_start_equal_and_share_no_memory(joint: Any) -> None:
+    module = joint(MEMBERS)
+    first, second = (dict(module.member(name).named_parameters()) for name in MEMBERS[:2])
+    for name in first:
+        assert torch.equal(first[name], second[name])
+        assert first[name].data_ptr() != second[name].data_ptr()
+
+
+def test_a_locale_is_scored_by_the_member_that_learnt_it(joint: Any, data_module: Any, trainer: Any) -> None:
+    members = {"west": ("de-DE", "nl-NL"), "en-US": ("en-US",)}
+    module, data = joint(list(members)), data_module(members)
+    trainer(2, limit_val_batches=1.0).fit(module, datamodule=data)
+    for learner, locales in members.items():
+        expected = evaluate(module.member(learner), data.eval_loaders("dev", locales))
+        for locale in locales:
+            assert module.scores[locale].predictions.tolist() == expected[locale].predictions.tolist()
+    other = evaluate(module.member("west"), data.eval_loaders("dev", ["en-US"]))["en-US"]
+    assert module.scores["en-US"].predictions.tolist() != other.predictions.tolist()
+
+
+def test_the_sanity_check_of_part_of_a_split_gives_no_scores(joint: Any, data_module: Any, trainer: Any) -> None:
+    module = joint(["en-US"])
+    fitting = trainer(1, num_sanity_val_steps=1, limit_val_batches=1.0, limit_train_batches=1)
+    fitting.fit(module, datamodule=data_module(["en-US"]))
+    assert len(module.scores["en-US"].ids) == 45
+
+
+def test_label_smoothing_is_in_the_loss(joint: Any, data_module: Any, trainer: Any) -> None:
+    logged = []
+    for smoothing in (0.0, 0.5):
+        fitting = trainer(1, limit_train_batches=1)
+        fitting.fit(joint(["en-US"], label_smoothing=smoothing), datamodule=data_module(["en-US"]))
+        logged.append(fitting.callback_metrics["train/loss/en-US"].item())
+    assert logged[0] != logged[1]
