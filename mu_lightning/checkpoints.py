@@ -154,6 +154,11 @@ def load_base(source: str | Path, label_names: tuple[str, ...], seed: int) -> "P
                 )
             except (OSError, ValueError) as error:
                 raise _not_loaded(source, "model", error) from error
+            except RuntimeError as error:  # transformers' word for shapes that differ
+                raise UserError(
+                    f"{source} does not fit: it has a classification head of its own, for other than these "
+                    f"{len(labels)} labels; name the base that it was trained from"
+                ) from error
     return model.train()  # transformers hands it over in evaluation mode, without dropout
 
 
