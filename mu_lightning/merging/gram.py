@@ -20,10 +20,14 @@ def vectors_of(piece: Piece) -> list[Tensor]:
 def gram_matrix(view: View) -> Tensor:
     """The inner products of the vectors, of shape [sources, sources], in float64 on the CPU."""
     products = torch.zeros(view.sources, view.sources, dtype=torch.float64)
-    for piece in view.pieces():
-        stacked = torch.stack([vector.reshape(-1) for vector in vectors_of(piece)]).double()
-        products += (stacked @ stacked.T).cpu()
+    for part in view.map(_products):
+        products += part
     return products
+
+
+def _products(piece: Piece) -> Tensor:
+    stacked = torch.stack([vector.reshape(-1) for vector in vectors_of(piece)]).double()
+    return (stacked @ stacked.T).cpu()
 
 
 def unit_products(products: Tensor) -> tuple[Tensor, Tensor]:

@@ -26,7 +26,8 @@ class Piece:
         statistics: a statistic of every source (Fisher diagonal, Gram matrix), None where a source has none for this
             tensor.
         survey: what the method's `survey` returned for this tensor (or for the model), else None.
-        generator: source index -> a random generator on the CPU, seeded by run, tensor, source and part.
+        draws: source index -> a whole number in -32768..32767 for each element of the part, all equally likely, drawn
+            on the CPU (so that every device sees the same) and seeded by run, tensor, source and part.
     """
 
     name: str
@@ -35,7 +36,7 @@ class Piece:
     base: "torch.Tensor | None" = None
     statistics: "Sequence[torch.Tensor | None] | None" = None
     survey: Any = None
-    generator: "Callable[[int], torch.Generator] | None" = None
+    draws: "Callable[[int], torch.Tensor] | None" = None
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,13 @@ class View:
     """What a survey looks at: a whole tensor, or a whole model, in pieces.
 
     Attributes:
-        pieces: yields the pieces, from the start each time it is called. Rows that no source changed may be left out.
+        map: yields what a function makes of each piece, in order; several are worked on at a time. Rows that no source
+            changed may be left out.
         total: how many elements a source has in all, those in left-out rows too.
         sources: how many sources there are.
     """
 
-    pieces: Callable[[], Iterator[Piece]]
+    map: Callable[[Callable[[Piece], Any]], Iterator[Any]]
     total: int
     sources: int
 

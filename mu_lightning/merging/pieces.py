@@ -1,6 +1,5 @@
 """Cuts tensors into the pieces a method may see and feeds them to it; shared by the engine in memory and on disk."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,14 +10,15 @@ from torch import Tensor
 
 from mu_lightning.errors import UserError
 from mu_lightning.merging.checks import check_finite
+from mu_lightning.merging.draws import whole_numbers
 from mu_lightning.merging.job import Job
 from mu_lightning.merging.method import Piece, View
+from mu_lightning.merging.threads import in_order
+from mu_lightning.merging.unchanged import changed_rows
 
-# Elements of a piece where any will do: small enough for the processor's caches, large enough for its threads. Random
-# draws are seeded by piece, so another number here gives other (equally good) draws.
-PIECE = 2**18
-# Unchanged rows are left out only where they are at least this share of a piece: gathering the others costs too.
-_WORTHWHILE = 1 / 8
+# Elements of a piece where any will do: the same piece of all sources fits in a processor's cache. Random draws belong
+# to a piece, so another number here gives other (equally good) draws.
+PIECE = 2**17
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,16 @@ class Stack:
     sources: Sequence[Tensor]
     base: Tensor | None = None
     statistics: Sequence[Tensor | None] | None = None
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Where a piece starts and how to cut it out of each tensor of a stack."""
+
+    job: Job
+    stack: Stack
+    start: int
+    cut: Callable[[Tensor], Tensor]
 
 
 def combined_pieces(job: Job, stack: Stack, survey: Any = None) -> Iterator[Tensor]:
@@ -46,14 +56,17 @@ def combined_pieces(job: Job, stack: Stack, survey: Any = None) -> Iterator[Tens
     method = job.method
     if method.survey is not None and method.survey_scope(job.parameters) == "tensor":
         survey = method.survey(_view([(job, stack)]), job.parameters)
-    for piece, kept in _pieces_of(job, stack, check=method.survey is None):
-        if kept is None:
-            yield method.combine(replace(piece, survey=survey), job.parameters)
-        elif piece.sources[0].numel() == 0:
-            yield kept.base
-        else:
-            merged = method.combine(replace(piece, survey=survey), job.parameters)
-            yield kept.base.index_copy(0, kept.changed, merged)
+
+    def combine(part: _Part) -> Tensor:
+        piece, changed = _piece(part, check=method.survey is None)
+        if changed is None:
+            return method.combine(replace(piece, survey=survey), job.parameters)
+        base = _Cut(part)(stack.base)
+        if piece.sources[0].numel() == 0:
+            return base
+        return base.index_copy(0, changed, method.combine(replace(piece, survey=survey), job.parameters))
+
+    yield from in_order(combine, _parts(job, stack), stack.sources[0].device)
 
 
 def model_survey(job: Job, stacks: Iterable[Stack]) -> Any:
@@ -71,92 +84,76 @@ def model_survey(job: Job, stacks: Iterable[Stack]) -> Any:
 def _view(stacks: Sequence[tuple[Job, Stack]]) -> View:
     checked = False
 
-    def pieces() -> Iterator[Piece]:
+    def pieces(function: Callable[[Piece], Any]) -> Iterator[Any]:
         nonlocal checked
-        for job, stack in stacks:
-            for piece, _ in _pieces_of(job, stack, check=not checked):
-                if piece.sources[0].numel():
-                    yield piece
+
+        def seen(part: _Part) -> tuple[bool, Any]:
+            piece, _ = _piece(part, check=not checked)
+            return (True, function(piece)) if piece.sources[0].numel() else (False, None)
+
+        parts = [part for job, stack in stacks for part in _parts(job, stack)]
+        device = stacks[0][1].sources[0].device if stacks else torch.device("cpu")
+        for there, result in in_order(seen, parts, device):
+            if there:
+                yield result
         checked = True
 
     total = sum(stack.sources[0].numel() for _, stack in stacks)
     return View(pieces, total, len(stacks[0][1].sources) if stacks else 0)
 
 
-@dataclass(frozen=True)
-class _Kept:
-    """The rows of a piece that no source changed: the base's part, and which of its rows the piece is about."""
+class _Cut:
+    """Cuts a part out of tensors, onto the device and into the dtype of the arithmetic."""
 
-    base: Tensor
-    changed: Tensor
+    def __init__(self, part: _Part) -> None:
+        self._cut = part.cut
+        first = part.stack.sources[0]
+        self.device = part.job.device or first.device
+        wide = any(source.dtype == torch.float64 for source in part.stack.sources)
+        self.dtype = torch.float64 if wide else torch.float32
 
-
-def _pieces_of(job: Job, stack: Stack, *, check: bool) -> Iterator[tuple[Piece, _Kept | None]]:
-    """Cuts a tensor as its method allows: rows of about `PIECE` elements, or all of it at once."""
-    first, method = stack.sources[0], job.method
-    wide = any(source.dtype == torch.float64 for source in stack.sources)
-    dtype, device = torch.float64 if wide else torch.float32, job.device or first.device
-    for start, cut in _cuts(first.shape, method.granularity):
-
-        def part(tensor: Tensor, cut: Callable[[Tensor], Tensor] = cut) -> Tensor:
-            return cut(tensor).to(device=device, dtype=dtype)
-
-        def generator(index: int, start: int = start) -> torch.Generator:
-            return seeded(job.seed, stack.name, job.names[index], start)
-
-        sources = [part(source) for source in stack.sources]
-        base = part(stack.base) if stack.base is not None and method.sees_base else None
-        if check:
-            for name, source in zip(job.names, sources, strict=True):
-                check_finite(source, stack.name, name)
-            if base is not None:
-                check_finite(base, stack.name, "the base")
-        # A statistic of the tensor's own shape is cut like it; any other (a Gram matrix) comes whole.
-        statistics = stack.statistics and [
-            None if each is None else part(each) if each.shape == first.shape else each.to(device, dtype)
-            for each in stack.statistics
-        ]
-        kept = None
-        if method.local and base is not None and base.dim() > 1:
-            changed = _changed_rows(sources, base)
-            if changed is not None:
-                kept = _Kept(base, changed)
-                sources, base = [source[changed] for source in sources], base[changed]
-        yield Piece(stack.name, sources, job.weights, base, statistics, generator=generator), kept
+    def __call__(self, tensor: Tensor | None) -> Tensor:
+        assert tensor is not None
+        return self._cut(tensor).to(device=self.device, dtype=self.dtype)
 
 
-def _changed_rows(sources: Sequence[Tensor], base: Tensor) -> Tensor | None:
-    """The indices of the rows that some source changed, or None if there are hardly any others.
+def _piece(part: _Part, *, check: bool) -> tuple[Piece, Tensor | None]:
+    """A part as its method sees it, and which rows it is about if not all."""
+    job, stack, cut = part.job, part.stack, _Cut(part)
+    sources = [cut(source) for source in stack.sources]
+    base = cut(stack.base) if stack.base is not None and job.method.sees_base else None
+    if check:
+        for name, source in zip(job.names, sources, strict=True):
+            check_finite(source, stack.name, name)
+        if base is not None:
+            check_finite(base, stack.name, "the base")
+    # A statistic of the tensor's own shape is cut like it; any other (a Gram matrix) comes whole.
+    shape = stack.sources[0].shape
+    statistics = stack.statistics and [
+        None if each is None else cut(each) if each.shape == shape else each.to(cut.device, cut.dtype)
+        for each in stack.statistics
+    ]
+    changed = changed_rows(sources, base) if job.method.local and base is not None and base.dim() > 1 else None
+    if changed is not None and base is not None:
+        sources, base = [source[changed] for source in sources], base[changed]
+    count = sources[0].numel()
 
-    Fine-tuning changes the embeddings of the few tokens it saw. A row that changed nearly always shows it in its first
-    elements, so only the others are compared whole.
-    """
-    probe = base[:, :8]
-    same = torch.ones(len(base), dtype=torch.bool, device=base.device)
-    for source in sources:
-        same &= (source[:, :8] == probe).flatten(1).all(1)
-    alike = same.nonzero().squeeze(1)
-    if len(alike) < _WORTHWHILE * len(base):
-        return None
-    rows = base[alike].flatten(1)
-    for source in sources:
-        same[alike] &= (source[alike].flatten(1) == rows).all(1)
-    changed = (~same).nonzero().squeeze(1)
-    return None if len(base) - len(changed) < _WORTHWHILE * len(base) else changed
+    def draws(index: int) -> Tensor:
+        return whole_numbers(count, job.seed, stack.name, job.names[index], part.start)
+
+    return Piece(stack.name, sources, job.weights, base, statistics, draws=draws), changed
 
 
-def _cuts(shape: torch.Size, granularity: str) -> Iterator[tuple[int, Callable[[Tensor], Tensor]]]:
-    """Where each piece of a tensor of this shape starts, and a function that cuts it out."""
+def _parts(job: Job, stack: Stack) -> list[_Part]:
+    """A tensor's parts, as its method allows: rows of about `PIECE` elements, or all of it at once."""
+    shape, granularity = stack.sources[0].shape, job.method.granularity
     count = shape.numel()
     if granularity == "tensor" or count <= PIECE or (granularity == "rows" and len(shape) == 1):
-        yield 0, _whole
-    elif len(shape) == 1 or (granularity == "elements" and count // shape[0] > PIECE):
-        for start in range(0, count, PIECE):
-            yield start, partial(_elements, start)
-    else:
-        rows = max(1, PIECE // (count // shape[0]))
-        for start in range(0, shape[0], rows):
-            yield start, partial(_rows, start, start + rows)
+        return [_Part(job, stack, 0, _whole)]
+    if len(shape) == 1 or (granularity == "elements" and count // shape[0] > PIECE):
+        return [_Part(job, stack, start, partial(_elements, start)) for start in range(0, count, PIECE)]
+    rows = max(1, PIECE // (count // shape[0]))
+    return [_Part(job, stack, start, partial(_rows, start, start + rows)) for start in range(0, shape[0], rows)]
 
 
 def _elements(start: int, tensor: Tensor) -> Tensor:
@@ -169,12 +166,6 @@ def _rows(start: int, stop: int, tensor: Tensor) -> Tensor:
 
 def _whole(tensor: Tensor) -> Tensor:
     return tensor
-
-
-def seeded(seed: int, tensor: str, source: str, start: int) -> torch.Generator:
-    """A generator on the CPU (so that every device sees the same draws), seeded by run, tensor, source and part."""
-    digest = hashlib.blake2b(f"{seed}\0{tensor}\0{source}\0{start}".encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
 
 
 def equal_buffer(names: Sequence[str], stack: Stack) -> Tensor:

@@ -6,60 +6,72 @@ the sample costs time at worst, never exactness.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
-import torch
+import numpy as np
 from torch import Tensor
 
-_SAMPLE = 2**17
+from mu_lightning.merging.method import Piece, View
+
+_SAMPLE = 2**16
 _SIGMAS = 5.0
+_SMALLEST = 5e-324  # the least number above zero
 
 
 def kth_largest(
-    vectors: Callable[[], Iterable[Sequence[Tensor]]], ranks: Sequence[Sequence[int]], total: int
+    view: View, vectors: Callable[[Piece], Sequence[Tensor]], ranks: Sequence[Sequence[int]]
 ) -> list[list[float]]:
     """The k-th largest magnitudes of several vectors.
 
     Args:
-        vectors: yields the pieces of all vectors, side by side, from the start each time it is called; elements that
-            are left out count as zeros.
+        view: the tensor or model whose pieces hold the vectors; elements that it leaves out count as zeros.
+        vectors: the vectors' parts in a piece.
         ranks: for each vector the ranks asked, from 1.
-        total: how long a vector is, left-out elements included.
 
     Returns:
         For each vector and rank the magnitude of that rank; 0 beyond the last element, infinity for rank 0.
     """
-    step = max(1, total // _SAMPLE)
+    step = max(1, view.total // _SAMPLE)
+
+    def sampled(piece: Piece) -> list[tuple[int, np.ndarray]]:
+        return [(part.numel(), part.reshape(-1)[::step].abs().cpu().numpy()) for part in vectors(piece)]
+
     seen = [0] * len(ranks)
-    samples: list[list[Tensor]] = [[] for _ in ranks]
-    for parts in vectors():
-        for index, part in enumerate(parts):
-            seen[index] += part.numel()
-            samples[index].append(part.reshape(-1)[::step].abs())
+    samples: list[list[np.ndarray]] = [[] for _ in ranks]
+    for parts in view.map(sampled):
+        for index, (count, sample) in enumerate(parts):
+            seen[index] += count
+            samples[index].append(sample)
     searches = []
     for index, asked in enumerate(ranks):
-        sample = torch.cat(samples[index]).sort(descending=True).values if samples[index] else torch.empty(0)
-        searches.append([_Search(rank, seen[index], sample, exact=step == 1) for rank in asked])
-    while any(search.value is None for group in searches for search in group):
-        for parts in vectors():
-            for group, part in zip(searches, parts, strict=True):
+        ordered = np.sort(np.concatenate(samples[index]))[::-1] if samples[index] else np.empty(0)
+        searches.append([_Search(rank, seen[index], ordered, exact=step == 1) for rank in asked])
+    while open_searches := [search for group in searches for search in group if search.value is None]:
+
+        def looked(piece: Piece) -> list[tuple["_Search", int, np.ndarray]]:
+            found = []
+            for group, part in zip(searches, vectors(piece), strict=True):
                 magnitude = part.abs()
-                for search in group:
-                    search.look(magnitude)
-        for group in searches:
-            for search in group:
-                search.settle()
+                found += [(search, *search.look(magnitude)) for search in group if search.value is None]
+            return found
+
+        for part in view.map(looked):
+            for search, above, inside in part:
+                search.add(above, inside)
+        for search in open_searches:
+            search.settle()
     return [[float(search.value or 0.0) for search in group] for group in searches]
 
 
 class _Search:
     """The search for one rank of one vector."""
 
-    def __init__(self, rank: int, seen: int, sample: Tensor, *, exact: bool) -> None:
+    def __init__(self, rank: int, seen: int, sample: np.ndarray, *, exact: bool) -> None:
         self.value: float | None = None
         self._rank = rank
         self._low, self._high = 0.0, math.inf
-        self._above, self._inside = 0, list[Tensor]()
+        self._above = 0
+        self._inside: list[np.ndarray] = []
         if rank <= 0:
             self.value = math.inf
         elif rank > seen:
@@ -73,22 +85,27 @@ class _Search:
             self._high = sample[first].item() if first >= 0 else math.inf
             self._low = sample[last].item() if last < len(sample) else 0.0
 
-    def look(self, magnitude: Tensor) -> None:
-        """Counts a piece's elements above the bracket and keeps those inside, but for zeros: there may be many."""
-        if self.value is not None:
-            return
-        self._above += int(torch.count_nonzero(magnitude > self._high))
-        over = magnitude >= self._low if self._low > 0 else magnitude > 0
-        self._inside.append(magnitude[over & (magnitude <= self._high)])
+    def look(self, magnitude: Tensor) -> tuple[int, np.ndarray]:
+        """How many elements of a piece lie above the bracket, and those inside but for zeros: there may be many."""
+        low, high = max(self._low, _SMALLEST), self._high
+        if magnitude.device.type != "cpu":
+            return int((magnitude > high).sum()), magnitude[(magnitude >= low) & (magnitude <= high)].cpu().numpy()
+        # numpy compares, picks a few elements out of many and sorts several times faster than torch does on a CPU.
+        values = magnitude.numpy()
+        inside = values[(values >= low) & (values <= high)]
+        return int(np.count_nonzero(values > high)), inside
+
+    def add(self, above: int, inside: np.ndarray) -> None:
+        """Takes in what `look` found in a piece."""
+        self._above += above
+        self._inside.append(inside)
 
     def settle(self) -> None:
         """Finds the value among the elements inside, or widens the bracket on the side where it must be."""
-        if self.value is not None:
-            return
-        inside = torch.cat(self._inside)
+        inside = np.concatenate(self._inside) if self._inside else np.empty(0)
         within = self._rank - self._above
         if 1 <= within <= len(inside):
-            self.value = inside.kthvalue(len(inside) - within + 1).values.item()
+            self.value = np.partition(inside, len(inside) - within)[len(inside) - within].item()
         elif within > len(inside) and self._low == 0:
             self.value = 0.0
         elif within < 1:

@@ -4,8 +4,6 @@ mergekit's method of that name (https://arcee.ai). An element's importance is it
 Kullback-Leibler divergence between the softmaxes of its row in the model and in the base.
 """
 
-from collections.abc import Iterator
-
 import torch
 
 from mu_lightning.merging.method import Method, NoParameters, Piece, View
@@ -25,14 +23,9 @@ def importance(piece: Piece) -> torch.Tensor:
 
 def threshold(view: View, parameters: NoParameters) -> float:
     """Median plus 1.5 interquartile ranges of the importance, the quartiles being elements of the sorted tensor."""
-
-    def importances() -> Iterator[list[torch.Tensor]]:
-        for piece in view.pieces():
-            yield [importance(piece)]
-
     # The element at position i of n in ascending order is the one of rank n - i from the top.
     ranks = [view.total - int(share * (view.total - 1)) for share in (0.25, 0.5, 0.75)]
-    (first, median, third), *_ = kth_largest(importances, [ranks], view.total)
+    (first, median, third), *_ = kth_largest(view, lambda piece: [importance(piece)], [ranks])
     return median + 1.5 * (third - first)
 
 

@@ -11,7 +11,7 @@ import torch
 
 from mu_lightning.merging.method import Method, Piece, View, option
 from mu_lightning.merging.selection import kth_largest
-from mu_lightning.merging.task_vectors import AVERAGE, TOTAL, added, elected, task_vectors, weighted_sum
+from mu_lightning.merging.task_vectors import AVERAGE, TOTAL, added, at_least, elected, task_vectors, weighted_sum
 from mu_lightning.merging.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, scaled_weights
 
 PAPER = "Davari and Belilovsky, Model Breadcrumbs, 2023"
@@ -45,19 +45,16 @@ def bounds(view: View, parameters: Breadcrumbs) -> Sequence[tuple[float, float]]
     kept = int(parameters.density * view.total)
     # As many as the density says are kept, even where too few elements remain for all the outliers.
     outliers = min(int(parameters.outliers * view.total), view.total - kept)
-    found = kth_largest(
-        lambda: map(task_vectors, view.pieces()), [[outliers + kept, outliers]] * view.sources, view.total
-    )
+    found = kth_largest(view, task_vectors, [[outliers + kept, outliers]] * view.sources)
     return [(low if kept else float("inf"), high) for low, high in found]
 
 
 def masked(piece: Piece) -> list[torch.Tensor]:
     """The task vectors without their outliers and their small elements."""
-    vectors = []
-    for vector, (low, high) in zip(task_vectors(piece), piece.survey, strict=True):
-        size = vector.abs()
-        vectors.append(torch.where((size >= low) & (size < high), vector, 0.0))
-    return vectors
+    return [
+        at_least(vector, low).sub_(at_least(vector, high))
+        for vector, (low, high) in zip(task_vectors(piece), piece.survey, strict=True)
+    ]
 
 
 def breadcrumbs(piece: Piece, parameters: Breadcrumbs) -> torch.Tensor:

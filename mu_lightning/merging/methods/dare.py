@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import torch
 
-from mu_lightning.errors import UserError
+from mu_lightning.merging.draws import keep_chances, kept
 from mu_lightning.merging.method import Method, Piece, View, option
-from mu_lightning.merging.methods.ties import SCOPE_HELP, kept, scope, trimmed
+from mu_lightning.merging.methods.ties import SCOPE_HELP, kept_count, scope
 from mu_lightning.merging.selection import kth_largest
-from mu_lightning.merging.task_vectors import AVERAGE, TOTAL, added, elected, task_vectors, weighted_sum
+from mu_lightning.merging.task_vectors import AVERAGE, TOTAL, added, at_least, elected, task_vectors, weighted_sum
 from mu_lightning.merging.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, scaled_weights
 
 PAPER = "Yu et al., Language Models are Super Mario (DARE), 2023"
@@ -48,16 +48,15 @@ class DareTies:
 
 
 def dropped(piece: Piece, density: float, rescale: bool) -> list[torch.Tensor]:
-    """The task vectors with each element kept with probability `density`, drawn for each source on its own."""
+    """The task vectors with each element kept with chance `density`, drawn for each source on its own."""
     vectors = task_vectors(piece)
-    if density >= 1:
+    chance = keep_chances(density)
+    if chance >= 1:
         return vectors
-    if piece.generator is None:
-        raise UserError("DARE draws at random: the piece needs a generator")
-    factor = 1 / density if rescale and density > 0 else 1.0
     for index, vector in enumerate(vectors):
-        draws = torch.rand(vector.shape, generator=piece.generator(index))
-        vector.mul_((draws < density).to(vector.device)).mul_(factor)
+        vector.mul_(kept(piece, index, chance))
+        if rescale and chance > 0:
+            vector.mul_(1 / chance)
     return vectors
 
 
@@ -76,17 +75,15 @@ def thresholds(view: View, parameters: DareTies) -> Sequence[float]:
     def vectors(piece: Piece) -> list[torch.Tensor]:
         return dropped(piece, parameters.density, parameters.rescale)
 
-    rank = kept(parameters.trim, view.total)
-    return [
-        values[0] for values in kth_largest(lambda: map(vectors, view.pieces()), [[rank]] * view.sources, view.total)
-    ]
+    ranks = [[kept_count(parameters.trim, view.total)]] * view.sources
+    return [values[0] for values in kth_largest(view, vectors, ranks)]
 
 
 def dare_ties(piece: Piece, parameters: DareTies) -> torch.Tensor:
     """Drop and rescale, then trim, elect and merge; of the piece's shape."""
     factors = scaled_weights(piece.weights, parameters.weighting)
     vectors = dropped(piece, parameters.density, parameters.rescale)
-    vectors = [trimmed(*pair) for pair in zip(vectors, piece.survey, strict=True)]
+    vectors = [at_least(*pair) for pair in zip(vectors, piece.survey, strict=True)]
     return added(piece, elected(vectors, factors, parameters.consensus), parameters.scaling)
 
 

@@ -6,9 +6,11 @@ https://arxiv.org/abs/2406.11617
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from mu_lightning.errors import UserError
+from mu_lightning.merging.draws import kept
 from mu_lightning.merging.method import Method, Piece, option
 from mu_lightning.merging.task_vectors import AVERAGE, TOTAL, added, elected, task_vectors, weighted_sum
 from mu_lightning.merging.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, scaled_weights
@@ -40,8 +42,18 @@ class Della(DellaLinear):
 
 def chances(vector: torch.Tensor, density: float, window: float) -> torch.Tensor:
     """Each element's chance to be kept, by its magnitude's rank in its row: density − ε/2 to density + ε/2."""
-    ranks = vector.abs().argsort(stable=True).argsort().to(vector.dtype)
-    return density + window * (ranks / max(vector.shape[-1] - 1, 1) - 0.5 * (vector.shape[-1] > 1))
+    count = vector.shape[-1]
+    order = _ascending(vector.abs())
+    places = torch.arange(count, device=vector.device).expand_as(order)
+    ranks = torch.empty_like(order).scatter_(-1, order, places).to(vector.dtype)
+    return ranks.mul_(window / max(count - 1, 1)).add_(density - window / 2 * (count > 1))
+
+
+def _ascending(magnitude: torch.Tensor) -> torch.Tensor:
+    # numpy sorts rows several times faster than torch does on a CPU.
+    if magnitude.device.type == "cpu":
+        return torch.from_numpy(np.argsort(magnitude.numpy(), -1))
+    return magnitude.argsort()
 
 
 def sampled(piece: Piece, parameters: DellaLinear) -> list[torch.Tensor]:
@@ -52,15 +64,12 @@ def sampled(piece: Piece, parameters: DellaLinear) -> list[torch.Tensor]:
         return vectors
     if density - window / 2 < 0 or density + window / 2 > 1 or density == 0:
         raise UserError(f"density {density:g} with a window of {window:g}: chances would leave 0..1")
-    if piece.generator is None:
-        raise UserError("DELLA draws at random: the piece needs a generator")
     for index, vector in enumerate(vectors):
-        if vector.dim() == 0:
-            continue
-        chance = chances(vector, density, window)
-        draws = torch.rand(vector.shape, generator=piece.generator(index)).to(vector.device)
-        rescaled = vector / chance if parameters.rescale else vector
-        vectors[index] = torch.where(draws < chance, rescaled, 0.0)
+        if vector.dim() > 0:
+            chance = chances(vector, density, window)
+            vector.mul_(kept(piece, index, chance))
+            if parameters.rescale:
+                vector.div_(chance.clamp_(min=2**-16))
     return vectors
 
 

@@ -26,11 +26,14 @@ def norms(view: View, parameters: Fisher) -> list[float]:
     if not parameters.normalize:
         return [1.0] * view.sources
     squares = torch.zeros(view.sources, dtype=torch.float64)
-    for piece in view.pieces():
-        for index, diagonal in enumerate(piece.statistics or ()):
-            if diagonal is not None:
-                squares[index] += diagonal.double().square().sum().cpu()
+    for part in view.map(_squares):
+        squares += part
     return [value if value > 0 else 1.0 for value in squares.sqrt().tolist()]
+
+
+def _squares(piece: Piece) -> torch.Tensor:
+    statistics = piece.statistics or [None] * len(piece.sources)
+    return torch.tensor([0.0 if each is None else each.double().square().sum().item() for each in statistics])
 
 
 def importance_average(sources: Sequence[torch.Tensor], importances: Sequence[torch.Tensor]) -> torch.Tensor:

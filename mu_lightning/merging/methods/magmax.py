@@ -24,7 +24,8 @@ def magmax(piece: Piece, parameters: MagMax) -> torch.Tensor:
     largest = smallest = vectors[0]
     for vector in vectors[1:]:
         largest, smallest = torch.maximum(largest, vector), torch.minimum(smallest, vector)
-    return added(piece, torch.where(largest >= -smallest, largest, smallest), parameters.scaling)
+    sign = torch.copysign(torch.ones((), dtype=largest.dtype, device=largest.device), largest + smallest)
+    return added(piece, torch.maximum(largest, -smallest) * sign, parameters.scaling)
 
 
 METHOD = Method(

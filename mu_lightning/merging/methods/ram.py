@@ -25,14 +25,13 @@ def growth(view: View, parameters: Ram) -> list[float]:
     """RAM+'s factor of each source's unique changes: 1 + r min(shared / unique, α), over a tensor; 1 for RAM."""
     if parameters.boost == 0:
         return [1.0] * view.sources
-    shared = torch.zeros(view.sources, dtype=torch.float64)
-    unique = torch.zeros(view.sources, dtype=torch.float64)
-    for piece in view.pieces():
-        changed = [vector.abs() > parameters.epsilon for vector in task_vectors(piece)]
-        count = torch.stack(changed).sum(0)
-        for index, mask in enumerate(changed):
-            shared[index] += int((mask & (count > 1)).sum())
-            unique[index] += int((mask & (count == 1)).sum())
+
+    def counts(piece: Piece) -> torch.Tensor:
+        changed = torch.stack([vector.abs() > parameters.epsilon for vector in task_vectors(piece)]).flatten(1)
+        together = changed.sum(0)
+        return torch.stack([(changed & (together > 1)).sum(1), (changed & (together == 1)).sum(1)]).cpu()
+
+    shared, unique = sum(view.map(counts), torch.zeros(2, view.sources, dtype=torch.float64))
     overlap = (shared / unique.clamp(min=parameters.epsilon)).clamp(max=parameters.limit)
     return (1 + parameters.boost * overlap).tolist()
 
@@ -49,9 +48,10 @@ def ram(piece: Piece, parameters: Ram) -> torch.Tensor:
     total, weight = torch.zeros_like(vectors[0]), torch.zeros_like(vectors[0])
     alone, count = torch.zeros_like(vectors[0]), torch.zeros_like(vectors[0])
     for vector, factor, grown in zip(vectors, piece.weights, piece.survey, strict=True):
-        changed = vector.abs() > parameters.epsilon
-        total.add_(torch.where(changed, vector, 0.0), alpha=factor)
-        alone.add_(torch.where(changed, vector, 0.0), alpha=grown)
+        changed = vector.abs().gt_(parameters.epsilon)
+        vector.mul_(changed)
+        total.add_(vector, alpha=factor)
+        alone.add_(vector, alpha=grown)
         weight.add_(changed, alpha=factor)
         count.add_(changed)
     mean = total / torch.where(weight > 0, weight, 1.0)

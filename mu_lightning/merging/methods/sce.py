@@ -3,15 +3,14 @@
 Wan et al., FuseChat: Knowledge Fusion of Chat Models, 2024. https://arxiv.org/abs/2408.07990
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 
 from mu_lightning.merging.method import Method, Piece, View, option
-from mu_lightning.merging.methods.ties import kept
+from mu_lightning.merging.methods.ties import kept_count
 from mu_lightning.merging.selection import kth_largest
-from mu_lightning.merging.task_vectors import AVERAGE, TOTAL, added, elected, task_vectors
+from mu_lightning.merging.task_vectors import AVERAGE, TOTAL, added, elected, task_vectors, weighted_sum
 
 
 @dataclass(frozen=True)
@@ -38,17 +37,16 @@ def select(view: View, parameters: Sce) -> Selection:
     """The selection, and the sources' shares of its energy (sum of squares)."""
     threshold = 0.0
     if parameters.density < 1:
-        rank = kept(parameters.density, view.total)
+        ranks = [[kept_count(parameters.density, view.total)]]
+        ((threshold,),) = kth_largest(view, lambda piece: [_variance(task_vectors(piece))], ranks)
 
-        def variances() -> Iterator[list[torch.Tensor]]:
-            for piece in view.pieces():
-                yield [_variance(task_vectors(piece))]
+    def energies(piece: Piece) -> torch.Tensor:
+        chosen = _selected(task_vectors(piece), threshold)
+        return torch.stack([vector.double().square().sum() for vector in chosen]).cpu()
 
-        ((threshold,),) = kth_largest(variances, [[rank]], view.total)
     energy = torch.zeros(view.sources, dtype=torch.float64)
-    for piece in view.pieces():
-        for index, vector in enumerate(_selected(task_vectors(piece), threshold)):
-            energy[index] += vector.double().square().sum().cpu()
+    for part in view.map(energies):
+        energy += part
     total = energy.sum().item()
     return Selection(threshold, (energy / total).tolist() if total > 0 else [1 / view.sources] * view.sources)
 
@@ -60,14 +58,16 @@ def sce(piece: Piece, parameters: Sce) -> torch.Tensor:
 
 
 def _variance(vectors: list[torch.Tensor]) -> torch.Tensor:
-    return torch.stack(vectors).var(0, unbiased=False)
+    share = 1 / len(vectors)
+    mean = weighted_sum(vectors, [share] * len(vectors))
+    return weighted_sum([(vector - mean).square_() for vector in vectors], [share] * len(vectors))
 
 
 def _selected(vectors: list[torch.Tensor], threshold: float) -> list[torch.Tensor]:
     if threshold <= 0:
         return vectors
-    chosen = _variance(vectors) >= threshold
-    return [torch.where(chosen, vector, 0.0) for vector in vectors]
+    chosen = _variance(vectors).ge_(threshold)
+    return [vector * chosen for vector in vectors]
 
 
 METHOD = Method(

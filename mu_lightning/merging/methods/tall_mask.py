@@ -28,8 +28,8 @@ def tall_mask(piece: Piece, parameters: TallMask) -> torch.Tensor:
     total = weighted_sum(vectors, scaled_weights(piece.weights, parameters.weighting))
     votes = torch.zeros_like(total)
     for vector in vectors:
-        votes.add_(vector.abs() >= parameters.mask * (total - vector).abs())
-    return added(piece, torch.where(votes >= parameters.agreement, total, 0.0), parameters.scaling)
+        votes.add_(vector.abs().ge_((total - vector).abs_().mul_(parameters.mask)))
+    return added(piece, total.mul_(votes.ge_(parameters.agreement)), parameters.scaling)
 
 
 METHOD = Method(

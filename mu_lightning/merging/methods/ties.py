@@ -10,7 +10,7 @@ import torch
 
 from mu_lightning.merging.method import Method, Piece, Scope, View, option
 from mu_lightning.merging.selection import kth_largest
-from mu_lightning.merging.task_vectors import AVERAGE, TOTAL, added, elected, task_vectors
+from mu_lightning.merging.task_vectors import AVERAGE, TOTAL, added, at_least, elected, task_vectors
 from mu_lightning.merging.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, scaled_weights
 
 SCOPE_HELP = "the share is of each source's whole model (the paper) or of each tensor (mergekit)"
@@ -30,12 +30,7 @@ class Ties:
     weighting: str = option(SUM, WEIGHTING_HELP, choices=(SUM, MEAN, RAW))
 
 
-def trimmed(vector: torch.Tensor, threshold: float) -> torch.Tensor:
-    """The vector with the elements below the threshold set to zero."""
-    return vector if threshold <= 0 else torch.where(vector.abs() >= threshold, vector, 0.0)
-
-
-def kept(density: float, total: int) -> int:
+def kept_count(density: float, total: int) -> int:
     """How many of `total` elements a density keeps: at least one, unless it is zero."""
     return max(1, int(density * total)) if density > 0 else 0
 
@@ -44,14 +39,13 @@ def thresholds(view: View, parameters: Ties) -> list[float]:
     """For each source the smallest magnitude that is kept."""
     if parameters.density >= 1:
         return [0.0] * view.sources
-    rank = kept(parameters.density, view.total)
-    found = kth_largest(lambda: map(task_vectors, view.pieces()), [[rank]] * view.sources, view.total)
-    return [values[0] for values in found]
+    ranks = [[kept_count(parameters.density, view.total)]] * view.sources
+    return [values[0] for values in kth_largest(view, task_vectors, ranks)]
 
 
 def ties(piece: Piece, parameters: Ties) -> torch.Tensor:
     """Trim, elect, merge; of the piece's shape. `piece.survey` holds the thresholds."""
-    vectors = [trimmed(*pair) for pair in zip(task_vectors(piece), piece.survey, strict=True)]
+    vectors = [at_least(*pair) for pair in zip(task_vectors(piece), piece.survey, strict=True)]
     factors = scaled_weights(piece.weights, parameters.weighting)
     return added(piece, elected(vectors, factors, parameters.consensus, parameters.vote), parameters.scaling)
 

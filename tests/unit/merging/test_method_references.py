@@ -91,7 +91,7 @@ def test_dare_drops_and_rescales() -> None:
         "dare_linear", {"a": source}, {"a": 1.0}, base=big, parameters={"density": 0.3, "scaling": 1}
     )
     values = merged["m"]
-    torch.testing.assert_close(values.unique(), torch.tensor([0.0, 1 / 0.3]))
+    torch.testing.assert_close(values.unique(), torch.tensor([0.0, 1 / 0.3]), rtol=1e-4, atol=0)
     assert values.mean().item() == pytest.approx(1, abs=0.03)
     check("dare_linear", lambda key: 0.4 * weighted(TAUS[key], 3 * W), density=1.0)
     check(

@@ -1,20 +1,26 @@
 """The k-th largest magnitude in pieces, against a full sort."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 import torch
 
 from mu_lightning.merging import selection
+from mu_lightning.merging.method import Piece, View
 from mu_lightning.merging.selection import kth_largest
 
 
-def pieces_of(vectors: list[torch.Tensor], size: int):
-    def pieces() -> Iterator[list[torch.Tensor]]:
+def view_of(vectors: list[torch.Tensor], size: int, total: int | None = None) -> View:
+    def pieces(function: Callable[[Piece], Any]) -> Iterator[Any]:
         for start in range(0, len(vectors[0]), size):
-            yield [vector[start : start + size] for vector in vectors]
+            yield function(Piece("x", [vector[start : start + size] for vector in vectors], [1.0] * len(vectors)))
 
-    return pieces
+    return View(pieces, total or len(vectors[0]), len(vectors))
+
+
+def sources(piece: Piece) -> Sequence[torch.Tensor]:
+    return piece.sources
 
 
 def vectors(kind: str, count: int) -> torch.Tensor:
@@ -36,7 +42,7 @@ def test_it_equals_a_full_sort(kind: str, count: int, monkeypatch: pytest.Monkey
     vector = vectors(kind, count)
     full = vector.abs().sort(descending=True).values
     ranks = sorted({1, max(1, count // 50), max(1, count // 5), max(1, count // 2), max(1, count - 3), count})
-    found = kth_largest(pieces_of([vector, -vector], 7_001), [ranks, ranks[:1]], count)
+    found = kth_largest(view_of([vector, -vector], 7_001), sources, [ranks, ranks[:1]])
     assert found == [[full[rank - 1].item() for rank in ranks], [full[0].item()]]
 
 
@@ -48,9 +54,9 @@ def test_a_bracket_that_misses_is_widened(sampled: float, monkeypatch: pytest.Mo
         vector[start : start + 600 : 50] = sampled  # every element that the sample sees
     full = vector.abs().sort(descending=True).values
     ranks = [1, 50, 2500, 4999]
-    assert kth_largest(pieces_of([vector], 600), [ranks], 5_000) == [[full[rank - 1].item() for rank in ranks]]
+    assert kth_largest(view_of([vector], 600), sources, [ranks]) == [[full[rank - 1].item() for rank in ranks]]
 
 
 def test_left_out_elements_are_zeros() -> None:
     vector = vectors("normal", 100)
-    assert kth_largest(pieces_of([vector], 30), [[0, 101, 150]], 1000) == [[float("inf"), 0.0, 0.0]]
+    assert kth_largest(view_of([vector], 30, 1000), sources, [[0, 101, 150]]) == [[float("inf"), 0.0, 0.0]]

@@ -1,0 +1,48 @@
+"""Random draws that belong to a run, a tensor, a source and a part of the tensor, and to nothing else.
+
+So a merge is reproducible, and neither the order of the tensors nor the number of sources or threads changes what is
+drawn.
+"""
+
+import hashlib
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mu_lightning.errors import UserError
+from mu_lightning.merging.method import Piece
+
+_VALUES = 2**16
+
+
+def whole_numbers(count: int, seed: int, tensor: str, source: str, start: int) -> Tensor:
+    """`count` whole numbers in -32768..32767, all equally likely, of shape [count] and dtype int16.
+
+    They are the raw stream of a numpy bit generator, which stays the same from one version to the next.
+    """
+    digest = hashlib.blake2b(f"{seed}\0{tensor}\0{source}\0{start}".encode(), digest_size=16).digest()
+    stream = np.random.SFC64(int.from_bytes(digest, "little")).random_raw(-(-count // 4))
+    return torch.from_numpy(stream.view(np.int16)[:count])
+
+
+def keep_chances(density: float) -> float:
+    """The chance nearest to `density` that draws of 16 bits can have."""
+    return round(density * _VALUES) / _VALUES
+
+
+def kept(piece: Piece, source: int, chance: "float | Tensor") -> Tensor:
+    """1 for each element that is kept and 0 for each that is dropped, as floats, of the piece's shape.
+
+    Args:
+        piece: the piece.
+        source: the source's index.
+        chance: the chance to be kept, for all elements or for each.
+
+    Raises:
+        UserError: the piece has no draws.
+    """
+    if piece.draws is None:
+        raise UserError(f"{piece.name}: this method draws at random, and the piece has no draws")
+    like = piece.sources[source]
+    return piece.draws(source).to(like.device, like.dtype).view(like.shape).lt_(chance * _VALUES - _VALUES / 2)
