@@ -66,8 +66,7 @@ class MergeCallback(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, JointClassifier)
         epoch = trainer.current_epoch + 1
-        last = trainer.fit_loop.done or epoch == trainer.max_epochs
-        reason = self.schedule.due(epoch, last)
+        reason = self.schedule.due(epoch, _is_last(trainer, epoch))
         if reason is not None:
             record = self._merge(trainer, pl_module, epoch, reason)
             self.history.append(record)
@@ -148,3 +147,11 @@ class MergeCallback(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.history = list(state_dict["history"])
         self.merged = state_dict["merged"]
+
+
+def _is_last(trainer: Trainer, epoch: int) -> bool:
+    # Asking `trainer.fit_loop.done` would count the epoch as completed, and checkpoints would be off by one.
+    stopped = (
+        trainer.should_stop and epoch >= (trainer.min_epochs or 0) and trainer.global_step >= (trainer.min_steps or 0)
+    )
+    return stopped or epoch == trainer.max_epochs or 0 < trainer.max_steps <= trainer.global_step
