@@ -3,6 +3,8 @@
 import copy
 from collections.abc import Mapping
 
+from torch import Tensor
+
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.evaluation.loop import evaluate, evaluate_named
 from mu_lightning.experiments.results import Result
@@ -23,6 +25,7 @@ def compare(
     data: IntentDataModule,
     merging: MergeSettings,
     seed: int,
+    base: Mapping[str, Tensor] | None = None,
 ) -> list[Result]:
     """Scores on the target's test split what members trained apart give, alone, merged once and together.
 
@@ -33,6 +36,7 @@ def compare(
         data: gives the test split.
         merging: the merge method and its parameters.
         seed: for the shuffled weights and for methods that draw.
+        base: the state dict that the sources started from, for methods on task vectors.
 
     Returns:
         native; best source (the best single source of those used, as the test split tells: an upper bound on choosing
@@ -51,19 +55,23 @@ def compare(
     ]
     for preweight, label in ONE_SHOT.items():
         chosen = reweighted(plan, preweight, seed)
-        merged = merge_once(sources, chosen, merging, seed)
+        merged = merge_once(sources, chosen, merging, seed, base)
         scored = evaluate(merged, loaders)[target]
         results.append(Result(f"merged once, {label} weights", scored, details={"weights": chosen}))
     return results + [Result(f"ensemble, {vote}", scores[vote], details={"weights": weights}) for vote in VOTES]
 
 
 def merge_once(
-    sources: Mapping[str, IntentClassifier], weights: Mapping[str, float], merging: MergeSettings, seed: int
+    sources: Mapping[str, IntentClassifier],
+    weights: Mapping[str, float],
+    merging: MergeSettings,
+    seed: int,
+    base: Mapping[str, Tensor] | None = None,
 ) -> IntentClassifier:
     """One merge of trained classifiers, in memory, as a new classifier."""
     states = {name: source.model.state_dict() for name, source in sources.items()}
     merged = copy.deepcopy(next(iter(sources.values())))
     merged.model.load_state_dict(
-        merge_tensors(merging.method, states, weights, parameters=merging.parameters, seed=seed)
+        merge_tensors(merging.method, states, weights, base=base, parameters=merging.parameters, seed=seed)
     )
     return merged

@@ -14,10 +14,12 @@ from mu_lightning.errors import UserError
 from mu_lightning.files import refuse_existing
 from mu_lightning.locales import locale as known_locale
 from mu_lightning.locales import locale_list
-from mu_lightning.merging.method import build_parameters
+from mu_lightning.merging.job import plan_job
 from mu_lightning.merging.registry import find_method
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.joint import JointClassifier
+from mu_lightning.schedules import EveryEpochs
+from mu_lightning.settings import MergeSettings
 from mu_lightning.typology.plan import SourcePlan, plan_sources
 
 if TYPE_CHECKING:
@@ -99,7 +101,7 @@ def plan_run(config: Any) -> RunPlan:
             seed=seed,
         )
         locales = sources.sources
-        _check_method(config.merge.method, config.merge.parameters)
+        _check_merge(config.merge, sources)
     members: dict[str, tuple[str, ...]] = {tag: (tag,) for tag in locales}
     if config.multilingual:
         members = {POOLED: tuple(locales)}
@@ -149,13 +151,14 @@ def _wandb_can_log() -> bool:
     return netrc.is_file() and "wandb" in netrc.read_text(encoding="utf-8", errors="replace")
 
 
-def _check_method(name: str, parameters: dict[str, Any]) -> None:
-    method = find_method(name)
-    build_parameters(method, parameters)
+def _check_merge(merging: MergeSettings, sources: SourcePlan) -> None:
+    method = find_method(merging.method)
     if method.needs_statistics:
         raise UserError(
-            f"{name} needs {method.needs_statistics}, which is not at hand while training: choose another method"
+            f"{method.name} needs {method.needs_statistics}, which is not at hand while training: choose another method"
         )
+    plan_job(method, sources.weights, sources.sources, has_base=True, parameters=merging.parameters)
+    EveryEpochs(merging.frequency)
 
 
 def _default_folder(config: Any, locales: tuple[str, ...]) -> Path:

@@ -136,7 +136,8 @@ class TrainingRun:
                     self.folder / "sources" / folder, module.member(name).model, plan.tokenizer, self._card([name])
                 )
         classifiers = {name: module.member(name) for name in sources}
-        return compare(classifiers, module.member(target), plan.sources, data, plan.config.merge, plan.seed)
+        native, base = module.member(target), plan.base.state_dict()
+        return compare(classifiers, native, plan.sources, data, plan.config.merge, plan.seed, base)
 
     def _exported(self, module: JointClassifier, data: IntentDataModule) -> list[Result]:
         results = []
