@@ -1,0 +1,178 @@
+"""A run is settled and checked before anything long begins."""
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mu_lightning.data import registry
+from mu_lightning.errors import UserError
+from mu_lightning.experiments.run_plan import POOLED, RunPlan, is_first_process, plan_run
+from mu_lightning.settings import DataSettings, MergeSettings, ModelSettings
+from mu_lightning.typology.plan import TypologySettings
+
+SOURCES = ["nl-NL", "de-DE", "en-US"]
+
+
+@pytest.fixture
+def plan(tiny_base: Path, corpus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Plans a run of the small corpus: ``plan(locales=..., target_lang=...)``."""
+    monkeypatch.setitem(registry.CORPORA, "small", lambda _: corpus)
+    monkeypatch.chdir(tmp_path)
+
+    def make(**changes: Any) -> RunPlan:
+        defaults: dict[str, Any] = {
+            "seed_everything": 3,
+            "locales": None,
+            "target_lang": None,
+            "num_languages": 2,
+            "preweight": "uriel",
+            "weights": None,
+            "multilingual": False,
+            "compare": False,
+            "models_dir": Path("models"),
+            "output_dir": None,
+            "resume": False,
+            "enable_wandb": False,
+            "data": DataSettings(corpus="small"),
+            "model": ModelSettings(base=str(tiny_base)),
+            "typology": TypologySettings(),
+            "merge": MergeSettings(),
+        }
+        return plan_run(Namespace(**{**defaults, **changes}))
+
+    return make
+
+
+def test_each_locale_is_a_member_with_a_folder_of_its_own(plan: Any) -> None:
+    found = plan(locales=["nl-NL,de-DE"])
+    assert found.members == {"nl-NL": ("nl-NL",), "de-DE": ("de-DE",)}
+    assert found.exports == {tag: Path(f"models/tiny-0.0_small_{tag}") for tag in ("nl-NL", "de-DE")}
+    assert found.target is None
+    assert found.seed == 3
+    assert found.output_dir == Path("runs/tiny-0.0_small_2-locales")
+    assert plan(locales="nl-NL").output_dir == Path("runs/tiny-0.0_small_nl-NL")
+
+
+def test_a_target_chooses_its_nearest_sources_and_exports_no_member(plan: Any) -> None:
+    found = plan(target_lang="af-ZA")
+    assert found.target == "af-ZA"
+    assert tuple(found.members) == found.sources.sources
+    assert len(found.members) == 2
+    assert "af-ZA" not in found.members
+    assert found.exports == {}
+    assert found.output_dir == Path("runs/tiny-0.0_small_af-ZA")
+    assert tuple(plan(target_lang="af-ZA", locales=SOURCES).members) == tuple(SOURCES)
+
+
+def test_a_multilingual_run_has_one_member_of_all_locales(plan: Any) -> None:
+    found = plan(locales=SOURCES, multilingual=True)
+    assert found.members == {POOLED: tuple(SOURCES)}
+    assert found.exports == {POOLED: Path("models/tiny-0.0_small_multilingual")}
+
+
+def test_members_are_copies_of_one_base_with_one_head(plan: Any) -> None:
+    module = plan(locales=SOURCES).joint(SOURCES)
+    states = [module.member(name).model.state_dict() for name in SOURCES]
+    for key in states[0]:
+        assert torch.equal(states[0][key], states[1][key])
+        assert states[0][key].data_ptr() != states[1][key].data_ptr()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, "nothing to train: name --locales, or --target-lang"),
+        ({"locales": ["nl-NL", "nl-NL"]}, "a locale is named twice"),
+        ({"locales": ["nl-BE"]}, "unknown locale 'nl-BE': did you mean"),
+        ({"locales": ["fr-FR"]}, "the corpus small has no locale fr-FR here: it has af-ZA, en-US"),
+        ({"target_lang": "af-AZ"}, "unknown locale 'af-AZ'"),
+        ({"locales": SOURCES, "multilingual": True, "target_lang": "af-ZA"}, "--multilingual trains one model"),
+        ({"locales": SOURCES, "compare": True}, "--compare needs a target"),
+        ({"target_lang": "nl-NL", "locales": SOURCES}, "the target nl-NL is among its own sources"),
+        ({"target_lang": "af-ZA", "num_languages": 9}, "9"),
+        ({"target_lang": "af-ZA", "merge": MergeSettings("liner")}, "did you mean linear"),
+        ({"target_lang": "af-ZA", "merge": MergeSettings("linear", {"lam": 1})}, "unknown parameter of linear 'lam'"),
+        ({"target_lang": "af-ZA", "merge": MergeSettings(frequency=-1)}, "merge frequency -1"),
+        (
+            {"target_lang": "af-ZA", "locales": SOURCES, "merge": MergeSettings("slerp")},
+            "slerp merges at most 2 sources, 3 given",
+        ),
+        ({"target_lang": "af-ZA", "merge": MergeSettings("fisher")}, "which is not at hand while training"),
+        ({"locales": SOURCES, "data": DataSettings(corpus="smal")}, "unknown corpus 'smal': did you mean small"),
+        ({"locales": SOURCES, "model": ModelSettings(base="./nowhere")}, "no model folder at nowhere"),
+    ],
+)
+def test_what_would_fail_later_fails_now_and_leaves_nothing(
+    plan: Any, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        plan(**changes)
+    assert message in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wandb_without_an_account_is_refused_unless_offline(
+    plan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("WANDB_MODE", "WANDB_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with pytest.raises(UserError, match=r"run 'wandb login', or set WANDB_MODE=offline"):
+        plan(locales=SOURCES, enable_wandb=True)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    plan(locales=SOURCES, enable_wandb=True)
+    monkeypatch.delenv("WANDB_MODE")
+    (tmp_path / "netrc").write_text("machine api.wandb.ai\n")
+    plan(locales=SOURCES, enable_wandb=True)
+
+
+def test_a_folder_that_holds_something_is_refused_and_so_is_a_model_that_exists(plan: Any, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    plan(locales=["nl-NL"], output_dir=Path("out"))  # an empty folder will do
+    (tmp_path / "out" / "results.json").write_text("{}")
+    with pytest.raises(UserError, match="out already holds a result"):
+        plan(locales=["nl-NL"], output_dir=Path("out"))
+    (tmp_path / "models" / "tiny-0.0_small_nl-NL").mkdir(parents=True)
+    (tmp_path / "models" / "tiny-0.0_small_nl-NL" / "config.json").write_text("{}")
+    with pytest.raises(UserError, match="already holds a model"):
+        plan(locales=["nl-NL"])
+    plan(locales=["de-DE"])
+
+
+def test_a_run_that_was_cut_short_may_be_resumed_but_not_a_finished_one(plan: Any, tmp_path: Path) -> None:
+    (tmp_path / "out" / "checkpoints").mkdir(parents=True)
+    assert plan(locales=["nl-NL"], output_dir=Path("out"), resume=True).output_dir == Path("out")
+    (tmp_path / "out" / "results.json").write_text("{}")
+    with pytest.raises(UserError, match="out holds a finished run: there is nothing to resume"):
+        plan(locales=["nl-NL"], output_dir=Path("out"), resume=True)
+
+
+@pytest.mark.parametrize("name", ["LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"])
+def test_only_the_first_process_refuses_what_the_first_has_begun(
+    plan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    assert is_first_process()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "begun").write_text("")
+    monkeypatch.setenv(name, "1")
+    assert not is_first_process()
+    plan(locales=["nl-NL"], output_dir=Path("out"))
+    monkeypatch.setenv(name, "0")
+    assert is_first_process()
+
+
+def test_every_row_is_read_before_training(plan: Any, corpus: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: set[tuple[str, str]] = set()
+    rows = corpus.rows
+
+    def noting(locale: str, split: Any) -> Any:
+        read.add((locale, split))
+        return rows(locale, split)
+
+    monkeypatch.setattr(corpus, "rows", noting)
+    plan(target_lang="af-ZA", locales=["nl-NL", "de-DE"])
+    splits = ("train", "dev", "test")
+    assert read == {(locale, split) for locale in ("af-ZA", "nl-NL", "de-DE") for split in splits}
