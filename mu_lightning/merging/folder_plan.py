@@ -37,6 +37,7 @@ class FolderPlan:
         output: the folder to write.
         tensors: tensor name -> dtype and shape of the result.
         statistics: what the method was told of the sources' data.
+        dtype: the dtype that was asked for, None for the sources'.
     """
 
     job: Job
@@ -45,6 +46,7 @@ class FolderPlan:
     output: Path
     tensors: Mapping[str, tuple[torch.dtype, tuple[int, ...]]]
     statistics: Mapping[str, Mapping[str, Tensor]] | None = None
+    dtype: str | None = None
 
     @property
     def bytes_read(self) -> int:
@@ -137,7 +139,7 @@ def plan_folders(
         name: (_result_dtype([signatures[source][name][1] for source in signatures], dtype), entry.shape)
         for name, entry in folder.tensors.items()
     }
-    return FolderPlan(job, opened, opened_base, output, tensors, statistics)
+    return FolderPlan(job, opened, opened_base, output, tensors, statistics, dtype)
 
 
 def tensor_bytes(tensor: tuple[torch.dtype, tuple[int, ...]]) -> int:

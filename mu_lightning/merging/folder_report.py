@@ -11,12 +11,16 @@ import yaml
 from mu_lightning import __version__
 from mu_lightning.files import write_json, write_text
 from mu_lightning.merging.folder_plan import FolderPlan
+from mu_lightning.merging.recipes import recipe_of
 
 DETAILS = "merge_details"
+RECIPE = "merge_recipe.yaml"
+_HEADLINES = ("mode", "method", "target", "preweight", "base", "seed", "date", "version")
+_SHOWN_APART = {*_HEADLINES, "sources", "paper", "url", "recipe"}
 
 
 def write_report(output: Path, plan: FolderPlan, extra: Mapping[str, Any]) -> None:
-    """Writes README.md, merge_details.txt and merge_details.json into `output`.
+    """Writes README.md, merge_details.txt, merge_details.json and merge_recipe.yaml into `output`.
 
     Args:
         output: the folder being written.
@@ -28,6 +32,7 @@ def write_report(output: Path, plan: FolderPlan, extra: Mapping[str, Any]) -> No
     write_json(output / f"{DETAILS}.json", details)
     write_text(output / f"{DETAILS}.txt", details_text(details))
     write_text(output / "README.md", model_card(plan, details))
+    write_text(output / RECIPE, yaml.safe_dump(details["recipe"], sort_keys=False, allow_unicode=True))
 
 
 def merge_details(plan: FolderPlan, extra: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,13 +44,14 @@ def merge_details(plan: FolderPlan, extra: Mapping[str, Any]) -> dict[str, Any]:
         | ({"similarity": similarities[name]} if name in similarities else {})
         for name, weight in zip(job.names, job.weights, strict=True)
     ]
+    base = None if plan.base is None else origins.get("base", plan.base.path.resolve().name)
     details = {
         "mode": extra.pop("mode", job.method.name),
         "method": job.method.name,
         "target": extra.pop("target", None),
         "preweight": extra.pop("preweight", None),
         "sources": sources,
-        "base": None if plan.base is None else origins.get("base", plan.base.path.resolve().name),
+        "base": base,
         "parameters": dataclasses.asdict(job.parameters),
         "overrides": [
             {key: value for key, value in dataclasses.asdict(override).items() if value} for override in job.overrides
@@ -57,6 +63,12 @@ def merge_details(plan: FolderPlan, extra: Mapping[str, Any]) -> dict[str, Any]:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "version": f"mu-lightning {__version__}",
         **extra,
+        "recipe": recipe_of(
+            job,
+            {source["source"]: source["model"] for source in sources},
+            base,
+            plan.dtype,
+        ),
     }
     return {key: value for key, value in details.items() if value not in (None, [], {})}
 
@@ -64,7 +76,7 @@ def merge_details(plan: FolderPlan, extra: Mapping[str, Any]) -> dict[str, Any]:
 def details_text(details: Mapping[str, Any]) -> str:
     """The details as people read them."""
     lines = ["--- Merge details ---", ""]
-    for key in ("mode", "method", "target", "preweight", "base", "seed", "date", "version"):
+    for key in _HEADLINES:
         if key in details:
             lines.append(f"{key.capitalize()}: {details[key]}")
     lines += ["", "--- Merged models and weights ---", ""]
@@ -74,7 +86,20 @@ def details_text(details: Mapping[str, Any]) -> str:
         lines += [f"{number}. {source['source']}", f"   Model: {source['model']}"]
         lines += [f"   Weight: {source['weight']:.6f}{share}"]
         lines += [f"   Similarity: {source['similarity']:.6f}"] if "similarity" in source else []
-    shown = {"mode", "method", "target", "preweight", "base", "seed", "date", "version", "sources", "paper", "url"}
+    shown = {
+        "mode",
+        "method",
+        "target",
+        "preweight",
+        "base",
+        "seed",
+        "date",
+        "version",
+        "sources",
+        "paper",
+        "url",
+        "recipe",
+    }
     for key, value in details.items():
         if key not in shown:
             lines += ["", f"--- {key.capitalize()} ---", "", *_listed(value)]
@@ -97,7 +122,7 @@ def model_card(plan: FolderPlan, details: Mapping[str, Any]) -> str:
         + (f"{source['similarity']:.6f} |" if "similarity" in source else "|")
         for source in details["sources"]
     ]
-    recipe = {key: value for key, value in details.items() if key not in ("date", "version", "paper", "url")}
+    recipe = details["recipe"]
     return "\n".join(
         [
             "---",

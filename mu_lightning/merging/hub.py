@@ -1,4 +1,4 @@
-"""Where a model lies on this machine: a folder as it is, a hub id through huggingface_hub's cache."""
+"""Models on the Hugging Face hub: their folder on this machine, and uploads."""
 
 from pathlib import Path
 
@@ -25,8 +25,38 @@ def local_folder(model: Path | str) -> Path:
     try:
         return Path(snapshot_download(model, allow_patterns=_NEEDED))
     except (OSError, ValueError) as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UserError(
-            f"cannot get the model '{model}' from the Hugging Face hub ({reason}): "
+            f"cannot get the model '{model}' from the Hugging Face hub ({_first_line(error)}): "
             "connect to a network, or name a folder"
         ) from error
+
+
+def check_upload(repository: str) -> None:
+    """Raises UserError if an upload to that repository cannot work, so that it is known before the merge."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(repository)
+        HfApi().whoami()
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"cannot upload to '{repository}': {_first_line(error)} (log in with 'hf auth login')"
+        ) from error
+
+
+def upload(folder: Path, repository: str) -> str:
+    """Uploads a model folder, as a private repository if it is a new one; returns its address."""
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    try:
+        address = api.create_repo(repository, private=True, exist_ok=True)
+        api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Upload a merged model")
+    except (OSError, ValueError) as error:
+        raise UserError(f"the merged model is in {folder}, but its upload failed: {_first_line(error)}") from error
+    return str(address)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,5 +1,8 @@
 """The old scripts' ``--mode``: each is a pair of where the weights come from and what is done with them."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from mu_lightning.errors import UserError, unknown
 from mu_lightning.merging.registry import METHODS
 
@@ -9,6 +12,14 @@ _PAIRS: dict[str, tuple[str | None, str]] = {
     "average": ("equal", "linear"),
     "manual": ("manual", "linear"),
     "shuffled": ("shuffled", "linear"),
+    "dare": (None, "dare_linear"),
+}
+# The method that drops task vectors' elements at random before it does what the key does.
+_WITH_DROPPING = {
+    "task_arithmetic": "dare_linear",
+    "ties": "dare_ties",
+    "dare_linear": "dare_linear",
+    "dare_ties": "dare_ties",
 }
 DEFAULT_PREWEIGHT = "uriel"
 DEFAULT_METHOD = "linear"
@@ -34,3 +45,23 @@ def resolve(mode: str | None, method: str | None, preweight: str | None) -> tupl
         if given is not None and meant is not None and given != meant:
             raise UserError(f"--mode {mode} means {name} {meant}, but {name} {given} is given too: leave one out")
     return weights or preweight or DEFAULT_PREWEIGHT, found
+
+
+def with_dropping(method: str, rate: float, parameters: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The method and parameters for the old ``--param-value-mask-rate``: DARE inside task arithmetic and TIES.
+
+    Raises:
+        UserError: the method works on no task vectors that could be dropped from, a density is given too, or the rate
+            is no chance.
+    """
+    if method not in _WITH_DROPPING:
+        raise UserError(f"--param-value-mask-rate is for {', '.join(_WITH_DROPPING)}, not for {method}")
+    if not 0 <= rate < 1:
+        raise UserError(f"--param-value-mask-rate {rate:g}: the chance to be dropped is at least 0 and below 1")
+    found = _WITH_DROPPING[method]
+    taken = dict(parameters)
+    if method == "ties" and "density" in taken:
+        taken["trim"] = taken.pop("density")
+    if "density" in taken:
+        raise UserError("--param-value-mask-rate and the parameter density say the same: leave one out")
+    return found, {"density": 1 - rate, **taken}

@@ -1,14 +1,16 @@
 """The verb `merge`: one model for a target from its neighbours' source models, without training."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
 from mu_lightning.errors import UserError
-from mu_lightning.merging.modes import DEFAULT_METHOD, resolve
+from mu_lightning.merging.modes import DEFAULT_METHOD, resolve, with_dropping
 from mu_lightning.merging.registry import METHODS
-from mu_lightning.typology.plan import SourcePlan, table
+from mu_lightning.resources import resource
+from mu_lightning.typology.plan import table
 from mu_lightning.verbs.arguments import add_source_arguments, models_from, plan_from
 
 if TYPE_CHECKING:
@@ -48,6 +50,19 @@ def parser() -> ArgumentParser:
     add("--dtype", choices=DTYPES, default=None, help="of the merged model (default: the sources')")
     add("--device", type=str | None, default=None, help="where to compute: cpu or cuda")
     add("--dry-run", action="store_true", help="validate from headers and configs alone, print the plan, write nothing")
+    add("--recipe", type=Path | None, default=None, help="a YAML recipe, ours or mergekit's, instead of a target")
+    add(
+        "--param-value-mask-rate",
+        type=float | None,
+        default=None,
+        help="DARE inside task_arithmetic and ties: the chance of a task vector's element to be dropped",
+    )
+    add(
+        "--push-to-hub",
+        type=str | None,
+        default=None,
+        help="hub id to upload the merged model to: ORGANISATION/NAME",
+    )
     add("--list-methods", action="store_true", help="print every method with its parameters and paper")
     return result
 
@@ -56,7 +71,7 @@ def run(argv: list[str]) -> int:
     """Merges and prints where the result is; returns the exit status.
 
     Raises:
-        UserError: as of `plan_from` and `merge_folders`, or `--mode` contradicts another argument.
+        UserError: as of `plan_from`, `read_recipe` and `merge_folders`, or arguments that contradict each other.
     """
     arguments = parser().parse_args(argv)
     if arguments.list_methods:
@@ -64,18 +79,22 @@ def run(argv: list[str]) -> int:
 
         print(list_methods())
         return 0
-    arguments.preweight, method = resolve(arguments.mode, arguments.method, arguments.preweight)
-    sources = plan_from(arguments)
-    output = arguments.output or Path("merged") / f"{method}_{sources.preweight}_{sources.target}"
-    print(table(sources))
-    from mu_lightning.merging.streaming import run_plan
+    if arguments.push_to_hub and not arguments.dry_run:
+        from mu_lightning.merging.hub import check_upload
 
-    plan = _folder_plan(arguments, sources, method, output)
+        check_upload(arguments.push_to_hub)
+    plan, details = _from_recipe(arguments) if arguments.recipe else _from_target(arguments)
     if arguments.dry_run:
         print(plan.describe())
         return 0
-    run_plan(plan, details=_details(arguments, sources))
-    print(f"merged model: {output}")
+    from mu_lightning.merging.streaming import run_plan
+
+    run_plan(plan, details=details)
+    print(f"merged model: {plan.output}")
+    if arguments.push_to_hub:
+        from mu_lightning.merging.hub import upload
+
+        print(f"uploaded to: {upload(plan.output, arguments.push_to_hub)}")
     return 0
 
 
@@ -93,35 +112,67 @@ def parse_parameters(given: str | dict[str, Any] | None) -> dict[str, Any]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-def _folder_plan(arguments: Namespace, sources: SourcePlan, method: str, output: Path) -> "FolderPlan":
+def _from_target(arguments: Namespace) -> "tuple[FolderPlan, dict[str, Any]]":
+    """The merge of a target's neighbours, and what its card tells of it."""
+    arguments.preweight, method = resolve(arguments.mode, arguments.method, arguments.preweight)
+    parameters = parse_parameters(arguments.parameters)
+    if arguments.param_value_mask_rate is not None:
+        method, parameters = with_dropping(method, arguments.param_value_mask_rate, parameters)
+    sources = plan_from(arguments)
+    print(table(sources))
     from mu_lightning.merging.folder_plan import plan_folders
     from mu_lightning.merging.hub import local_folder
 
     models = models_from(arguments) or {}
-    return plan_folders(
+    plan = plan_folders(
         method,
         {tag: local_folder(models[tag]) for tag in sources.sources},
         sources.weights,
-        output,
+        arguments.output or Path("merged") / f"{method}_{sources.preweight}_{sources.target}",
         base=None if arguments.base_model is None else local_folder(arguments.base_model),
-        parameters=parse_parameters(arguments.parameters),
+        parameters=parameters,
         dtype=arguments.dtype,
         seed=arguments.seed,
         device=arguments.device,
     )
-
-
-def _details(arguments: Namespace, sources: SourcePlan) -> dict[str, Any]:
-    models = models_from(arguments) or {}
-    origins = {tag: model for tag in sources.sources if isinstance(model := models[tag], str)}
-    if arguments.base_model is not None and not Path(arguments.base_model).exists():
-        origins["base"] = arguments.base_model
-    plan = sources.details()
-    return {
-        "mode": arguments.mode or f"{sources.preweight}, {arguments.method or DEFAULT_METHOD}",
+    details = {
+        "mode": arguments.mode or f"{sources.preweight}, {method}",
         "target": sources.target,
         "preweight": sources.preweight,
         "similarities": sources.similarities,
-        "origins": origins,
-        "typology": plan["settings"],
+        "origins": _origins({tag: models[tag] for tag in sources.sources}, arguments.base_model),
+        "typology": sources.details()["settings"],
     }
+    return plan, details
+
+
+def _from_recipe(arguments: Namespace) -> "tuple[FolderPlan, dict[str, Any]]":
+    """The merge that a recipe asks for, and what its card tells of it."""
+    for name in ("target_lang", "method", "mode", "parameters", "preweight", "base_model", "param_value_mask_rate"):
+        if getattr(arguments, name) is not None:
+            raise UserError(f"--recipe and --{name.replace('_', '-')} exclude each other: the recipe says it all")
+    from mu_lightning.merging.folder_plan import plan_folders
+    from mu_lightning.merging.hub import local_folder
+    from mu_lightning.merging.recipes import read_recipe
+
+    recipe = read_recipe(arguments.recipe)
+    plan = plan_folders(
+        recipe.method,
+        {name: local_folder(model) for name, model in recipe.models.items()},
+        recipe.weights,
+        arguments.output or Path("merged") / arguments.recipe.stem,
+        base=None if recipe.base is None else local_folder(recipe.base),
+        parameters=recipe.parameters,
+        overrides=recipe.overrides,
+        dtype=arguments.dtype or recipe.dtype,
+        seed=recipe.seed,
+        device=arguments.device,
+    )
+    print(plan.describe())
+    return plan, {"mode": "recipe", "origins": _origins(recipe.models, recipe.base)}
+
+
+def _origins(models: Mapping[str, Path | str], base: str | None) -> dict[str, str]:
+    """The hub ids among the models: a folder on this machine goes by its name alone."""
+    every = dict(models) | ({} if base is None else {"base": base})
+    return {name: str(model) for name, model in every.items() if not resource(model).is_dir()}

@@ -83,6 +83,8 @@ def test_a_dry_run_plans_and_writes_nothing(models: Path, capsys: pytest.Capture
 
 
 def test_what_cannot_be_done_is_refused(models: Path) -> None:
+    with pytest.raises(UserError, match="--recipe and --method exclude each other"):
+        run(["--recipe", "recipe.yaml", "--method", "linear"])
     with pytest.raises(UserError, match="no target is named"):
         run(["--models-dir", str(models)])
     with pytest.raises(UserError, match="not of the form"):
@@ -116,3 +118,64 @@ def test_every_method_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     for method in METHODS.values():
         assert f"{method.name}: {method.summary}" in printed
         assert method.url in printed
+
+
+def test_a_recipe_is_run_and_the_result_s_recipe_gives_it_again(
+    models: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(Path("base"), 9)
+    recipe = """
+merge_method: dare_ties
+base_model: base
+models:
+  - {model: models/xlm-r_cldr_it-IT, parameters: {weight: 0.6}}
+  - {model: models/xlm-r_cldr_en-US, parameters: {weight: 0.4}}
+parameters: {density: 0.5}
+"""
+    Path("recipe.yaml").write_text(recipe)
+    assert run(["--recipe", "recipe.yaml"]) == 0
+    assert "merged model: merged/recipe" in capsys.readouterr().out
+    first = load_file("merged/recipe/model.safetensors")
+    text = Path("merged/recipe/merge_recipe.yaml").read_text()
+    for name in ("xlm-r_cldr_it-IT", "xlm-r_cldr_en-US"):
+        text = text.replace(f"model: {name}", f"model: models/{name}")
+    Path("again.yaml").write_text(text)
+    run(["--recipe", "again.yaml", "--output", "again"])
+    second = load_file("again/model.safetensors")
+    assert all(torch.equal(first[name], tensor) for name, tensor in second.items())
+
+
+def test_the_old_mask_rate_is_dare_inside_task_arithmetic_and_ties(models: Path) -> None:
+    save(Path("base"), 9)
+    run(arguments(models, "--mode", "ties", "--param-value-mask-rate", "0.3", "--base-model", "base", "--output", "o"))
+    details = json.loads(Path("o/merge_details.json").read_text())
+    assert details["method"] == "dare_ties"
+    assert details["parameters"]["density"] == pytest.approx(0.7)
+    assert details["parameters"]["trim"] == 0.2
+    with pytest.raises(UserError, match="not for linear"):
+        run(arguments(models, "--param-value-mask-rate", "0.3"))
+
+
+def test_a_merged_model_is_uploaded(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    calls = []
+
+    class Api:
+        def whoami(self) -> None:
+            calls.append("whoami")
+
+        def create_repo(self, repository: str, **_: object) -> str:
+            calls.append(repository)
+            return f"https://hub/{repository}"
+
+        def upload_folder(self, **given: object) -> None:
+            calls.append(sorted(path.name for path in Path(str(given["folder_path"])).iterdir()))
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
+    run(arguments(models, "--push-to-hub", "org/merged"))
+    assert calls[:2] == ["whoami", "org/merged"]
+    assert {"README.md", "config.json", "model.safetensors", "merge_details.txt", "merge_recipe.yaml"} <= {*calls[2]}
+    with pytest.raises(UserError, match="cannot upload to 'a/b/c'"):
+        run(arguments(models, "--push-to-hub", "a/b/c", "--output", "other"))
+    assert not Path("other").exists()

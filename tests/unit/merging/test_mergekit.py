@@ -1,57 +1,58 @@
-"""The methods against mergekit 0.1.5, whose results on small random models lie beside this file.
+"""Recipes of mergekit's give here what mergekit 0.1.5 gave, whose results on small random models lie beside this file.
 
 They were made with its `merge_state_dicts`; the names before the slash are the cases below.
 """
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
+from mu_lightning.errors import UserError
 from mu_lightning.merging.engine import merge_tensors
+from mu_lightning.merging.recipes import read_recipe
 
-WEIGHTS = {"a": 0.5, "b": 0.3, "c": 0.2}
+ALL = {"a": 0.5, "b": 0.3, "c": 0.2}
 PAIR = {"a": 0.6, "b": 0.2}
+DOUBLE = {"a": 1.0, "b": 0.6, "c": 0.4}
+NONE: dict[str, None] = dict.fromkeys("abc")
 
-# Case: our method, weights, whether it sees the base, and the parameters that make ours do as mergekit does.
-CASES = {
-    "linear": ("linear", WEIGHTS, False, {}),
-    "linear_raw": ("linear", {"a": 1.0, "b": 0.6, "c": 0.4}, False, {"weighting": "raw"}),
-    "task_arithmetic": ("task_arithmetic", WEIGHTS, True, {"scaling": 0.7, "weighting": "raw"}),
-    "ties": ("ties", WEIGHTS, True, {"density": 0.3, "scope": "tensor"}),
-    "ties_total": (
-        "ties",
-        WEIGHTS,
-        True,
-        {"density": 0.3, "scope": "tensor", "consensus": "total", "scaling": 0.5, "weighting": "raw"},
-    ),
-    "breadcrumbs": (
-        "breadcrumbs",
-        WEIGHTS,
-        True,
-        {"density": 0.3, "outliers": 0.1, "scaling": 1.0, "weighting": "raw"},
-    ),
-    "breadcrumbs_ties": (
-        "breadcrumbs_ties",
-        WEIGHTS,
-        True,
-        {"density": 0.3, "outliers": 0.1, "consensus": "total", "weighting": "raw"},
-    ),
-    "sce": ("sce", WEIGHTS, True, {"density": 0.2, "consensus": "average"}),
-    "model_stock": ("model_stock", WEIGHTS, True, {}),
-    "multislerp": ("multislerp", WEIGHTS, True, {}),
-    "multislerp_nobase": ("multislerp", WEIGHTS, False, {}),
-    "karcher": ("karcher", dict.fromkeys("abc", 1.0), False, {}),
-    "nuslerp": ("nuslerp", PAIR, True, {}),
-    "nuslerp_rows": ("nuslerp", PAIR, False, {"along": "rows"}),
-    "nuslerp_columns": ("nuslerp", PAIR, False, {"along": "columns"}),
-    "ram": ("ram", dict.fromkeys("abc", 1.0), True, {"epsilon": 0.2}),
-    "ram_plus": ("ram", dict.fromkeys("abc", 1.0), True, {"epsilon": 0.2, "boost": 0.5, "limit": 0.4}),
-    "arcee_fusion": ("arcee_fusion", {"a": 1.0}, True, {}),
-    "slerp": ("slerp", {"a": 0.75, "b": 0.25}, False, {}),
-    "nearswap": ("nearswap", {"a": 0.5, "b": 0.5}, False, {"t": 0.1}),
+# Case: mergekit's method, the models' weights, the base model, the parameters.
+CASES: dict[str, tuple[str, dict, str | None, dict[str, Any]]] = {
+    "linear": ("linear", ALL, None, {}),
+    "linear_raw": ("linear", DOUBLE, None, {"normalize": False}),
+    "task_arithmetic": ("task_arithmetic", ALL, "base", {"lambda": 0.7}),
+    "ties": ("ties", ALL, "base", {"density": 0.3}),
+    "ties_total": ("ties", ALL, "base", {"density": 0.3, "normalize": False, "lambda": 0.5}),
+    "breadcrumbs": ("breadcrumbs", ALL, "base", {"density": 0.3, "gamma": 0.1}),
+    "breadcrumbs_ties": ("breadcrumbs_ties", ALL, "base", {"density": 0.3, "gamma": 0.1}),
+    "sce": ("sce", NONE, "base", {"select_topk": 0.2}),
+    "model_stock": ("model_stock", NONE, "base", {}),
+    "multislerp": ("multislerp", ALL, "base", {}),
+    "multislerp_nobase": ("multislerp", ALL, None, {}),
+    "karcher": ("karcher", NONE, None, {}),
+    "nuslerp": ("nuslerp", PAIR, "base", {}),
+    "nuslerp_rows": ("nuslerp", PAIR, None, {"nuslerp_flatten": False}),
+    "nuslerp_columns": ("nuslerp", PAIR, None, {"nuslerp_flatten": False, "nuslerp_row_wise": True}),
+    "ram": ("ram", NONE, "base", {"epsilon": 0.2}),
+    "ram_plus": ("ramplus_tl", NONE, "base", {"epsilon": 0.2, "r": 0.5, "alpha": 0.4}),
+    "arcee_fusion": ("arcee_fusion", {"a": None}, "base", {}),
+    "slerp": ("slerp", {"a": None, "b": None}, "a", {"t": 0.25}),
+    "nearswap": ("nearswap", {"a": None, "b": None}, "a", {"t": 0.1}),
 }
+
+
+def written(path: Path, method: str, weights: dict, base: str | None, parameters: dict[str, Any], **more: Any) -> Path:
+    models = [
+        {"model": name} | ({"parameters": {"weight": weight}} if weight is not None else {})
+        for name, weight in weights.items()
+    ]
+    content = {"merge_method": method, "models": models, "parameters": parameters, **more}
+    path.write_text(yaml.safe_dump(content | ({"base_model": base} if base else {})))
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -64,14 +65,58 @@ def stored() -> dict[str, dict[str, torch.Tensor]]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_it_gives_what_mergekit_gives(case: str, stored: dict[str, dict[str, torch.Tensor]]) -> None:
-    method, weights, has_base, parameters = CASES[case]
+def test_it_gives_what_mergekit_gave(case: str, stored: dict[str, dict[str, torch.Tensor]], tmp_path: Path) -> None:
+    recipe = read_recipe(written(tmp_path / "recipe.yaml", *CASES[case]))
     merged = merge_tensors(
-        method,
-        {name: stored[name] for name in weights},
-        weights,
-        base=stored["base"] if has_base else None,
-        parameters=parameters,
+        recipe.method,
+        {name: stored[path] for name, path in recipe.models.items()},
+        recipe.weights,
+        base=stored[recipe.base] if recipe.base else None,
+        parameters=recipe.parameters,
     )
     for name, tensor in stored[case].items():
         torch.testing.assert_close(merged[name], tensor, rtol=0, atol=1e-5)
+
+
+def test_filters_become_overrides_of_which_the_first_counts(tmp_path: Path) -> None:
+    t = [{"filter": "layer.1", "value": 0.9}, {"filter": "layer", "value": 0.3}, {"value": 0.5}]
+    recipe = read_recipe(written(tmp_path / "r", "slerp", {"a": None, "b": None}, "a", {"t": t}, dtype="bfloat16"))
+    assert recipe.weights == {"a": 0.5, "b": 0.5}
+    assert recipe.dtype == "bfloat16"
+    assert [override.pattern for override in recipe.overrides] == ["*layer*", "*layer.1*"]
+    states = {
+        name: {"layer.0": torch.ones(2) * value, "layer.1": torch.ones(2) * value, "x": torch.ones(2) * value}
+        for name, value in (("a", 1.0), ("b", 2.0))
+    }
+    merged = merge_tensors("slerp", states, recipe.weights, overrides=recipe.overrides)
+    assert [round(merged[name][0].item(), 4) for name in ("layer.0", "layer.1", "x")] == [1.3, 1.9, 1.5]
+
+
+def test_other_densities_by_filter(tmp_path: Path) -> None:
+    density = [{"filter": "bias", "value": 1.0}, {"value": 0.2}]
+    recipe = read_recipe(written(tmp_path / "r", "ties", ALL, "base", {"density": density}))
+    assert recipe.parameters["density"] == 0.2
+    assert recipe.overrides[0].parameters == {"density": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "more", "message"),
+    [
+        (("tis", ALL, "base", {}), {}, "unknown mergekit method 'tis': did you mean ties"),
+        (
+            ("ties", ALL, "base", {"densty": 1}),
+            {},
+            "unknown parameter of mergekit's ties 'densty': did you mean density",
+        ),
+        (("ties", ALL, "base", {}), {"slices": []}, "slices"),
+        (("ties", ALL, "base", {}), {"basemodel": "x"}, "unknown key of a mergekit recipe 'basemodel'"),
+        (("ties", NONE, "base", {}), {}, "needs the parameter weight for a"),
+        (("slerp", {"a": None, "b": None}, None, {"t": 0.5}), {}, "needs a base_model"),
+        (("slerp", {"a": None, "b": None}, "a", {"t": [0, 0.5, 1]}), {}, "gradients over layers"),
+        (("ties", ALL, "base", {"rescale": True}), {}, "no counterpart"),
+        (("linear", {"a+lora": 1.0}, None, {}), {}, "LoRA"),
+    ],
+)
+def test_what_has_no_counterpart_is_refused(arguments: tuple, more: dict, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        read_recipe(written(tmp_path / "r", *arguments, **more))

@@ -1,0 +1,148 @@
+"""Recipes: a merge written down as YAML, to be run again. Ours, and mergekit's where we have the method.
+
+Ours::
+
+    method: ties
+    sources:
+      nl-NL: {model: checkpoints/xlm-r-cldr_cldr_nl-NL, weight: 0.6}
+      de-DE: {model: checkpoints/xlm-r-cldr_cldr_de-DE, weight: 0.4}
+    base: checkpoints/xlm-r-cldr
+    parameters: {density: 0.3}
+    overrides:
+      - {pattern: "classifier.*", parameters: {density: 1.0}, weights: {nl-NL: 0.5, de-DE: 0.5}}
+    dtype: float32
+    seed: 0
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mu_lightning.errors import UserError, unknown
+from mu_lightning.merging.job import Job, Override
+from mu_lightning.merging.registry import find_method
+
+_KEYS = ("method", "sources", "base", "parameters", "overrides", "dtype", "seed")
+_SOURCE_KEYS = ("model", "weight")
+_OVERRIDE_KEYS = ("pattern", "weights", "parameters")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A merge as a recipe asks for it.
+
+    Attributes:
+        method: the method's name.
+        models: source name -> folder or hub id.
+        weights: source name -> weight.
+        base: the base model's folder or hub id.
+        parameters: the method's parameters that are not its defaults.
+        overrides: what differs by tensor.
+        dtype: of the result; None for the sources'.
+        seed: for methods that draw.
+    """
+
+    method: str
+    models: dict[str, str]
+    weights: dict[str, float]
+    base: str | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
+    overrides: tuple[Override, ...] = ()
+    dtype: str | None = None
+    seed: int = 0
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Reads a recipe, ours or mergekit's.
+
+    Raises:
+        UserError: no such file, no YAML, an unknown key, method or parameter (the nearest ones are named), or a
+            feature of mergekit's that has no counterpart here.
+    """
+    if not path.is_file():
+        raise UserError(f"no recipe at {path}")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is not a recipe: it holds no mapping")
+    if "merge_method" in content:
+        from mu_lightning.merging.mergekit_recipes import translated
+
+        return translated(content)
+    _check_keys("recipe", content, _KEYS)
+    sources = content.get("sources")
+    if "method" not in content or not isinstance(sources, dict) or not sources:
+        raise UserError(f"{path} is not a recipe: it needs a method and sources")
+    find_method(content["method"])
+    models, weights = {}, {}
+    for name, source in sources.items():
+        fields = {"model": source} if isinstance(source, str) else source
+        if not isinstance(fields, dict) or "model" not in fields:
+            raise UserError(f"{path}: source {name} names no model")
+        _check_keys(f"source {name}", fields, _SOURCE_KEYS)
+        models[str(name)] = str(fields["model"])
+        weights[str(name)] = _number(f"the weight of {name}", fields.get("weight", 1 / len(sources)))
+    overrides = []
+    for given in content.get("overrides") or ():
+        _check_keys("override", given, _OVERRIDE_KEYS)
+        if "pattern" not in given:
+            raise UserError(f"{path}: an override names no pattern")
+        overrides.append(Override(given["pattern"], given.get("weights"), given.get("parameters")))
+    return Recipe(
+        method=content["method"],
+        models=models,
+        weights=weights,
+        base=content.get("base"),
+        parameters=dict(content.get("parameters") or {}),
+        overrides=tuple(overrides),
+        dtype=content.get("dtype"),
+        seed=int(content.get("seed", 0)),
+    )
+
+
+def recipe_of(job: Job, models: Mapping[str, str], base: str | None, dtype: str | None) -> dict[str, Any]:
+    """The recipe of a merge, as `read_recipe` reads it.
+
+    Args:
+        job: the merge.
+        models: source name -> folder or hub id.
+        base: the base model's, if it was used.
+        dtype: of the result.
+    """
+    recipe = {
+        "method": job.method.name,
+        "sources": {
+            name: {"model": models[name], "weight": weight} for name, weight in zip(job.names, job.weights, strict=True)
+        },
+        "base": base,
+        "parameters": dataclasses.asdict(job.parameters),
+        "overrides": [
+            {"pattern": override.pattern}
+            | ({"weights": dict(override.weights)} if override.weights else {})
+            | ({"parameters": dict(override.parameters)} if override.parameters else {})
+            for override in job.overrides
+        ],
+        "dtype": dtype,
+        "seed": job.seed,
+    }
+    return {key: value for key, value in recipe.items() if value not in (None, {}, [])}
+
+
+def _check_keys(what: str, given: Any, known: tuple[str, ...]) -> None:
+    if not isinstance(given, dict):
+        raise UserError(f"a {what} is a mapping with {', '.join(known)}")
+    for key in given:
+        if key not in known:
+            raise unknown(f"key of a {what}", str(key), known)
+
+
+def _number(what: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise UserError(f"{what} is {value!r}: it must be a number")
+    return float(value)

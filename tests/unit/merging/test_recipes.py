@@ -1,0 +1,81 @@
+"""Our own recipes."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mu_lightning.errors import UserError
+from mu_lightning.merging.job import Override, plan_job
+from mu_lightning.merging.recipes import Recipe, read_recipe, recipe_of
+
+RECIPE = """
+method: ties
+sources:
+  nl-NL: {model: models/nl, weight: 0.6}
+  de-DE: {model: models/de, weight: 0.4}
+base: models/base
+parameters: {density: 0.3}
+overrides:
+  - {pattern: "classifier.*", parameters: {density: 1.0}, weights: {nl-NL: 0.5}}
+dtype: float16
+seed: 3
+"""
+
+
+def read(text: str, tmp_path: Path) -> Recipe:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    return read_recipe(path)
+
+
+def test_a_recipe_is_read(tmp_path: Path) -> None:
+    assert read(RECIPE, tmp_path) == Recipe(
+        method="ties",
+        models={"nl-NL": "models/nl", "de-DE": "models/de"},
+        weights={"nl-NL": 0.6, "de-DE": 0.4},
+        base="models/base",
+        parameters={"density": 0.3},
+        overrides=(Override("classifier.*", {"nl-NL": 0.5}, {"density": 1.0}),),
+        dtype="float16",
+        seed=3,
+    )
+    assert read("method: linear\nsources: {a: x, b: y}", tmp_path).weights == {"a": 0.5, "b": 0.5}
+
+
+def test_what_was_run_can_be_read_again(tmp_path: Path) -> None:
+    recipe = read(RECIPE, tmp_path)
+    job = plan_job(
+        recipe.method,
+        recipe.weights,
+        list(recipe.models),
+        has_base=True,
+        parameters=recipe.parameters,
+        overrides=recipe.overrides,
+        seed=recipe.seed,
+    )
+    again = read(yaml.safe_dump(recipe_of(job, recipe.models, recipe.base, recipe.dtype)), tmp_path)
+    assert again.parameters["density"] == 0.3
+    assert (again.models, again.weights, again.overrides) == (recipe.models, recipe.weights, recipe.overrides)
+    assert (again.base, again.dtype, again.seed) == (recipe.base, recipe.dtype, recipe.seed)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("method: tiess\nsources: {a: x}", "unknown merge method 'tiess': did you mean ties"),
+        ("method: linear\nsource: {a: x}", "unknown key of a recipe 'source': did you mean sources"),
+        ("method: linear", "needs a method and sources"),
+        ("method: linear\nsources: {a: {weight: 1}}", "source a names no model"),
+        ("method: linear\nsources: {a: {model: x, wait: 1}}", "unknown key of a source a 'wait'"),
+        ("method: linear\nsources: {a: {model: x, weight: much}}", "the weight of a is 'much'"),
+        ("method: linear\nsources: {a: x}\noverrides: [{weights: {a: 1}}]", "names no pattern"),
+        ("just text", "holds no mapping"),
+        ("a: [", "not valid YAML"),
+    ],
+)
+def test_a_broken_recipe_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        read(text, tmp_path)
+    with pytest.raises(UserError, match="no recipe at"):
+        read_recipe(tmp_path / "none.yaml")
