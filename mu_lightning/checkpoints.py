@@ -2,7 +2,7 @@
 
 import csv
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -181,9 +181,20 @@ def load_classifier(source: str | Path) -> "PreTrainedModel":
 
 
 def save_model(
-    folder: Path, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", details: dict[str, object]
+    folder: Path,
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    details: Mapping[str, object],
+    more: Callable[[Path], None] | None = None,
 ) -> None:
     """Writes a model folder atomically: config, safetensors, tokenizer and `details` as ``training_details.json``.
+
+    Args:
+        folder: the model folder.
+        model: what is saved.
+        tokenizer: what goes with it.
+        details: how it came about, as plain values.
+        more: writes further files into the folder before it gets its name.
 
     Raises:
         UserError: `folder` already holds something.
@@ -192,6 +203,8 @@ def save_model(
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
         write_json(temporary / "training_details.json", details)
+        if more is not None:
+            more(temporary)
 
 
 def label_names(model: "PreTrainedModel") -> tuple[str, ...]:

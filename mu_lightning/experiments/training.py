@@ -1,8 +1,8 @@
 """A training run from a checked plan to its results: fit, merges, exports, scores."""
 
 import copy
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,10 @@ from mu_lightning.experiments.comparison import compare
 from mu_lightning.experiments.fitting import fit
 from mu_lightning.experiments.provenance import data_fingerprints
 from mu_lightning.experiments.results import Result, show, write_results
-from mu_lightning.experiments.run_plan import RunPlan
+from mu_lightning.experiments.run_plan import RunPlan, is_first_process
+from mu_lightning.merging.folder_report import write_details
+from mu_lightning.merging.method import build_parameters
+from mu_lightning.merging.registry import find_method
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.joint import JointClassifier
 from mu_lightning.schedules import EveryEpochs
@@ -66,7 +69,9 @@ class TrainingRun:
             extra += [merges, self.callbacks["Dashboard"](merges, self.folder)]
         data = plan.data(plan.members)
         trainer = self._fit(module, data, "fit", extra, ckpt_path)
-        results = self._targeted(module, data, merges, trainer) if plan.sources else self._exported(module, data)
+        results = (
+            self._targeted(module, data, merges, trainer) if plan.sources else self._exported(module, data, trainer)
+        )
         self._report(results, data, trainer)
         return results
 
@@ -85,19 +90,28 @@ class TrainingRun:
             enable_version_counter=False,
         )
         arguments = dict(self._trainer_arguments)
-        arguments["callbacks"] = [*(arguments.get("callbacks") or []), *callbacks, saving]
+        # Callbacks from a configuration have state of their own: each fit gets fresh ones.
+        arguments["callbacks"] = [*copy.deepcopy(arguments.get("callbacks") or []), *callbacks, saving]
         arguments["logger"] = arguments.get("logger") or self._loggers(stage)
         arguments["default_root_dir"] = self.folder
         trainer = Trainer(**arguments)
         last = self.folder / "checkpoints" / stage / "last.ckpt"
         if ckpt_path is None and self.plan.config.resume and last.is_file():
             ckpt_path = str(last)
-        fit(trainer, module, ckpt_path, datamodule=data)
+        try:
+            fit(trainer, module, ckpt_path, datamodule=data)
+        finally:
+            for logger in trainer.loggers:
+                if isinstance(logger, WandbLogger):
+                    logger.experiment.finish()  # else the run is written out only when the process ends
         return trainer
 
     def _loggers(self, stage: str) -> list[Logger]:
         config = self.plan.config
-        loggers: list[Logger] = [CSVLogger(self.folder, name="logs", version=stage)]
+        # A resumed run logs beside what it logged before: the CSV logger would clear its folder.
+        attempts = len(list((self.folder / "logs").glob(f"{stage}*")))
+        version = f"{stage}-{attempts + 1}" if attempts else stage
+        loggers: list[Logger] = [CSVLogger(self.folder, name="logs", version=version)]
         if config.enable_tensorboard:
             loggers.append(TensorBoardLogger(self.folder, name="tensorboard", version=stage))
         if config.enable_wandb and stage == "fit":
@@ -107,18 +121,19 @@ class TrainingRun:
     def _targeted(self, module: JointClassifier, data: IntentDataModule, merges: Any, trainer: Trainer) -> list[Result]:
         plan = self.plan
         assert plan.sources is not None
+        target = plan.sources.target
+        found = []
         if merges.merged is None:
-            # Every merge was rolled back: there is no merged model to export, and none must be made up.
+            # There is no merged model then, and none must be made up.
             self._say("every merge was rolled back: the run has no merged model")
-            return []
-        final = IntentClassifier(copy.deepcopy(plan.base))
-        final.model.load_state_dict(merges.merged)
-        scores = evaluate(final, data.eval_loaders("test", [plan.sources.target]))
-        details = {"weights": plan.sources.weights, "merges": len(merges.history)}
-        iterative = Result("iterative merging", scores[plan.sources.target], merges.supervision, details)
-        if trainer.is_global_zero:
-            save_model(self.folder / "merged", final.model, plan.tokenizer, self._card(plan.sources.sources))
-        return [*(self._references() if plan.config.compare else []), iterative]
+        else:
+            final = IntentClassifier(copy.deepcopy(plan.base)).to(trainer.strategy.root_device)
+            final.model.load_state_dict(merges.merged)
+            scores = evaluate(final, data.eval_loaders("test", [target]))
+            details = {"weights": plan.sources.weights, "merges": len(merges.history)}
+            found = [Result("iterative merging", scores[target], merges.supervision, details)]
+            self._save(self.folder / "merged", final, plan.sources.sources, trainer, self._merge_report(merges))
+        return [*(self._references() if plan.config.compare else []), *found]
 
     def _references(self) -> list[Result]:
         """The same members without merges, and the target's own: trained side by side, kept, and scored."""
@@ -129,24 +144,58 @@ class TrainingRun:
         self._say(f"for comparison, without merges: {', '.join(sources)}, and {target} natively")
         module, data = plan.joint(list(members)), plan.data(members)
         trainer = self._fit(module, data, "references", [])
-        if trainer.is_global_zero:
-            for name in members:
-                folder = model_folder_name(plan.config.model.base, plan.corpus.name, name)
-                save_model(
-                    self.folder / "sources" / folder, module.member(name).model, plan.tokenizer, self._card([name])
-                )
+        module.to(trainer.strategy.root_device)
+        for name in members:
+            folder = model_folder_name(plan.config.model.base, plan.corpus.name, name)
+            self._save(self.folder / "sources" / folder, module.member(name), [name], trainer)
         classifiers = {name: module.member(name) for name in sources}
         native, base = module.member(target), plan.base.state_dict()
         return compare(classifiers, native, plan.sources, data, plan.config.merge, plan.seed, base)
 
-    def _exported(self, module: JointClassifier, data: IntentDataModule) -> list[Result]:
+    def _exported(self, module: JointClassifier, data: IntentDataModule, trainer: Trainer) -> list[Result]:
+        module.to(trainer.strategy.root_device)
         results = []
         for name, locales in self.plan.members.items():
             member = module.member(name)
             for scores in evaluate(member, data.eval_loaders("test", locales)).values():
                 results.append(Result(name, scores, "target-labels"))
-            save_model(self.plan.exports[name], member.model, self.plan.tokenizer, self._card(locales))
+            self._save(self.plan.exports[name], member, locales, trainer)
         return results
+
+    def _save(
+        self,
+        folder: Path,
+        classifier: IntentClassifier,
+        locales: Sequence[str],
+        trainer: Trainer,
+        more: Callable[[Path], None] | None = None,
+    ) -> None:
+        """Writes a model folder in the first process; a resumed run may have it already."""
+        if trainer.is_global_zero and not (self.plan.config.resume and folder.is_dir()):
+            details = {"verb": "fit", "locales": list(locales), "target": self.plan.target, "config": self.config}
+            save_model(folder, classifier.model, self.plan.tokenizer, details, more)
+
+    def _merge_report(self, merges: Any) -> Callable[[Path], None]:
+        sources, merging = self.plan.sources, self.plan.config.merge
+        assert sources is not None
+        method = find_method(merging.method)
+        details = {
+            "mode": "merged while training",
+            "target": sources.target,
+            "preweight": sources.preweight,
+            "base": Path(self.plan.config.model.base).name,
+            "sources": [
+                {"source": tag, "weight": sources.weights[tag], "similarity": sources.similarities[tag]}
+                for tag in sources.sources
+            ],
+            "parameters": asdict(build_parameters(method, merging.parameters)),
+            "merges": [
+                f"{record['index']} after epoch {record['epoch']}, {record['reason']}, "
+                + ("committed" if record["committed"] else "rolled back")
+                for record in merges.history
+            ],
+        }
+        return lambda folder: write_details(folder, method, details)
 
     def _report(self, results: list[Result], data: IntentDataModule, trainer: Trainer) -> None:
         if not trainer.is_global_zero:
@@ -171,21 +220,13 @@ class TrainingRun:
             return {f"model {name}": path for name, path in self.plan.exports.items()} | {
                 "scores": self.folder / "results.json"
             }
-        return {
+        paths = {
             "merged model": self.folder / "merged",
             "scores": self.folder / "results.json",
             "accuracy around each merge": self.folder / "merges.png",
         }
-
-    def _card(self, locales: Sequence[str]) -> dict[str, Any]:
-        return {"verb": "fit", "locales": list(locales), "target": self.plan.target, "config": self.config}
-
-    @cached_property
-    def _is_first(self) -> bool:
-        from mu_lightning.experiments.run_plan import is_first_process
-
-        return is_first_process()
+        return {what: path for what, path in paths.items() if path.exists()}
 
     def _say(self, text: str) -> None:
-        if self._is_first:
+        if is_first_process():
             print(text, flush=True)

@@ -11,11 +11,13 @@ import yaml
 from mu_lightning import __version__
 from mu_lightning.files import write_json, write_text
 from mu_lightning.merging.folder_plan import FolderPlan
+from mu_lightning.merging.method import Method
 from mu_lightning.merging.recipes import recipe_of
 
 DETAILS = "merge_details"
 RECIPE = "merge_recipe.yaml"
 _HEADLINES = ("mode", "method", "target", "preweight", "base", "seed", "date", "version")
+_NOT_A_RECIPE = {"date", "version", "paper", "url"}
 _SHOWN_APART = {*_HEADLINES, "sources", "paper", "url", "recipe"}
 
 
@@ -29,10 +31,27 @@ def write_report(output: Path, plan: FolderPlan, extra: Mapping[str, Any]) -> No
             number) and ``origins`` (source name, or ``base`` -> hub id) have their places, anything else is listed.
     """
     details = merge_details(plan, extra)
+    write_details(output, plan.job.method, details)
+    write_text(output / RECIPE, yaml.safe_dump(details["recipe"], sort_keys=False, allow_unicode=True))
+
+
+def write_details(output: Path, method: Method, details: Mapping[str, Any]) -> None:
+    """Writes README.md, merge_details.txt and merge_details.json into `output`.
+
+    Args:
+        output: the folder being written.
+        method: the merge method.
+        details: what is known of the merge, as `merge_details` gives it; a source without a ``model`` was no folder.
+    """
+    details = {
+        "version": f"mu-lightning {__version__}",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        **details,
+    }
+    details |= {"method": method.name, "paper": method.paper, "url": method.url}
     write_json(output / f"{DETAILS}.json", details)
     write_text(output / f"{DETAILS}.txt", details_text(details))
-    write_text(output / "README.md", model_card(plan, details))
-    write_text(output / RECIPE, yaml.safe_dump(details["recipe"], sort_keys=False, allow_unicode=True))
+    write_text(output / "README.md", model_card(method, details))
 
 
 def merge_details(plan: FolderPlan, extra: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,10 +77,6 @@ def merge_details(plan: FolderPlan, extra: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "averaged for lack of a base": sorted(job.headless),
         "seed": job.seed if job.method.random else None,
-        "paper": job.method.paper,
-        "url": job.method.url,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "version": f"mu-lightning {__version__}",
         **extra,
         "recipe": recipe_of(
             job,
@@ -83,33 +98,19 @@ def details_text(details: Mapping[str, Any]) -> str:
     total = sum(source["weight"] for source in details["sources"])
     for number, source in enumerate(details["sources"], 1):
         share = f" ({source['weight'] / total:.2%} of the total)" if total else ""
-        lines += [f"{number}. {source['source']}", f"   Model: {source['model']}"]
+        lines += [f"{number}. {source['source']}"]
+        lines += [f"   Model: {source['model']}"] if "model" in source else []
         lines += [f"   Weight: {source['weight']:.6f}{share}"]
         lines += [f"   Similarity: {source['similarity']:.6f}"] if "similarity" in source else []
-    shown = {
-        "mode",
-        "method",
-        "target",
-        "preweight",
-        "base",
-        "seed",
-        "date",
-        "version",
-        "sources",
-        "paper",
-        "url",
-        "recipe",
-    }
     for key, value in details.items():
-        if key not in shown:
+        if key not in _SHOWN_APART:
             lines += ["", f"--- {key.capitalize()} ---", "", *_listed(value)]
     return "\n".join([*lines, "", f"Paper: {details['paper']}, {details['url']}", ""])
 
 
-def model_card(plan: FolderPlan, details: Mapping[str, Any]) -> str:
+def model_card(method: Method, details: Mapping[str, Any]) -> str:
     """The model card: metadata as the hub reads it, a table of weights, what was run and what to cite."""
-    method = plan.job.method
-    models = [source["model"] for source in details["sources"]]
+    models = [source["model"] for source in details["sources"] if "model" in source]
     metadata = {
         "base_model": list(dict.fromkeys([*models, *([details["base"]] if "base" in details else [])])),
         "base_model_relation": "merge",
@@ -118,11 +119,11 @@ def model_card(plan: FolderPlan, details: Mapping[str, Any]) -> str:
     }
     target = f" for {details['target']}" if "target" in details else ""
     rows = [
-        f"| {source['source']} | {source['model']} | {source['weight']:.6f} | "
+        f"| {source['source']} | {source.get('model', 'a member, trained with merges')} | {source['weight']:.6f} | "
         + (f"{source['similarity']:.6f} |" if "similarity" in source else "|")
         for source in details["sources"]
     ]
-    recipe = details["recipe"]
+    recipe = details.get("recipe") or {key: value for key, value in details.items() if key not in _NOT_A_RECIPE}
     return "\n".join(
         [
             "---",
@@ -131,8 +132,7 @@ def model_card(plan: FolderPlan, details: Mapping[str, Any]) -> str:
             "",
             f"# A merge{target}: {method.name}",
             "",
-            f"Made by [mu-lightning](https://github.com/mu-lightning/mu-lightning) {__version__} "
-            f"from {len(models)} models: {method.summary}.",
+            f"Made by mu-lightning {__version__} from {len(rows)} models: {method.summary}.",
             "",
             "| source | model | weight | similarity |",
             "|---|---|---|---|",

@@ -9,4 +9,5 @@ def quiet_lightning() -> None:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module=r"lightning\.pytorch\.utilities\._pytree")
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    for hint in ("does not have many workers", "smaller than the logging interval"):
+        warnings.filterwarnings("ignore", message=f".*{hint}.*")
