@@ -147,6 +147,26 @@ def test_the_mean_of_the_devices_shared_losses_is_the_mean_over_the_whole_batch(
     assert sorted(sizes) == [1, 10, 10], "a last batch with fewer rows than devices is what this is about"
 
 
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_the_mean_of_the_devices_gradients_is_the_gradient_of_the_whole_batch(
+    world_size: int, joint: Any, data_module: Any
+) -> None:
+    rows = data_module().encoded("nl-NL", "train")
+    module = joint(["nl-NL"])
+    module.log = module.log_dict = lambda *_, **__: None  # there is no trainer to log to
+    ranks = [train_loader(rows, 10, 0, "nl-NL", rank, world_size) for rank in range(world_size)]
+    compared = 0
+    for whole, *parts in zip(train_loader(rows, 10, 0, "nl-NL"), *ranks, strict=True):
+        gradients = []
+        for batch in (whole, *parts):
+            module.zero_grad()
+            module.training_step({"nl-NL": batch}, 0).backward()
+            gradients.append(torch.cat([parameter.grad.flatten() for parameter in module.parameters()]))
+        torch.testing.assert_close(torch.stack(gradients[1:]).mean(dim=0), gradients[0], atol=1e-5, rtol=1e-3)
+        compared += len({float(part["share"]) for part in parts}) > 1
+    assert compared, "all devices held equally many rows: their shares were not needed"
+
+
 @pytest.mark.parametrize("world_size", [1, 2, 3])
 def test_evaluation_reads_each_row_once_whatever_the_number_of_devices(world_size: int, data_module: Any) -> None:
     rows = data_module().encoded("en-US", "dev")

@@ -252,6 +252,8 @@ def test_the_history_is_plain_values_and_a_checkpoint_loads_safely(
     restored = MergeCallback(TARGET, WEIGHTS, EveryEpochs(1), MergeSettings())
     restored.load_state_dict(state)
     assert restored.history == merges.history[: best + 1]
+    assert restored.merged is not None
+    assert all(torch.equal(restored.merged[key], tensor) for key, tensor in state["merged"].items())
 
 
 def test_nothing_is_merged_or_scored_in_the_sanity_check(joint: Any, data_module: Any, trainer: Any) -> None:
