@@ -37,14 +37,14 @@ def kth_largest(
         return [(part.numel(), part.reshape(-1)[::step].abs().cpu().numpy()) for part in vectors(piece)]
 
     seen = [0] * len(ranks)
-    samples: list[list[np.ndarray]] = [[] for _ in ranks]
+    samples = [_Values() for _ in ranks]
     for parts in view.map(sampled):
         for index, (count, sample) in enumerate(parts):
             seen[index] += count
-            samples[index].append(sample)
+            samples[index].add(sample)
     searches = []
     for index, asked in enumerate(ranks):
-        ordered = np.sort(np.concatenate(samples[index]))[::-1] if samples[index] else np.empty(0)
+        ordered = np.sort(samples[index].all())[::-1]
         searches.append([_Search(rank, seen[index], ordered, exact=step == 1) for rank in asked])
     while open_searches := [search for group in searches for search in group if search.value is None]:
 
@@ -63,6 +63,33 @@ def kth_largest(
     return [[float(search.value or 0.0) for search in group] for group in searches]
 
 
+class _Values:
+    """Numbers collected from many pieces, in one growing array.
+
+    Thousands of small arrays that stay, made between large ones that go, would leave the process's memory full of
+    holes.
+    """
+
+    def __init__(self) -> None:
+        self._array = np.empty(2**12, dtype=np.float32)
+        self._count = 0
+
+    def add(self, values: np.ndarray) -> None:
+        """Appends values, doubling the array where it is full."""
+        end = self._count + len(values)
+        if end > len(self._array) or values.dtype.itemsize > self._array.dtype.itemsize:
+            dtype = np.promote_types(values.dtype, self._array.dtype)
+            larger = np.empty(max(end, 2 * len(self._array)), dtype=dtype)
+            larger[: self._count] = self._array[: self._count]
+            self._array = larger
+        self._array[self._count : end] = values
+        self._count = end
+
+    def all(self) -> np.ndarray:
+        """What was collected."""
+        return self._array[: self._count]
+
+
 class _Search:
     """The search for one rank of one vector."""
 
@@ -71,7 +98,7 @@ class _Search:
         self._rank = rank
         self._low, self._high = 0.0, math.inf
         self._above = 0
-        self._inside: list[np.ndarray] = []
+        self._inside = _Values()
         if rank <= 0:
             self.value = math.inf
         elif rank > seen:
@@ -98,11 +125,11 @@ class _Search:
     def add(self, above: int, inside: np.ndarray) -> None:
         """Takes in what `look` found in a piece."""
         self._above += above
-        self._inside.append(inside)
+        self._inside.add(inside)
 
     def settle(self) -> None:
         """Finds the value among the elements inside, or widens the bracket on the side where it must be."""
-        inside = np.concatenate(self._inside) if self._inside else np.empty(0)
+        inside = self._inside.all()
         within = self._rank - self._above
         if 1 <= within <= len(inside):
             self.value = np.partition(inside, len(inside) - within)[len(inside) - within].item()
@@ -112,4 +139,4 @@ class _Search:
             self._low, self._high = self._high, math.inf
         else:
             self._low, self._high = 0.0, self._low
-        self._above, self._inside = 0, []
+        self._above, self._inside = 0, _Values()

@@ -1,0 +1,168 @@
+"""Properties of merging that users rely on: conservation, order, memory, and nothing half-written."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from mu_lightning.merging import pieces
+from mu_lightning.merging.engine import merge_tensors
+from mu_lightning.merging.streaming import merge_folders
+
+SHAPES = {"embeddings.weight": (500, 64), "layer.weight": (64, 64), "layer.bias": (64,)}
+
+
+def state(seed: int, shapes: dict[str, tuple[int, ...]] = SHAPES) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+
+
+def folder(path: Path, tensors: dict[str, torch.Tensor]) -> Path:
+    path.mkdir(parents=True)
+    save_file(tensors, path / "model.safetensors", {"format": "pt"})
+    (path / "config.json").write_text(json.dumps({"model_type": "toy"}))
+    return path
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_a_model_merged_with_itself_is_itself_bit_for_bit(count: int, tmp_path: Path) -> None:
+    model = state(1)
+    model["layer.bias"][:4] = torch.tensor([0.0, -0.0, 1e-45, -1e38])
+    path = folder(tmp_path / "model", model)
+    weights = {f"copy{index}": (index + 1) / 3 for index in range(count)}
+    output = merge_folders("linear", dict.fromkeys(weights, path), weights, tmp_path / "out", progress=False)
+    assert (output / "model.safetensors").read_bytes() == (path / "model.safetensors").read_bytes()
+
+
+def test_a_linear_merge_stays_within_its_sources() -> None:
+    sources = {name: state(seed) for seed, name in enumerate("abcd")}
+    merged = merge_tensors("linear", sources, {"a": 0.1, "b": 0.2, "c": 0.3, "d": 0.4})
+    for name, tensor in merged.items():
+        stacked = torch.stack([source[name] for source in sources.values()])
+        assert (tensor >= stacked.amin(0) - 1e-6).all()
+        assert (tensor <= stacked.amax(0) + 1e-6).all()
+
+
+def test_all_weight_on_one_source_gives_that_source() -> None:
+    sources = {name: state(seed) for seed, name in enumerate("abc")}
+    merged = merge_tensors("linear", sources, {"a": 0.0, "b": 1.0, "c": 0.0})
+    assert all(torch.allclose(tensor, sources["b"][name], rtol=0, atol=1e-6) for name, tensor in merged.items())
+
+
+@pytest.mark.parametrize("method", ["linear", "ties", "dare_ties", "breadcrumbs", "karcher", "fisher_simple"])
+def test_the_number_of_threads_changes_no_bit(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pieces, "PIECE", 1000)
+    sources, weights = {name: state(seed) for seed, name in enumerate("abc")}, {"a": 0.5, "b": 0.3, "c": 0.2}
+    base, threads, merged = state(9), torch.get_num_threads(), []
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            merged.append(merge_tensors(method, sources, weights, base=base))
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(tensor, merged[1][name]) for name, tensor in merged[0].items())
+
+
+def test_rows_that_no_source_changed_stay_the_base_s_bit_for_bit() -> None:
+    base = state(0)
+    sources = {name: {key: tensor.clone() for key, tensor in base.items()} for name in "ab"}
+    sources["a"]["embeddings.weight"][3] += 1
+    sources["b"]["embeddings.weight"][400, 60] += 1
+    for method in ("task_arithmetic", "ties", "dare_linear", "della", "model_stock", "sce"):
+        merged = merge_tensors(method, sources, {"a": 0.5, "b": 0.5}, base=base)["embeddings.weight"]
+        same = (merged == base["embeddings.weight"]).all(1)
+        assert same.sum() >= 498
+        assert same[[*range(3), *range(4, 400), *range(401, 500)]].all()
+
+
+MEASURED = """
+import json, sys, threading, time
+from pathlib import Path
+from mu_lightning.merging.streaming import merge_folders
+
+def private():
+    return int(next(line for line in open("/proc/self/status") if line.startswith("RssAnon")).split()[1]) / 1e3
+
+root, peak, done = Path(sys.argv[1]), [0.0], threading.Event()
+
+def watch():
+    while not done.wait(0.002):
+        peak[0] = max(peak[0], private())
+
+folders = {name: root / name for name in "abc"}
+small = merge_folders("ties", {n: root / "small" for n in "abc"}, dict.fromkeys("abc", 1.0), root / "warm",
+                      base=root / "small", progress=False)
+before = private()
+threading.Thread(target=watch, daemon=True).start()
+merge_folders("ties", folders, dict.fromkeys(folders, 1.0), root / "out", base=root / "base", progress=False)
+done.set()
+print(peak[0] - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the memory of a process from /proc")
+def test_memory_stays_below_one_tensor_however_large_the_models(tmp_path: Path) -> None:
+    shapes = {"embeddings.weight": (20_000, 768)}  # 61 MB; four models of it are read
+    for seed, name in enumerate(("base", "a", "b", "c")):
+        folder(tmp_path / name, state(seed, shapes))
+    folder(tmp_path / "small", state(0))
+    result = subprocess.run([sys.executable, "-c", MEASURED, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert float(result.stdout) < 61
+
+
+INTERRUPTED = """
+import sys, time
+from pathlib import Path
+from mu_lightning.merging import streaming
+
+def slow(file, tensors):
+    for piece in tensors:
+        print("writing", flush=True)
+        time.sleep(60)
+
+streaming.write_pieces = slow
+root = Path(sys.argv[1])
+streaming.merge_folders("linear", {"a": root / "a"}, {"a": 1.0}, root / "merged" / "out", progress=False)
+"""
+
+
+def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
+    folder(tmp_path / "a", state(1))
+    process = subprocess.Popen([sys.executable, "-c", INTERRUPTED, str(tmp_path)], stdout=subprocess.PIPE, stderr=-3)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"writing\n"
+    assert list((tmp_path / "merged").iterdir())
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode != 0
+    assert list((tmp_path / "merged").iterdir()) == []
+
+
+def test_twenty_sources_cost_no_more_than_their_share(tmp_path: Path) -> None:
+    shapes = {"layer.weight": (512, 768)}
+    sources = {f"s{index}": state(index, shapes) for index in range(20)}
+    base, times = state(99, shapes), {}
+    for count in (5, 20, 5, 20, 5, 20):
+        chosen = dict(list(sources.items())[:count])
+        start = time.perf_counter()
+        merge_tensors("ties", chosen, dict.fromkeys(chosen, 1.0), base=base)
+        times[count] = min(times.get(count, 1e9), time.perf_counter() - start)
+    assert times[20] < 6 * times[5]  # 4.5 on an idle machine (benchmarks/merge.py); this only catches a quadratic
+
+
+def test_what_was_merged_can_be_merged_again(tmp_path: Path) -> None:
+    paths = {name: folder(tmp_path / name, state(seed)) for seed, name in enumerate("ab")}
+    first = merge_folders("linear", paths, {"a": 0.5, "b": 0.5}, tmp_path / "first", progress=False)
+    second = merge_folders(
+        "linear", {"x": first, "b": paths["b"]}, {"x": 0.5, "b": 0.5}, tmp_path / "2", progress=False
+    )
+    merged = load_file(second / "model.safetensors")
+    for name, tensor in merged.items():
+        torch.testing.assert_close(tensor, 0.25 * state(0)[name] + 0.75 * state(1)[name], rtol=0, atol=1e-6)
