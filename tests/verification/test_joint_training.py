@@ -147,7 +147,7 @@ def test_the_mean_of_the_devices_shared_losses_is_the_mean_over_the_whole_batch(
     assert sorted(sizes) == [1, 10, 10], "a last batch with fewer rows than devices is what this is about"
 
 
-@pytest.mark.parametrize("world_size", [2, 4])
+@pytest.mark.parametrize("world_size", [3, 4])
 def test_the_mean_of_the_devices_gradients_is_the_gradient_of_the_whole_batch(
     world_size: int, joint: Any, data_module: Any
 ) -> None:
