@@ -26,7 +26,7 @@ def whole_numbers(count: int, seed: int, tensor: str, source: str, start: int) -
     return torch.from_numpy(stream.view(np.int16)[:count])
 
 
-def keep_chances(density: float) -> float:
+def keep_chance(density: float) -> float:
     """The chance nearest to `density` that draws of 16 bits can have."""
     return round(density * _VALUES) / _VALUES
 

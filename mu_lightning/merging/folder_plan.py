@@ -63,8 +63,9 @@ class FolderPlan:
     def peak_memory(self) -> int:
         """A rough upper bound of the memory that the merge itself takes, in bytes; the file cache is not counted."""
         largest = max(math.prod(shape) for _, shape in self.tensors.values())
-        seen = min(largest, PIECE) if self.job.method.granularity != "tensor" else largest
-        return (2 * len(self.folders) + 4) * seen * 4
+        whole = self.job.method.granularity == "tensor"
+        seen = largest if whole else min(largest, PIECE) * torch.get_num_threads()
+        return (3 * len(self.folders) + 6) * seen * 4
 
     def describe(self) -> str:
         """The plan for reading: what would be merged, how, how much, and where to."""

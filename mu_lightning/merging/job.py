@@ -1,7 +1,7 @@
 """A merge as it was asked for and validated: method, parameters, weights, and where they differ by tensor."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -9,7 +9,8 @@ import torch
 
 from mu_lightning.errors import UserError
 from mu_lightning.merging.checks import check_plan, check_weights
-from mu_lightning.merging.method import Method, build_parameters
+from mu_lightning.merging.method import Method
+from mu_lightning.merging.parameters import build_parameters
 from mu_lightning.merging.registry import find_method
 
 
@@ -89,14 +90,15 @@ def plan_job(
     """
     method = find_method(method)
     check_plan(method, weights, names, has_base=has_base, has_statistics=has_statistics)
-    built = build_parameters(method, parameters)
+    built = build_parameters(method, parameters, names)
     changes = []
     for override in overrides:
         check_weights({name: float(weights[name]) for name in names} | dict(override.weights or {}), names)
-        values = build_parameters(method, override.parameters)
+        values = build_parameters(method, override.parameters, names)
         changed = [name.replace("-", "_") for name in override.parameters or {}]
         own = {name: float(weight) for name, weight in (override.weights or {}).items()}
         changes.append(Override(override.pattern, own, {name: getattr(values, name) for name in changed}))
+        _check_surveyed(method, built, changes[-1])
     return Job(
         method=method,
         parameters=built,
@@ -106,6 +108,19 @@ def plan_job(
         device=None if device is None else torch.device(device),
         overrides=tuple(changes),
     )
+
+
+def _check_surveyed(method: Method, parameters: Any, override: Override) -> None:
+    """Refuses an override that the one survey of the whole model cannot follow."""
+    changed = override.parameters or {}
+    if method.survey is None or method.survey_scope(replace(parameters, **changed)) != "model":
+        return
+    for field in fields(parameters):
+        if field.name in changed and field.metadata["surveyed"]:
+            raise UserError(
+                f"{method.name}'s {field.name} is of the whole model and cannot differ for '{override.pattern}': "
+                "give that pattern the scope tensor too"
+            )
 
 
 def check_overrides(overrides: Sequence[Override], tensors: Iterable[str]) -> None:

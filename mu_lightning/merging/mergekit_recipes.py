@@ -5,6 +5,7 @@ element was kept, as their papers do, not to the old mass, and draw other number
 (slices), gradients over layers, a density for each model, or another tokenizer is refused.
 """
 
+import dataclasses
 import glob
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import Any, Literal
 from mu_lightning.errors import UserError, unknown
 from mu_lightning.merging.job import Override
 from mu_lightning.merging.recipes import Recipe
+from mu_lightning.merging.registry import find_method
 
 # Keys that change nothing here: sources must share one tokenizer anyway, and masks are never stored.
 _WITHOUT_EFFECT = ("tokenizer_source", "tokenizer", "chat_template", "name", "int8_mask")
@@ -157,12 +159,11 @@ def translated(content: Mapping[str, Any]) -> Recipe:
     weights, by_filter = _weights(content["merge_method"], method, shared, own)
     parameters = dict(method.fixed)
     for name, parameter in method.parameters.items():
-        value = _Value.of(name, _uniform(name, shared, own), parameter.default)
-        converted = parameter.convert(value.default)
+        default, special = _converted(method, name, shared, own)
         if parameter.name is not None:
-            parameters[parameter.name] = converted
-            for pattern, special in value.by_filter:
-                by_filter.setdefault(pattern, ({}, {}))[1][parameter.name] = parameter.convert(special)
+            parameters[parameter.name] = default
+            for pattern, value in special:
+                by_filter.setdefault(pattern, ({}, {}))[1][parameter.name] = value
     _check_parameters(content["merge_method"], method, shared, own)
     if method.name == "nuslerp":
         parameters = {"along": _along(parameters)}
@@ -238,6 +239,30 @@ def _uniform(name: str, shared: Mapping[str, Any], own: Mapping[str, Mapping[str
     if any(value != values[0] for value in values):
         raise UserError(f"mergekit's {name} differs between models ({values}): here all models share one")
     return values[0]
+
+
+def _converted(
+    method: _Method, name: str, shared: Mapping[str, Any], own: Mapping[str, Mapping[str, Any]]
+) -> tuple[Any, list[tuple[str, Any]]]:
+    """A parameter's value here, for all models or for each, and its values where a filter matches."""
+    parameter = method.parameters[name]
+    given = {model: parameters.get(name, shared.get(name)) for model, parameters in own.items()}
+    fields = {field.name: field for field in dataclasses.fields(find_method(method.name).parameters)}
+    if all(value == next(iter(given.values())) for value in given.values()):
+        value = _Value.of(name, next(iter(given.values())), parameter.default)
+        return parameter.convert(value.default), [(part, parameter.convert(other)) for part, other in value.by_filter]
+    if parameter.name not in fields or not fields[parameter.name].metadata["per_source"]:
+        _uniform(name, shared, own)
+    values = {model: _Value.of(name, value, parameter.default) for model, value in given.items()}
+    filters = {model: [part for part, _ in value.by_filter] for model, value in values.items()}
+    patterns = next(iter(filters.values()))
+    if any(other != patterns for other in filters.values()):
+        raise UserError(f"mergekit's {name} has other filters for one model than for another ({filters})")
+    special = [
+        (pattern, {model: parameter.convert(value.by_filter[index][1]) for model, value in values.items()})
+        for index, pattern in enumerate(patterns)
+    ]
+    return {model: parameter.convert(value.default) for model, value in values.items()}, special
 
 
 def _check_parameters(

@@ -1,11 +1,8 @@
 """What a merge method is: a pure function of tensors and weights, described so that programs and people can read it."""
 
-import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
-
-from mu_lightning.errors import UserError, unknown
 
 if TYPE_CHECKING:
     import torch
@@ -106,84 +103,3 @@ class Method:
     def sees_base(self) -> bool:
         """Whether a base that is given is used at all."""
         return self.needs_base or self.may_use_base
-
-
-def option(
-    default: Any,
-    help: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    choices: Sequence[str] | None = None,
-    kind: type | None = None,
-) -> Any:
-    """A field of a method's parameters: its default, what it means, and which values it may take.
-
-    Args:
-        default: the value without the parameter; its type is the parameter's unless `kind` is given.
-        help: what it means.
-        low: the least value allowed.
-        high: the greatest value allowed.
-        choices: the only values allowed.
-        kind: the type, where the default is None.
-    """
-    kind = kind or type(default)
-    return dataclasses.field(
-        default=default, metadata={"help": help, "low": low, "high": high, "choices": choices, "kind": kind}
-    )
-
-
-@dataclass(frozen=True)
-class NoParameters:
-    """The parameters of a method that has none."""
-
-
-def build_parameters(method: Method, given: Mapping[str, Any] | None) -> Any:
-    """The method's parameters with `given` in place of defaults; texts, as from a command line, are read as their type.
-
-    Raises:
-        UserError: an unknown parameter (with the nearest known ones), or a value of the wrong type or out of range.
-    """
-    fields = {field.name: field for field in dataclasses.fields(method.parameters)}
-    values = {}
-    for name, value in (given or {}).items():
-        key = name.replace("-", "_")
-        if key not in fields:
-            if not fields:
-                raise UserError(f"{method.name} has no parameter '{name}': it has none at all")
-            raise unknown(f"parameter of {method.name}", name, fields)
-        values[key] = _validated(f"{method.name}'s {key}", value, fields[key])
-    return method.parameters(**values)
-
-
-def _validated(what: str, value: Any, field: "dataclasses.Field[Any]") -> Any:
-    meta = field.metadata
-    if value is None and field.default is None:
-        return None
-    value = _read(what, value, meta["kind"])
-    low, high, choices = meta["low"], meta["high"], meta["choices"]
-    if choices is not None and value not in choices:
-        raise unknown(f"value of {what}", str(value), choices)
-    if isinstance(value, float) and value != value:
-        raise UserError(f"{what} is not a number")
-    if (low is not None and value < low) or (high is not None and value > high):
-        bounds = " and ".join(
-            ([f"at least {low:g}"] if low is not None else []) + ([f"at most {high:g}"] if high is not None else [])
-        )
-        raise UserError(f"{what} is {value:g}: it must be {bounds}")
-    return value
-
-
-def _read(what: str, value: Any, kind: type) -> Any:
-    if kind is bool and isinstance(value, str) and value.lower() in ("true", "false"):
-        return value.lower() == "true"
-    if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
-        return value
-    if kind in (int, float) and isinstance(value, (int, float, str)) and not isinstance(value, bool):
-        try:
-            number = float(value)
-            if kind is float or number == int(number):
-                return kind(number)
-        except (ValueError, OverflowError):
-            pass
-    raise UserError(f"{what} is {value!r}: it must be of type {kind.__name__}")

@@ -66,19 +66,21 @@ def combined_pieces(job: Job, stack: Stack, survey: Any = None) -> Iterator[Tens
             return base
         return base.index_copy(0, changed, method.combine(replace(piece, survey=survey), job.parameters))
 
-    yield from in_order(combine, _parts(job, stack), stack.sources[0].device)
+    yield from in_order(combine, _parts(job, stack), job.device or stack.sources[0].device)
 
 
 def model_survey(job: Job, stacks: Iterable[Stack]) -> Any:
     """What a method's model-wide survey finds, or None where it has none."""
-    if job.method.survey is None or job.method.survey_scope(job.parameters) != "model":
+    method = job.method
+    if method.survey is None:
         return None
+    candidates = [(job.of(stack.name), stack) for stack in stacks if stack.sources[0].is_floating_point()]
     seen = [
-        (job.of(stack.name), stack)
-        for stack in stacks
-        if stack.sources[0].is_floating_point() and stack.name not in job.headless
+        (own, stack)
+        for own, stack in candidates
+        if own.method is method and method.survey_scope(own.parameters) == "model"
     ]
-    return job.method.survey(_view(seen), job.parameters)
+    return method.survey(_view(seen), seen[0][0].parameters) if seen else None
 
 
 def _view(stacks: Sequence[tuple[Job, Stack]]) -> View:
@@ -92,14 +94,14 @@ def _view(stacks: Sequence[tuple[Job, Stack]]) -> View:
             return (True, function(piece)) if piece.sources[0].numel() else (False, None)
 
         parts = [part for job, stack in stacks for part in _parts(job, stack)]
-        device = stacks[0][1].sources[0].device if stacks else torch.device("cpu")
+        device = stacks[0][0].device or stacks[0][1].sources[0].device
         for there, result in in_order(seen, parts, device):
             if there:
                 yield result
         checked = True
 
     total = sum(stack.sources[0].numel() for _, stack in stacks)
-    return View(pieces, total, len(stacks[0][1].sources) if stacks else 0)
+    return View(pieces, total, len(stacks[0][1].sources))
 
 
 class _Cut:

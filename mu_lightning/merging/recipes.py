@@ -9,7 +9,7 @@ Ours::
     base: checkpoints/xlm-r-cldr
     parameters: {density: 0.3}
     overrides:
-      - {pattern: "classifier.*", parameters: {density: 1.0}, weights: {nl-NL: 0.5, de-DE: 0.5}}
+      - {pattern: "classifier.*", parameters: {density: 1.0, scope: tensor}, weights: {nl-NL: 0.5, de-DE: 0.5}}
     dtype: float32
     seed: 0
 """
@@ -121,17 +121,25 @@ def recipe_of(job: Job, models: Mapping[str, str], base: str | None, dtype: str 
             name: {"model": models[name], "weight": weight} for name, weight in zip(job.names, job.weights, strict=True)
         },
         "base": base,
-        "parameters": dataclasses.asdict(job.parameters),
+        "parameters": _written(dataclasses.asdict(job.parameters), job.names),
         "overrides": [
             {"pattern": override.pattern}
             | ({"weights": dict(override.weights)} if override.weights else {})
-            | ({"parameters": dict(override.parameters)} if override.parameters else {})
+            | ({"parameters": _written(override.parameters, job.names)} if override.parameters else {})
             for override in job.overrides
         ],
         "dtype": dtype,
         "seed": job.seed,
     }
     return {key: value for key, value in recipe.items() if value not in (None, {}, [])}
+
+
+def _written(parameters: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """Parameters as they are read: what differs between sources by the source's name."""
+    return {
+        key: dict(zip(names, value, strict=True)) if isinstance(value, tuple) else value
+        for key, value in parameters.items()
+    }
 
 
 def _check_keys(what: str, given: Any, known: tuple[str, ...]) -> None:

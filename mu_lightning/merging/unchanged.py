@@ -18,17 +18,19 @@ def changed_rows(sources: Sequence[Tensor], base: Tensor) -> Tensor | None:
         sources: tensors of one shape [rows, ...].
         base: what they are compared with, of that shape.
     """
-    same = np.ones(len(base), dtype=bool)
+    same = torch.ones(len(base), dtype=torch.bool, device=base.device)
     # A changed row nearly always shows it in its first elements, so where most did, nothing more is read.
     for columns in (_PROBE, None):
-        reference = _rows(base, columns)
+        reference = base.flatten(1)[:, :columns]
         for source in sources:
-            same &= (_rows(source, columns) == reference).all(1)
-        if same.mean() < _WORTHWHILE:
+            same &= _equal_rows(source.flatten(1)[:, :columns], reference)
+        if same.sum().item() < _WORTHWHILE * len(base):
             return None
-    return torch.from_numpy(np.flatnonzero(~same)).to(base.device)
+    return (~same).nonzero().squeeze(1)
 
 
-def _rows(tensor: Tensor, columns: int | None) -> np.ndarray:
+def _equal_rows(one: Tensor, other: Tensor) -> Tensor:
+    if one.device.type != "cpu":
+        return (one == other).all(1)
     # numpy compares and reduces several times faster than torch does on a CPU.
-    return tensor.flatten(1)[:, :columns].cpu().numpy()
+    return torch.from_numpy(np.equal(one.numpy(), other.numpy()).all(1))

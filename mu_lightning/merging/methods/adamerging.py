@@ -8,7 +8,8 @@ target's text must say so in the results (`target-unlabelled`).
 import torch
 
 from mu_lightning.errors import UserError
-from mu_lightning.merging.method import Method, NoParameters, Piece
+from mu_lightning.merging.method import Method, Piece
+from mu_lightning.merging.parameters import NoParameters
 from mu_lightning.merging.task_vectors import added, task_vectors, weighted_sum
 
 

@@ -4,12 +4,14 @@ Davari and Belilovsky, Model Breadcrumbs: Scaling Multi-Task Model Merging with 
 https://arxiv.org/abs/2312.06795
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from mu_lightning.merging.method import Method, Piece, View, option
+from mu_lightning.merging.method import Method, Piece, View
+from mu_lightning.merging.parameters import for_each, option
 from mu_lightning.merging.selection import kth_largest
 from mu_lightning.merging.task_vectors import AVERAGE, TOTAL, added, at_least, elected, task_vectors, weighted_sum
 from mu_lightning.merging.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, scaled_weights
@@ -22,8 +24,12 @@ URL = "https://arxiv.org/abs/2312.06795"
 class Breadcrumbs:
     """Parameters of Breadcrumbs: the paper masks below the 85th percentile (β) and above the 99.3rd (γ)."""
 
-    density: float = option(0.143, "share of each tensor that is kept", low=0, high=1)
-    outliers: float = option(0.007, "share of each tensor, the largest elements, that is left out", low=0, high=1)
+    density: float | Sequence[float] = option(
+        0.143, "share of each tensor that is kept", low=0, high=1, per_source=True
+    )
+    outliers: float | Sequence[float] = option(
+        0.007, "share of each tensor, the largest elements, that is left out", low=0, high=1, per_source=True
+    )
     scaling: float = option(0.3, "factor of the merged task vector (the paper's α)")
     weighting: str = option(SUM, WEIGHTING_HELP, choices=(SUM, MEAN, RAW))
 
@@ -40,13 +46,20 @@ class BreadcrumbsTies(Breadcrumbs):
 
 def bounds(view: View, parameters: Breadcrumbs) -> Sequence[tuple[float, float]]:
     """For each source the smallest magnitude that is kept and the smallest that is an outlier."""
-    if parameters.density >= 1:
-        return [(0.0, float("inf"))] * view.sources
-    kept = int(parameters.density * view.total)
-    # As many as the density says are kept, even where too few elements remain for all the outliers.
-    outliers = min(int(parameters.outliers * view.total), view.total - kept)
-    found = kth_largest(view, task_vectors, [[outliers + kept, outliers]] * view.sources)
-    return [(low if kept else float("inf"), high) for low, high in found]
+    ranks, everything = [], (0.0, math.inf)
+    densities, outliers = (for_each(value, view.sources) for value in (parameters.density, parameters.outliers))
+    for density, share in zip(densities, outliers, strict=True):
+        kept = int(density * view.total)
+        # As many as the density says are kept, even where too few elements remain for all the outliers.
+        left_out = min(int(share * view.total), view.total - kept)
+        ranks.append([left_out + kept, left_out])
+    if min(densities) >= 1:
+        return [everything] * view.sources
+    found = kth_largest(view, task_vectors, ranks)
+    return [
+        everything if density >= 1 else (low if low_rank > high_rank else math.inf, high)
+        for density, (low, high), (low_rank, high_rank) in zip(densities, found, ranks, strict=True)
+    ]
 
 
 def masked(piece: Piece) -> list[torch.Tensor]:

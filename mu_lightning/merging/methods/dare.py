@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import torch
 
-from mu_lightning.merging.draws import keep_chances, kept
-from mu_lightning.merging.method import Method, Piece, View, option
-from mu_lightning.merging.methods.ties import SCOPE_HELP, kept_count, scope
-from mu_lightning.merging.selection import kth_largest
+from mu_lightning.merging.draws import keep_chance, kept
+from mu_lightning.merging.method import Method, Piece, View
+from mu_lightning.merging.methods.ties import SCOPE_HELP, scope, trim_thresholds
+from mu_lightning.merging.parameters import for_each, option
 from mu_lightning.merging.task_vectors import AVERAGE, TOTAL, added, at_least, elected, task_vectors, weighted_sum
 from mu_lightning.merging.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, scaled_weights
 
@@ -26,7 +26,7 @@ RESCALE_HELP = "whether what is kept is divided by the chance that it was (the p
 class DareLinear:
     """Parameters of DARE with task arithmetic."""
 
-    density: float = option(0.5, DENSITY_HELP, low=0, high=1)
+    density: float | Sequence[float] = option(0.5, DENSITY_HELP, low=0, high=1, per_source=True, surveyed=True)
     rescale: bool = option(True, RESCALE_HELP)
     scaling: float = option(0.4, "factor of the merged task vector (λ)")
     weighting: str = option(SUM, WEIGHTING_HELP, choices=(SUM, MEAN, RAW))
@@ -36,9 +36,11 @@ class DareLinear:
 class DareTies:
     """Parameters of DARE with TIES; ``trim`` 1 leaves TIES' trimming out, as mergekit does."""
 
-    density: float = option(0.5, DENSITY_HELP, low=0, high=1)
-    rescale: bool = option(True, RESCALE_HELP)
-    trim: float = option(0.2, "TIES' share of each task vector that is kept, the largest elements", low=0, high=1)
+    density: float | Sequence[float] = option(0.5, DENSITY_HELP, low=0, high=1, per_source=True, surveyed=True)
+    rescale: bool = option(True, RESCALE_HELP, surveyed=True)
+    trim: float = option(
+        0.2, "TIES' share of each task vector that is kept, the largest elements", low=0, high=1, surveyed=True
+    )
     scope: str = option("model", SCOPE_HELP, choices=("model", "tensor"))
     consensus: str = option(
         AVERAGE, "of the sources that agree with the elected sign: average or total", choices=(AVERAGE, TOTAL)
@@ -47,13 +49,13 @@ class DareTies:
     weighting: str = option(SUM, WEIGHTING_HELP, choices=(SUM, MEAN, RAW))
 
 
-def dropped(piece: Piece, density: float, rescale: bool) -> list[torch.Tensor]:
+def dropped(piece: Piece, density: float | Sequence[float], rescale: bool) -> list[torch.Tensor]:
     """The task vectors with each element kept with chance `density`, drawn for each source on its own."""
     vectors = task_vectors(piece)
-    chance = keep_chances(density)
-    if chance >= 1:
-        return vectors
-    for index, vector in enumerate(vectors):
+    for index, (vector, share) in enumerate(zip(vectors, for_each(density, len(vectors)), strict=True)):
+        chance = keep_chance(share)
+        if chance >= 1:
+            continue
         vector.mul_(kept(piece, index, chance))
         if rescale and chance > 0:
             vector.mul_(1 / chance)
@@ -69,14 +71,11 @@ def dare_linear(piece: Piece, parameters: DareLinear) -> torch.Tensor:
 
 def thresholds(view: View, parameters: DareTies) -> Sequence[float]:
     """For each source the smallest magnitude that TIES' trimming keeps, of what was not dropped."""
-    if parameters.trim >= 1:
-        return [0.0] * view.sources
 
     def vectors(piece: Piece) -> list[torch.Tensor]:
         return dropped(piece, parameters.density, parameters.rescale)
 
-    ranks = [[kept_count(parameters.trim, view.total)]] * view.sources
-    return [values[0] for values in kth_largest(view, vectors, ranks)]
+    return trim_thresholds(view, vectors, parameters.trim)
 
 
 def dare_ties(piece: Piece, parameters: DareTies) -> torch.Tensor:

@@ -4,6 +4,7 @@ Deep, Bhardwaj and Poria, DELLA-Merging: Reducing Interference in Model Merging 
 https://arxiv.org/abs/2406.11617
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,8 @@ import torch
 
 from mu_lightning.errors import UserError
 from mu_lightning.merging.draws import kept
-from mu_lightning.merging.method import Method, Piece, option
+from mu_lightning.merging.method import Method, Piece
+from mu_lightning.merging.parameters import for_each, option
 from mu_lightning.merging.task_vectors import AVERAGE, TOTAL, added, elected, task_vectors, weighted_sum
 from mu_lightning.merging.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, scaled_weights
 
@@ -23,8 +25,12 @@ URL = "https://arxiv.org/abs/2406.11617"
 class DellaLinear:
     """Parameters of DELLA without election of signs."""
 
-    density: float = option(0.5, "mean chance that an element is kept (1 minus the paper's drop rate p)", low=0, high=1)
-    window: float = option(0.2, "how far the chances of a row's smallest and largest are apart (ε)", low=0, high=1)
+    density: float | Sequence[float] = option(
+        0.5, "mean chance that an element is kept (1 minus the paper's drop rate p)", low=0, high=1, per_source=True
+    )
+    window: float | Sequence[float] = option(
+        0.2, "how far the chances of a row's smallest and largest are apart (ε)", low=0, high=1, per_source=True
+    )
     rescale: bool = option(True, "whether what is kept is divided by the chance that it was")
     scaling: float = option(0.4, "factor of the merged task vector (the paper's λ)")
     weighting: str = option(SUM, WEIGHTING_HELP, choices=(SUM, MEAN, RAW))
@@ -58,18 +64,19 @@ def _ascending(magnitude: torch.Tensor) -> torch.Tensor:
 
 def sampled(piece: Piece, parameters: DellaLinear) -> list[torch.Tensor]:
     """The task vectors with elements dropped by their rank (MagPrune) and the rest rescaled."""
-    density, window = parameters.density, parameters.window
     vectors = task_vectors(piece)
-    if density >= 1:
-        return vectors
-    if density - window / 2 < 0 or density + window / 2 > 1 or density == 0:
-        raise UserError(f"density {density:g} with a window of {window:g}: chances would leave 0..1")
-    for index, vector in enumerate(vectors):
-        if vector.dim() > 0:
-            chance = chances(vector, density, window)
-            vector.mul_(kept(piece, index, chance))
-            if parameters.rescale:
-                vector.div_(chance.clamp_(min=2**-16))
+    count = len(vectors)
+    pairs = zip(for_each(parameters.density, count), for_each(parameters.window, count), strict=True)
+    for index, (density, window) in enumerate(pairs):
+        vector = vectors[index]
+        if density >= 1 or vector.dim() == 0:
+            continue
+        if density - window / 2 < 0 or density + window / 2 > 1 or density == 0:
+            raise UserError(f"density {density:g} with a window of {window:g}: chances would leave 0..1")
+        chance = chances(vector, density, window)
+        vector.mul_(kept(piece, index, chance))
+        if parameters.rescale:
+            vector.div_(chance.clamp_(min=2**-16))
     return vectors
 
 

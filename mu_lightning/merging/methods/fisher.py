@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 
 from mu_lightning.errors import UserError
-from mu_lightning.merging.method import Method, Piece, Scope, View, option
+from mu_lightning.merging.method import Method, Piece, Scope, View
+from mu_lightning.merging.parameters import option
 from mu_lightning.merging.weighting import MEAN, scaled_weights
 
 
@@ -18,7 +19,9 @@ class Fisher:
     """Parameters of Fisher merging."""
 
     floor: float = option(1e-6, "added to every Fisher value, so that elements without any are averaged", low=0)
-    normalize: bool = option(False, "whether each source's Fisher is divided by its norm over the model first")
+    normalize: bool = option(
+        False, "whether each source's Fisher is divided by its norm over the model first", surveyed=True
+    )
 
 
 def norms(view: View, parameters: Fisher) -> list[float]:

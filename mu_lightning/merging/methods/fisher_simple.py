@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 
 from mu_lightning.merging.gram import gram_matrix
-from mu_lightning.merging.method import Method, Piece, View, option
+from mu_lightning.merging.method import Method, Piece, View
 from mu_lightning.merging.methods.fisher import importance_average
+from mu_lightning.merging.parameters import option
 from mu_lightning.merging.weighting import MEAN, scaled_weights
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 
 from mu_lightning.merging.gram import combined, unit_products
-from mu_lightning.merging.method import Method, Piece, option
+from mu_lightning.merging.method import Method, Piece
 from mu_lightning.merging.methods.slerp import inner_products
+from mu_lightning.merging.parameters import option
 from mu_lightning.merging.weighting import MEAN, scaled_weights
 
 

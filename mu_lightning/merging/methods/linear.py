@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
-from mu_lightning.merging.method import Method, Piece, option
+from mu_lightning.merging.method import Method, Piece
+from mu_lightning.merging.parameters import option
 from mu_lightning.merging.weighting import MEAN, RAW, scaled_weights
 
 

@@ -10,8 +10,9 @@ import torch
 
 from mu_lightning.errors import UserError
 from mu_lightning.merging.gram import combined, unit_products
-from mu_lightning.merging.method import Method, Piece, option
+from mu_lightning.merging.method import Method, Piece
 from mu_lightning.merging.methods.slerp import inner_products
+from mu_lightning.merging.parameters import option
 from mu_lightning.merging.weighting import MEAN, RAW, scaled_weights
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 
 from mu_lightning.merging.gram import vectors_of
-from mu_lightning.merging.method import Method, Piece, option
+from mu_lightning.merging.method import Method, Piece
 from mu_lightning.merging.methods.slerp import share_of_second
+from mu_lightning.merging.parameters import option
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 
 from mu_lightning.errors import UserError
-from mu_lightning.merging.method import Method, Piece, View, option
+from mu_lightning.merging.method import Method, Piece, View
+from mu_lightning.merging.parameters import option
 from mu_lightning.merging.task_vectors import added, task_vectors
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import torch
 
 from mu_lightning.errors import UserError
-from mu_lightning.merging.method import Method, Piece, option
+from mu_lightning.merging.method import Method, Piece
+from mu_lightning.merging.parameters import option
 from mu_lightning.merging.task_vectors import weighted_sum
 from mu_lightning.merging.weighting import MEAN, scaled_weights
 

@@ -11,7 +11,8 @@ import torch
 
 from mu_lightning.errors import UserError
 from mu_lightning.merging.gram import combined, gram_matrix, unit_products
-from mu_lightning.merging.method import Method, Piece, View, option
+from mu_lightning.merging.method import Method, Piece, View
+from mu_lightning.merging.parameters import option
 from mu_lightning.merging.weighting import MEAN, scaled_weights
 
 

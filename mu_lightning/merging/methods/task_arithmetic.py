@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from mu_lightning.merging.method import Method, Piece, option
+from mu_lightning.merging.method import Method, Piece
+from mu_lightning.merging.parameters import option
 from mu_lightning.merging.task_vectors import added, task_vectors, weighted_sum
 from mu_lightning.merging.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, scaled_weights
 

@@ -3,12 +3,14 @@
 Yadav et al., TIES-Merging: Resolving Interference When Merging Models, 2023. https://arxiv.org/abs/2306.01708
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from mu_lightning.merging.method import Method, Piece, Scope, View, option
+from mu_lightning.merging.method import Method, Piece, Scope, View
+from mu_lightning.merging.parameters import for_each, option
 from mu_lightning.merging.selection import kth_largest
 from mu_lightning.merging.task_vectors import AVERAGE, TOTAL, added, at_least, elected, task_vectors
 from mu_lightning.merging.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, scaled_weights
@@ -20,7 +22,9 @@ SCOPE_HELP = "the share is of each source's whole model (the paper) or of each t
 class Ties:
     """Parameters of TIES, with the paper's defaults."""
 
-    density: float = option(0.2, "share of each task vector that is kept, the largest elements", low=0, high=1)
+    density: float | Sequence[float] = option(
+        0.2, "share of each task vector that is kept, the largest", low=0, high=1, per_source=True, surveyed=True
+    )
     scope: str = option("model", SCOPE_HELP, choices=("model", "tensor"))
     consensus: str = option(
         AVERAGE, "of the sources that agree with the elected sign: average or total", choices=(AVERAGE, TOTAL)
@@ -37,10 +41,24 @@ def kept_count(density: float, total: int) -> int:
 
 def thresholds(view: View, parameters: Ties) -> list[float]:
     """For each source the smallest magnitude that is kept."""
-    if parameters.density >= 1:
+    return trim_thresholds(view, task_vectors, parameters.density)
+
+
+def trim_thresholds(
+    view: View, vectors: Callable[[Piece], list[torch.Tensor]], density: float | Sequence[float]
+) -> list[float]:
+    """For each vector the magnitude of the last element that a density keeps; 0 where it keeps all.
+
+    An element that ties with it is kept too.
+    """
+    densities = for_each(density, view.sources)
+    if min(densities) >= 1:
         return [0.0] * view.sources
-    ranks = [[kept_count(parameters.density, view.total)]] * view.sources
-    return [values[0] for values in kth_largest(view, task_vectors, ranks)]
+    ranks = [[view.total if share >= 1 else kept_count(share, view.total)] for share in densities]
+    return [
+        0.0 if share >= 1 else values[0]
+        for share, values in zip(densities, kth_largest(view, vectors, ranks), strict=True)
+    ]
 
 
 def ties(piece: Piece, parameters: Ties) -> torch.Tensor:

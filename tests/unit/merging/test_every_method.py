@@ -154,6 +154,15 @@ class TestEveryMethod:
         assert_same({name: found[name] for name in expected}, expected, 0)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("method", METHODS)
+def test_a_cuda_device_gives_what_the_cpu_gives(method: str) -> None:
+    merged = merge_tensors(**arguments(method), device="cuda")
+    assert all(tensor.device.type == "cpu" for tensor in merged.values())
+    assert_same(merged, merge_tensors(**arguments(method)), 1e-4)
+
+
 def test_a_registered_name_is_its_method_s_own() -> None:
     for name, method in METHODS.items():
         assert method.name == name

@@ -20,7 +20,7 @@ PAIR = {"a": 0.6, "b": 0.2}
 DOUBLE = {"a": 1.0, "b": 0.6, "c": 0.4}
 NONE: dict[str, None] = dict.fromkeys("abc")
 
-# Case: mergekit's method, the models' weights, the base model, the parameters.
+# Case: mergekit's method, the models' weights, the base model, the parameters (a mapping: one for each model).
 CASES: dict[str, tuple[str, dict, str | None, dict[str, Any]]] = {
     "linear": ("linear", ALL, None, {}),
     "linear_raw": ("linear", DOUBLE, None, {"normalize": False}),
@@ -29,6 +29,13 @@ CASES: dict[str, tuple[str, dict, str | None, dict[str, Any]]] = {
     "ties_total": ("ties", ALL, "base", {"density": 0.3, "normalize": False, "lambda": 0.5}),
     "breadcrumbs": ("breadcrumbs", ALL, "base", {"density": 0.3, "gamma": 0.1}),
     "breadcrumbs_ties": ("breadcrumbs_ties", ALL, "base", {"density": 0.3, "gamma": 0.1}),
+    "ties_each": ("ties", ALL, "base", {"density": {"a": 0.1, "b": 0.5, "c": 1.0}}),
+    "breadcrumbs_each": (
+        "breadcrumbs",
+        ALL,
+        "base",
+        {"density": {"a": 0.4, "b": 0.5, "c": 1.0}, "gamma": {"a": 0.1, "b": 0.0, "c": 0.1}},
+    ),
     "sce": ("sce", NONE, "base", {"select_topk": 0.2}),
     "model_stock": ("model_stock", NONE, "base", {}),
     "multislerp": ("multislerp", ALL, "base", {}),
@@ -46,11 +53,15 @@ CASES: dict[str, tuple[str, dict, str | None, dict[str, Any]]] = {
 
 
 def written(path: Path, method: str, weights: dict, base: str | None, parameters: dict[str, Any], **more: Any) -> Path:
+    own = {key: value for key, value in parameters.items() if isinstance(value, dict)}
+    shared = {key: value for key, value in parameters.items() if key not in own}
     models = [
-        {"model": name} | ({"parameters": {"weight": weight}} if weight is not None else {})
-        for name, weight in weights.items()
+        {"model": name, "parameters": {key: value[name] for key, value in ({"weight": weights} | own).items()}}
+        for name in weights
     ]
-    content = {"merge_method": method, "models": models, "parameters": parameters, **more}
+    if None in weights.values():
+        models = [{"model": name} for name in weights]
+    content = {"merge_method": method, "models": models, "parameters": shared, **more}
     path.write_text(yaml.safe_dump(content | ({"base_model": base} if base else {})))
     return path
 

@@ -50,3 +50,29 @@ def test_parameters_by_pattern() -> None:
 def test_an_override_that_would_do_nothing_is_refused(override: Override, message: str) -> None:
     with pytest.raises(UserError, match=message.replace("*", r"\*")):
         merged(override)
+
+
+def test_what_a_survey_of_the_model_decides_cannot_differ_by_tensor() -> None:
+    with pytest.raises(UserError, match="density is of the whole model"):
+        merged(Override("head.*", parameters={"density": 0.5}), method="ties")
+    sources = {name: {key: torch.randn(tensor.shape) for key, tensor in BASE.items()} for name in "ab"}
+    own = {"density": 0.5, "scope": "tensor"}
+    whole = merge_tensors("ties", sources, WEIGHTS, base=BASE, overrides=[Override("head.*", parameters=own)])
+    alone = merge_tensors("ties", sources, WEIGHTS, base=BASE, parameters=own)
+    assert torch.equal(whole["head.w"], alone["head.w"])
+
+
+def test_parameters_by_source() -> None:
+    sources = {name: {"w": torch.tensor([1.0, 2.0, 3.0, 4.0])} for name in "ab"}
+    found = merge_tensors(
+        "ties",
+        sources,
+        WEIGHTS,
+        base={"w": torch.zeros(4)},
+        parameters={"density": {"a": 0.25, "b": 0.5}, "consensus": "total", "weighting": "raw"},
+    )
+    assert found["w"].tolist() == [0, 0, 1.5, 4]
+    with pytest.raises(UserError, match="ties's density is given for a: it takes one number"):
+        merge_tensors("ties", sources, WEIGHTS, base=BASE, parameters={"density": {"a": 0.25}})
+    with pytest.raises(UserError, match=r"scaling is .* it must be of type float"):
+        merge_tensors("ties", sources, WEIGHTS, base=BASE, parameters={"scaling": {"a": 0.25, "b": 1.0}})

@@ -15,9 +15,9 @@ sources:
   nl-NL: {model: models/nl, weight: 0.6}
   de-DE: {model: models/de, weight: 0.4}
 base: models/base
-parameters: {density: 0.3}
+parameters: {density: {nl-NL: 0.3, de-DE: 0.5}}
 overrides:
-  - {pattern: "classifier.*", parameters: {density: 1.0}, weights: {nl-NL: 0.5}}
+  - {pattern: "classifier.*", parameters: {density: 1.0, scope: tensor}, weights: {nl-NL: 0.5}}
 dtype: float16
 seed: 3
 """
@@ -35,8 +35,8 @@ def test_a_recipe_is_read(tmp_path: Path) -> None:
         models={"nl-NL": "models/nl", "de-DE": "models/de"},
         weights={"nl-NL": 0.6, "de-DE": 0.4},
         base="models/base",
-        parameters={"density": 0.3},
-        overrides=(Override("classifier.*", {"nl-NL": 0.5}, {"density": 1.0}),),
+        parameters={"density": {"nl-NL": 0.3, "de-DE": 0.5}},
+        overrides=(Override("classifier.*", {"nl-NL": 0.5}, {"density": 1.0, "scope": "tensor"}),),
         dtype="float16",
         seed=3,
     )
@@ -55,7 +55,7 @@ def test_what_was_run_can_be_read_again(tmp_path: Path) -> None:
         seed=recipe.seed,
     )
     again = read(yaml.safe_dump(recipe_of(job, recipe.models, recipe.base, recipe.dtype)), tmp_path)
-    assert again.parameters["density"] == 0.3
+    assert again.parameters["density"] == {"nl-NL": 0.3, "de-DE": 0.5}
     assert (again.models, again.weights, again.overrides) == (recipe.models, recipe.weights, recipe.overrides)
     assert (again.base, again.dtype, again.seed) == (recipe.base, recipe.dtype, recipe.seed)
 
