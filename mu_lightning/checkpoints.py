@@ -15,7 +15,7 @@ from mu_lightning.resources import resource
 from mu_lightning.settings import EMBEDDED_BASE
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 DEFAULT_MODELS_DIR = Path("checkpoints")
 CSV_MODEL_COLUMNS = ("path", "model", "model_name", "hub_id")
@@ -44,18 +44,23 @@ def source_models(
 
     Raises:
         UserError: nothing is found, a locale is unknown or named twice, or models of several bases or corpora lie
-            together and neither `corpus` nor `base` tells them apart.
+            together and `corpus` and `base` do not tell them apart.
     """
     if models_csv is not None:
         return _from_csv(models_csv)
     folder = models_dir or DEFAULT_MODELS_DIR
     if not folder.is_dir():
-        raise UserError(f"no source model found: {folder} is not a folder (name one with --models-dir or --models-csv)")
-    families: dict[str, dict[str, Path | str]] = defaultdict(dict)
+        raise UserError(
+            f"no source model found: there is no folder {folder.resolve()}; train source models with 'fit "
+            "--locales ...', or name another place with --models-dir or --models-csv"
+        )
+    families: Mapping[str, dict[str, Path | str]] = defaultdict(dict)
     for config in sorted(folder.glob("*_*/config.json")):
         family, _, tag = config.parent.name.rpartition("_")
         if tag in LOCALES and _belongs(family, corpus, base):
             families[family][tag] = config.parent
+    exact = {name: found for name, found in families.items() if name == f"{Path(base or '').name}_{corpus}"}
+    families = exact or families
     if not families:
         which = "".join(f", {name} '{value}'" for name, value in (("corpus", corpus), ("base", base)) if value)
         raise UserError(
@@ -66,7 +71,7 @@ def source_models(
     if len(families) > 1:
         raise UserError(
             f"{folder} holds models of several kinds ({', '.join(sorted(families))}): "
-            "choose one with --corpus or --base"
+            "choose one with --corpus and --base"
         )
     return dict(next(iter(families.values())))
 
@@ -138,28 +143,36 @@ def load_base(source: str | Path, label_names: tuple[str, ...], seed: int) -> "P
         UserError: the base is not a folder, and the hub does not have it or cannot be reached.
     """
     import torch
-    from transformers import AutoModelForSequenceClassification
+    from transformers import AutoConfig, AutoModelForSequenceClassification
 
     labels = dict(enumerate(label_names))
+    where = _where(source)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         with quiet_transformers():
             try:
+                config = AutoConfig.from_pretrained(where)
+                if _is_classifier(config) and tuple(config.id2label.values()) != label_names:
+                    raise UserError(
+                        f"{source} is a classifier of other labels ({len(config.id2label)}: {config.id2label[0]}, ...) "
+                        f"than the corpus' {len(labels)}: name the base that it was trained from"
+                    )
                 model = AutoModelForSequenceClassification.from_pretrained(
-                    _where(source),
+                    where,
                     num_labels=len(labels),
                     id2label=labels,
                     label2id={name: index for index, name in labels.items()},
                     dtype=torch.float32,
                 )
+            except UserError:
+                raise
             except (OSError, ValueError) as error:
                 raise _not_loaded(source, "model", error) from error
-            except RuntimeError as error:  # transformers' word for shapes that differ
-                raise UserError(
-                    f"{source} does not fit: it has a classification head of its own, for other than these "
-                    f"{len(labels)} labels; name the base that it was trained from"
-                ) from error
     return model.train()  # transformers hands it over in evaluation mode, without dropout
+
+
+def _is_classifier(config: "PreTrainedConfig") -> bool:
+    return any("SequenceClassification" in name for name in config.architectures or ())
 
 
 def load_classifier(source: str | Path) -> "PreTrainedModel":

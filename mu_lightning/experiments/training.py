@@ -19,7 +19,7 @@ from mu_lightning.experiments.provenance import data_fingerprints
 from mu_lightning.experiments.results import Result, show, write_results
 from mu_lightning.experiments.run_plan import RunPlan, is_first_process
 from mu_lightning.merging.folder_report import write_details
-from mu_lightning.merging.method import build_parameters
+from mu_lightning.merging.parameters import build_parameters
 from mu_lightning.merging.registry import find_method
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.joint import JointClassifier

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import cli
+from mu_lightning.data.registry import open_corpus
 
 FIT = ["fit", "--locales", "nl-NL,de-DE"]
 TARGET = ["fit", "--target-lang", "af-ZA"]
@@ -97,3 +98,41 @@ def test_without_a_network_the_hub_is_named_and_both_ways_out(
     line = refused(["fit", "--config", "configs/massive.yaml"], capsys)
     for word in ("xlm-roberta-base", "network", "--base", "--data-dir"):
         assert word in line
+
+
+def _model(folder: Path, labels: tuple[str, ...], pieces: str = "abc") -> None:
+    """A random classifier of a few parameters in a source model's folder."""
+    from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
+
+    from mu_lightning.checkpoints import save_model
+    from mu_lightning.models.pretraining import train_tokenizer
+
+    tokenizer = train_tokenizer([pieces], 20)
+    names = dict(enumerate(labels))
+    config = XLMRobertaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        intermediate_size=8,
+        max_position_embeddings=70,
+        id2label=names,
+        label2id={name: number for number, name in names.items()},
+    )
+    save_model(folder, XLMRobertaForSequenceClassification(config), tokenizer, {})
+
+
+@pytest.mark.parametrize("verb", ["merge", "ensemble"])
+@pytest.mark.parametrize("what", ["label", "tokenizer"])
+def test_sources_with_other_labels_or_another_tokenizer_are_refused(
+    verb: str, what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = open_corpus("cldr").label_names
+    _model(tmp_path / "models" / "tiny_cldr_nl-NL", labels)
+    other = (*labels[1:], labels[0]) if what == "label" else labels
+    _model(tmp_path / "models" / "tiny_cldr_de-DE", other, "xyz" if what == "tokenizer" else "abc")
+    arguments = [verb, "--target-lang", "af-ZA", "--locales", "nl-NL,de-DE", "--models-dir", "models"]
+    line = refused(arguments, capsys)
+    assert what in line
+    assert "de-DE" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["models"]

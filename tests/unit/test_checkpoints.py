@@ -53,13 +53,21 @@ def test_a_base_named_by_a_dot_has_its_folders_name(tmp_path: Path, monkeypatch:
 
 def test_models_of_several_kinds_are_told_apart_by_corpus_or_base_or_refused(tmp_path: Path) -> None:
     make(tmp_path, "a_cldr_en-US", "a_massive_en-US", "b_cldr_en-US")
-    with pytest.raises(UserError, match=r"several kinds \(a_cldr, a_massive, b_cldr\): choose one with --corpus or --"):
+    with pytest.raises(
+        UserError, match=r"several kinds \(a_cldr, a_massive, b_cldr\): choose one with --corpus and --"
+    ):
         source_models(tmp_path)
     assert source_models(tmp_path, corpus="massive") == {"en-US": tmp_path / "a_massive_en-US"}
     assert source_models(tmp_path, base="somewhere/b") == {"en-US": tmp_path / "b_cldr_en-US"}
     assert source_models(tmp_path, corpus="cldr", base="a") == {"en-US": tmp_path / "a_cldr_en-US"}
     with pytest.raises(UserError, match=r"several kinds \(a_cldr, b_cldr\)"):
         source_models(tmp_path, corpus="cldr")
+
+
+def test_names_that_begin_alike_are_told_apart_by_corpus_and_base_together(tmp_path: Path) -> None:
+    make(tmp_path, "x_massive_en-US", "x_massive_k_en-US", "x_y_massive_en-US")
+    assert source_models(tmp_path, corpus="massive", base="x") == {"en-US": tmp_path / "x_massive_en-US"}
+    assert source_models(tmp_path, corpus="massive", base="x_y") == {"en-US": tmp_path / "x_y_massive_en-US"}
 
 
 def test_a_published_collection_is_found_by_its_corpus_though_its_name_goes_on(tmp_path: Path) -> None:
@@ -75,7 +83,7 @@ def test_where_nothing_is_found_the_error_says_where_it_looked_and_for_what(tmp_
     assert "corpus 'massive', base 'b'" in message
     for way_out in ("<base>_<corpus>_<locale>", "fit --locales", "--models-dir", "--models-csv"):
         assert way_out in message
-    with pytest.raises(UserError, match=r"nowhere is not a folder .*--models-dir or --models-csv"):
+    with pytest.raises(UserError, match=r"no folder \S*nowhere; .*fit --locales.*--models-dir or --models-csv"):
         source_models(tmp_path / "nowhere")
 
 
@@ -197,8 +205,15 @@ def test_a_base_is_not_taken_for_a_trained_classifier(tiny_base: Path) -> None:
 
 
 def test_a_classifier_of_other_labels_is_no_base(saved: tuple[Path, Any]) -> None:
-    with pytest.raises(UserError, match="has a classification head of its own, for other than these 3 labels"):
+    with pytest.raises(UserError, match=r"is a classifier of other labels .* than the corpus' 3"):
         load_base(saved[0], ("a", "b", "c"), 0)
+
+
+def test_a_classifier_of_as_many_labels_by_other_names_is_no_base(saved: tuple[Path, Any]) -> None:
+    names = label_names(load_classifier(saved[0]))
+    with pytest.raises(UserError, match="is a classifier of other labels"):
+        load_base(saved[0], names[::-1], 0)
+    assert label_names(load_base(saved[0], names, 0)) == names
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path, corpus: Any) -> None:
