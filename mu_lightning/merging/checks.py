@@ -63,6 +63,8 @@ def lacking_in_base(source: str, tensors: Mapping[str, Signature], base: Mapping
         UserError: the base lacks part of what it has otherwise, has nothing in common with the source, or a shape
             differs.
     """
+    # Whole-number buffers are copied from the sources, so it does not matter whether a base has them.
+    tensors = {name: signature for name, signature in tensors.items() if is_float(signature[1])}
     lacking = [name for name in tensors if name not in base]
     parts = {name.partition(".")[0] for name in base}
     partial = [name for name in lacking if name.partition(".")[0] in parts]

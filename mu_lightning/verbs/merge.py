@@ -15,7 +15,9 @@ from mu_lightning.verbs.arguments import add_source_arguments, models_from, plan
 
 if TYPE_CHECKING:
     from mu_lightning.merging.folder_plan import FolderPlan
+    from mu_lightning.merging.method import Method
 
+ENGINES = ("mu-lightning", "auto-merge-llm")
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 
 
@@ -63,6 +65,7 @@ def parser() -> ArgumentParser:
         default=None,
         help="hub id to upload the merged model to: ORGANISATION/NAME",
     )
+    add("--engine", choices=ENGINES, default=ENGINES[0], help="whose arithmetic: ours, or that library's if installed")
     add("--list-methods", action="store_true", help="print every method with its parameters and paper")
     return result
 
@@ -125,7 +128,7 @@ def _from_target(arguments: Namespace) -> "tuple[FolderPlan, dict[str, Any]]":
 
     models = models_from(arguments) or {}
     plan = plan_folders(
-        method,
+        _with_engine(arguments, method),
         {tag: local_folder(models[tag]) for tag in sources.sources},
         sources.weights,
         arguments.output or Path("merged") / f"{method}_{sources.preweight}_{sources.target}",
@@ -142,6 +145,7 @@ def _from_target(arguments: Namespace) -> "tuple[FolderPlan, dict[str, Any]]":
         "similarities": sources.similarities,
         "origins": _origins({tag: models[tag] for tag in sources.sources}, arguments.base_model),
         "typology": sources.details()["settings"],
+        "engine": arguments.engine,
     }
     return plan, details
 
@@ -157,7 +161,7 @@ def _from_recipe(arguments: Namespace) -> "tuple[FolderPlan, dict[str, Any]]":
 
     recipe = read_recipe(arguments.recipe)
     plan = plan_folders(
-        recipe.method,
+        _with_engine(arguments, recipe.method),
         {name: local_folder(model) for name, model in recipe.models.items()},
         recipe.weights,
         arguments.output or Path("merged") / arguments.recipe.stem,
@@ -169,7 +173,15 @@ def _from_recipe(arguments: Namespace) -> "tuple[FolderPlan, dict[str, Any]]":
         device=arguments.device,
     )
     print(plan.describe())
-    return plan, {"mode": "recipe", "origins": _origins(recipe.models, recipe.base)}
+    return plan, {"mode": "recipe", "origins": _origins(recipe.models, recipe.base), "engine": arguments.engine}
+
+
+def _with_engine(arguments: Namespace, method: str) -> "str | Method":
+    if arguments.engine == ENGINES[0]:
+        return method
+    from mu_lightning.merging.auto_merge_llm import through_library
+
+    return through_library(method)
 
 
 def _origins(models: Mapping[str, Path | str], base: str | None) -> dict[str, str]:

@@ -296,6 +296,7 @@ def test_wudi_follows_adam_and_its_exact_form_is_the_minimum() -> None:
 
 def test_a_head_that_the_base_lacks_is_averaged_and_part_of_one_is_refused() -> None:
     sources = {n: {"enc.w": SOURCES[n]["m"], "head.w": SOURCES[n]["v"]} for n in NAMES}
+    sources = {n: state | {"enc.position_ids": torch.arange(3)} for n, state in sources.items()}
     base = {"enc.w": BASE["m"], "lm_head.w": torch.zeros(3)}
     merged = merge_tensors("task_arithmetic", sources, WEIGHTS, base=base)
     assert torch.equal(merged["head.w"], merge_tensors("linear", sources, WEIGHTS)["head.w"])
