@@ -75,7 +75,7 @@ def merge_details(plan: FolderPlan, extra: Mapping[str, Any]) -> dict[str, Any]:
         "overrides": [
             {key: value for key, value in dataclasses.asdict(override).items() if value} for override in job.overrides
         ],
-        "averaged for lack of a base": sorted(job.headless),
+        "averaged_without_base": sorted(job.headless),
         "seed": job.seed if job.method.random else None,
         **extra,
         "recipe": recipe_of(
@@ -104,7 +104,7 @@ def details_text(details: Mapping[str, Any]) -> str:
         lines += [f"   Similarity: {source['similarity']:.6f}"] if "similarity" in source else []
     for key, value in details.items():
         if key not in _SHOWN_APART:
-            lines += ["", f"--- {key.capitalize()} ---", "", *_listed(value)]
+            lines += ["", f"--- {key.capitalize().replace('_', ' ')} ---", "", *_listed(value)]
     return "\n".join([*lines, "", f"Paper: {details['paper']}, {details['url']}", ""])
 
 

@@ -90,6 +90,8 @@ def run(argv: list[str]) -> int:
     if arguments.dry_run:
         print(plan.describe())
         return 0
+    if plan.job.headless and not arguments.recipe:
+        print(f"averaged, as the base lacks them: {', '.join(sorted(plan.job.headless))}")
     from mu_lightning.merging.streaming import run_plan
 
     run_plan(plan, details=details)
