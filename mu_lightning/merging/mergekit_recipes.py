@@ -2,7 +2,7 @@
 
 What differs on purpose: arithmetic is in float32 whatever ``dtype`` says; DARE and DELLA rescale by the chance that an
 element was kept, as their papers do, not to the old mass, and draw other numbers; what needs other architectures
-(slices), gradients over layers, a density for each model, or another tokenizer is refused.
+(slices), gradients over layers or another tokenizer is refused.
 """
 
 import dataclasses
