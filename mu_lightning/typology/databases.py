@@ -11,8 +11,8 @@ al. 2017, https://arxiv.org/abs/1707.09569), URIEL+ (Khan et al. 2024, https://a
 import csv
 import pickle
 from collections.abc import Callable, Sequence
-from importlib.resources import as_file, files
-from importlib.resources.abc import Traversable
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,10 +25,18 @@ _LEARNED_WIDTH = 512
 _URIEL_PLUS_CSVS = ("database", "urielplus_csvs")
 
 
-def _data_file(package: str, *path: str) -> Traversable:
+def data_file(package: str, *path: str) -> Path:
+    """Where an installed package keeps a data file, found without importing the package.
+
+    Not through `importlib.resources`, which imports it: `lang2vec` installs a script ``bin/lang2vec.py``, and a program
+    that is started from that folder (``bin/pytest``, ``bin/mu-lightning``) would import the script.
+
+    Raises:
+        UserError: the package is not installed, or has no such file.
+    """
     try:
-        found = files(package).joinpath(*path)
-    except ModuleNotFoundError as error:
+        found = Path(str(distribution(package).locate_file(Path(package, *path))))
+    except PackageNotFoundError as error:
         raise UserError(f"the typological data of '{package}' is missing: pip install {package}") from error
     if not found.is_file():
         raise UserError(
@@ -65,7 +73,7 @@ def npz_table(package: str, *path: str, prefix: str, codes: Codes) -> tuple[list
     Raises:
         UserError: the package or its file is missing.
     """
-    with as_file(_data_file(package, *path)) as file, np.load(file, allow_pickle=False) as archive:
+    with np.load(data_file(package, *path), allow_pickle=False) as archive:
         names = [str(name) for name in archive["feats"]]
         rows = {str(code): row for row, code in enumerate(archive["langs"])}
         data = archive["data"]
@@ -82,10 +90,10 @@ def npz_table(package: str, *path: str, prefix: str, codes: Codes) -> tuple[list
 
 def grambank_table(prefix: str, codes: Codes) -> tuple[list[str], np.ndarray]:
     """Grambank's features under URIEL's names, as URIEL+ distributes them; arguments and result as of `npz_table`."""
-    with _data_file("urielplus", *_URIEL_PLUS_CSVS, "uriel_glottocode_map.csv").open(encoding="utf-8") as lines:
+    with data_file("urielplus", *_URIEL_PLUS_CSVS, "uriel_glottocode_map.csv").open(encoding="utf-8") as lines:
         glottocodes = {row["iso_code"]: row["glottocode"] for row in csv.DictReader(lines)}
     wanted = {glottocodes.get(code) for alternatives in codes for code in alternatives}
-    with _data_file("urielplus", *_URIEL_PLUS_CSVS, "grambank_data.csv").open(encoding="utf-8") as lines:
+    with data_file("urielplus", *_URIEL_PLUS_CSVS, "grambank_data.csv").open(encoding="utf-8") as lines:
         reader = csv.reader(lines)
         header = next(reader)
         table = {row[0]: row for row in reader if row[0] in wanted}
@@ -133,7 +141,7 @@ def learned_table(codes: Codes) -> np.ndarray:
     Raises:
         UserError: the file is missing or holds anything but plain data.
     """
-    with _data_file("lang2vec", "data", "learned.npy").open("rb") as file:
+    with data_file("lang2vec", "data", "learned.npy").open("rb") as file:
         try:
             version = np.lib.format.read_magic(file)
             if version != (1, 0):

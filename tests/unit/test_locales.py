@@ -1,4 +1,3 @@
-import importlib.resources
 import subprocess
 import sys
 
@@ -9,6 +8,7 @@ from babel.core import get_global
 
 from mu_lightning.errors import UserError
 from mu_lightning.locales import LOCALES, locale
+from mu_lightning.typology.databases import data_file
 
 TAGS = (
     *(
@@ -75,8 +75,8 @@ TAGS = (
 
 
 def _uriel(name: str, member: str) -> np.ndarray:
-    path = importlib.resources.files("lang2vec") / "data" / f"{name}.npz"
-    with np.load(str(path), allow_pickle=True) as file:
+    path = data_file("lang2vec", "data", f"{name}.npz")
+    with np.load(path, allow_pickle=True) as file:
         return file[member]
 
 

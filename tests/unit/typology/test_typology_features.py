@@ -3,7 +3,6 @@
 import pickle
 import subprocess
 import sys
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import pytest
 from mu_lightning.errors import UserError
 from mu_lightning.locales import LOCALES
 from mu_lightning.typology import databases
-from mu_lightning.typology.databases import _PlainArrays, grambank_table, npz_table
+from mu_lightning.typology.databases import _PlainArrays, data_file, grambank_table, npz_table
 from mu_lightning.typology.features import FEATURE_SETS, features, locales_with_data, parse_mix
 
 WIDTHS = {"syntax_knn": 103, "phonology_knn": 28, "inventory_knn": 158, "family": 3718, "geography": 299}
@@ -33,7 +32,7 @@ def test_every_set_has_a_row_for_each_locale_with_data(name: str) -> None:
 
 
 def test_syntax_is_what_the_archive_holds() -> None:
-    with np.load(str(files("lang2vec") / "data" / "feature_predictions.npz"), allow_pickle=False) as archive:
+    with np.load(data_file("lang2vec", "data", "feature_predictions.npz"), allow_pickle=False) as archive:
         row = list(archive["langs"]).index("swh")
         expected = [archive["data"][row, column, 0] for column, name in enumerate(archive["feats"]) if name[:2] == "S_"]
     assert features("syntax_knn", ["sw-KE"])[0].tolist() == [float(value) for value in expected]
@@ -54,7 +53,7 @@ def test_the_next_code_is_tried_where_the_first_knows_nothing() -> None:
 
 def test_several_sources_of_one_feature_are_united() -> None:
     names, values = npz_table("lang2vec", "data", "features.npz", prefix="S_", codes=[("deu",)])
-    with np.load(str(files("lang2vec") / "data" / "features.npz"), allow_pickle=False) as archive:
+    with np.load(data_file("lang2vec", "data", "features.npz"), allow_pickle=False) as archive:
         data, every = archive["data"][list(archive["langs"]).index("deu")], [str(name) for name in archive["feats"]]
     for name, value in zip(names, values[0], strict=True):
         known = [float(each) for each in data[every.index(name)] if each >= 0]
@@ -120,6 +119,17 @@ def test_missing_data_is_reported_as_such() -> None:
         npz_table("lang2vec", "data", "none.npz", prefix="", codes=[("fin",)])
 
 
+def test_the_data_are_found_where_a_script_of_the_packages_name_shadows_it() -> None:
+    # Programs in the environment's bin/ have that folder first on sys.path, and lang2vec installs bin/lang2vec.py.
+    code = (
+        "import sys; sys.path.insert(0, str(__import__('pathlib').Path(sys.executable).parent)); "
+        "from mu_lightning.typology.features import features; print(features('family', ['nl-NL']).shape)"
+    )
+    root = Path(__file__).parents[3]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
+    assert done.returncode == 0, done.stderr
+
+
 class _Harmful:
     def __reduce__(self) -> tuple[object, ...]:
         return (print, ("executed",))
@@ -130,7 +140,7 @@ def test_a_pickle_that_names_code_is_refused(
 ) -> None:
     path = tmp_path / "learned.npy"
     np.save(path, np.array({"fin": _Harmful()}, dtype=object), allow_pickle=True)
-    monkeypatch.setattr(databases, "_data_file", lambda *_: path)
+    monkeypatch.setattr(databases, "data_file", lambda *_: path)
     with pytest.raises(UserError, match=r"builtins\.print is not plain data"):
         databases.learned_table([("fin",)])
     assert "executed" not in capsys.readouterr().out
