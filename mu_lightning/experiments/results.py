@@ -3,16 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from mu_lightning.errors import UserError
 from mu_lightning.evaluation.metrics import Scores
 from mu_lightning.experiments.provenance import versions
 from mu_lightning.files import atomic_file, write_json, write_text
 from mu_lightning.tables import markdown_table, text_table
 
 Supervision = Literal["none", "target-unlabelled", "target-dev-labels", "target-labels"]
+
+PREDICTIONS = "predictions.npz"
 
 HEADER = ("", "locale", "accuracy", "95 % interval", "macro-F1", "target's labels used")
 _USE = {
@@ -52,6 +55,14 @@ class Result:
         )
 
 
+class Predictions(NamedTuple):
+    """What was predicted, one entry a row of the split, in the split's order; each of shape (rows,)."""
+
+    ids: np.ndarray
+    labels: np.ndarray
+    predictions: np.ndarray
+
+
 def show(results: Sequence[Result]) -> str:
     """The results as a table for the terminal."""
     return text_table(HEADER, [result.row() for result in results])
@@ -67,7 +78,7 @@ def write_results(folder: Path, results: Sequence[Result], provenance: Mapping[s
         for place, result in enumerate(results)
         for column in ("ids", "labels", "predictions")
     }
-    with atomic_file(folder / "predictions.npz") as temporary, temporary.open("wb") as stream:
+    with atomic_file(folder / PREDICTIONS) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, **arrays)
     write_text(folder / "results.md", markdown_table(HEADER, [result.row() for result in results]))
     summaries = [
@@ -75,3 +86,12 @@ def write_results(folder: Path, results: Sequence[Result], provenance: Mapping[s
         for result in results
     ]
     write_json(folder / "results.json", {"results": summaries, **provenance, "versions": versions()})
+
+
+def read_predictions(folder: Path, places: Sequence[int]) -> list[Predictions]:
+    """The predictions of a folder's results of these numbers; raises UserError where they cannot be read."""
+    try:
+        with np.load(folder / PREDICTIONS, allow_pickle=False) as arrays:
+            return [Predictions(*(arrays[f"{column}_{place}"] for column in Predictions._fields)) for place in places]
+    except Exception as error:  # zipfile and zlib raise many kinds for a damaged file
+        raise UserError(f"{PREDICTIONS} cannot be read ({type(error).__name__}: {error})") from error
