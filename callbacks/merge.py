@@ -1,6 +1,5 @@
 """MergeCallback: merges the members while they train."""
 
-import copy
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from torch.optim import Optimizer
 
 from mu_lightning.evaluation.loop import evaluate, evaluate_named
 from mu_lightning.merging.engine import merge_tensors
+from mu_lightning.models.agreement import check_agreement
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.ensemble import Panel
 from mu_lightning.models.joint import JointClassifier
@@ -82,14 +82,13 @@ class MergeCallback(Callback):
             before = {name: found[self.target].accuracy for name, found in scores.items()}
             merged = merge_tensors(
                 self.settings.method,
-                {name: member.model.state_dict() for name, member in members.items()},
+                {name: member.merge_state() for name, member in members.items()},
                 self.weights,
                 base=self.base,
                 parameters=self.settings.parameters,
                 seed=self.seed,
             )
-            candidate = copy.deepcopy(next(iter(members.values())))
-            candidate.model.load_state_dict(merged)
+            candidate = next(iter(members.values())).with_merged(merged)
             after = evaluate(candidate, loaders)[self.target].accuracy
         mean = sum(before[name] for name in members) / len(members)
         tolerance = self.settings.tolerance
@@ -97,6 +96,10 @@ class MergeCallback(Callback):
         committed = trainer.strategy.broadcast(tolerance is None or after >= mean - tolerance)
         if committed:
             self._replace(members.values(), merged, trainer.optimizers)
+            check_agreement(
+                {name: member.merge_state() for name, member in members.items()},
+                f"after merge {len(self.history) + 1}",
+            )
             self.merged = {name: tensor.detach().cpu().clone() for name, tensor in merged.items()}
         return {
             "index": len(self.history) + 1,
@@ -118,9 +121,8 @@ class MergeCallback(Callback):
         self, members: Sequence[IntentClassifier] | Any, merged: Mapping[str, Tensor], optimizers: Sequence[Optimizer]
     ) -> None:
         models = [member.model for member in members]
-        for model in models:
-            for name, tensor in model.state_dict().items():
-                tensor.copy_(merged[name])  # in place: the optimiser and DDP hold these very tensors
+        for member in members:
+            member.take(merged)
         for optimizer in optimizers:
             for parameters in zip(*(model.parameters() for model in models), strict=True):
                 self._settle(optimizer, parameters)

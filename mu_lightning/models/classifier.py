@@ -1,5 +1,7 @@
 """One intent classifier: a transformers model as a module from a batch to logits, and its Lightning side."""
 
+import copy
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -85,6 +87,22 @@ class IntentClassifier(Evaluated):
     def label_names(self) -> tuple[str, ...]:
         """The names of the classes, in the order of their indices."""
         return label_names(self.model)
+
+    def merge_state(self) -> dict[str, Tensor]:
+        """The tensors that merges act on; of a plain model all of them. They are the model's own, not copies."""
+        return self.model.state_dict()
+
+    @torch.no_grad()
+    def take(self, state: Mapping[str, Tensor]) -> None:
+        """Takes over the values of such a state, in place: the optimiser holds these very tensors."""
+        for name, tensor in self.model.state_dict().items():
+            tensor.copy_(state[name])
+
+    def with_merged(self, state: Mapping[str, Tensor]) -> "IntentClassifier":
+        """A new classifier of a merged state; this one is left as it is."""
+        merged = copy.deepcopy(self)
+        merged.take(state)
+        return merged
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits, shape (B, classes), in float32."""
