@@ -1,0 +1,124 @@
+"""What typology explains of transfer: similarity of languages against accuracies that were measured."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Explained:
+    """How well a similarity ranks a target's sources, over targets.
+
+    Attributes:
+        by_target: target -> Spearman's rank correlation of similarity and transfer over its sources; targets with fewer
+            than three sources, or without any variation, are left out.
+        mean: mean over targets.
+        interval: 95 % percentile interval of the mean, targets resampled.
+        positive: number of targets with a positive correlation.
+        p_value: one-sided, by exchanging the languages' names in the similarities (Mantel 1967): the chance of a mean
+            as high if similarity had nothing to do with transfer. NaN with fewer than four languages that are both
+            source and target.
+    """
+
+    by_target: dict[str, float]
+    mean: float
+    interval: tuple[float, float]
+    positive: int
+    p_value: float
+
+
+def explained(
+    similarity: np.ndarray,
+    transfer: np.ndarray,
+    sources: Sequence[str],
+    targets: Sequence[str],
+    draws: int = 2000,
+    seed: int = 0,
+) -> Explained:
+    """Rank correlation of similarity with measured transfer, a target at a time.
+
+    Args:
+        similarity: (sources, targets); NaN where unknown.
+        transfer: accuracy of each source's model on each target, (sources, targets); NaN where not measured.
+        sources: names of the rows.
+        targets: names of the columns; a target is never its own source.
+        draws: resamples of the interval and permutations of the test.
+        seed: of both.
+    """
+    apart = np.array(sources)[:, None] != np.array(targets)[None, :]
+    known = apart & np.isfinite(similarity) & np.isfinite(transfer)
+    like, gain = _standard_ranks(similarity, known), _standard_ranks(transfer, known)
+    correlations = (like * gain).sum(axis=0)
+    usable = (np.abs(like).sum(axis=0) > 0) & (np.abs(gain).sum(axis=0) > 0) & (known.sum(axis=0) >= 3)
+    by_target = {name: float(correlations[place]) for place, name in enumerate(targets) if usable[place]}
+    if not by_target:
+        return Explained({}, float("nan"), (float("nan"), float("nan")), 0, float("nan"))
+    generator = np.random.default_rng(seed)
+    values = np.array(list(by_target.values()))
+    resampled = values[generator.integers(len(values), size=(draws, len(values)))].mean(axis=1)
+    low, high = np.quantile(resampled, [0.025, 0.975])
+    return Explained(
+        by_target,
+        float(values.mean()),
+        (float(low), float(high)),
+        int((values > 0).sum()),
+        _exchanged(similarity, transfer, sources, targets, draws, generator),
+    )
+
+
+def best_sources(transfer: Mapping[str, float], count: int) -> set[str]:
+    """The `count` sources with the highest accuracy on a target; all that tie with the last of them are in too."""
+    limit = sorted(transfer.values(), reverse=True)[:count][-1]
+    return {name for name, accuracy in transfer.items() if accuracy >= limit}
+
+
+def precision_at_k(chosen: Collection[str], transfer: Mapping[str, float]) -> float:
+    """Share of the chosen sources that are truly among the best, as many as were chosen.
+
+    Args:
+        chosen: the k chosen sources.
+        transfer: source -> accuracy on the target, of every source that could have been chosen.
+
+    Returns:
+        0 to 1; a blind choice has k / len(transfer) on average.
+    """
+    return len(set(chosen) & best_sources(transfer, len(chosen))) / len(chosen)
+
+
+def _standard_ranks(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Ranks within each column, centred and of norm 1, 0 where unknown: products of two such sum to Spearman's rho."""
+    from scipy.stats import rankdata
+
+    result = np.zeros(values.shape)
+    for column in range(values.shape[1]):
+        rows = known[:, column]
+        if rows.any():
+            ranks = rankdata(np.round(values[rows, column], 12))
+            centred = ranks - ranks.mean()
+            norm = np.linalg.norm(centred)
+            result[rows, column] = centred / norm if norm > 0 else 0.0
+    return result
+
+
+def _exchanged(
+    similarity: np.ndarray,
+    transfer: np.ndarray,
+    sources: Sequence[str],
+    targets: Sequence[str],
+    draws: int,
+    generator: np.random.Generator,
+) -> float:
+    """One-sided p-value of the mean correlation under exchanged names, among languages that are source and target."""
+    both = [name for name in sources if name in targets]
+    square = np.ix_([list(sources).index(name) for name in both], [list(targets).index(name) for name in both])
+    apart = ~np.eye(len(both), dtype=bool)
+    like, gain = similarity[square], transfer[square]
+    complete = np.isfinite(like[apart]).all() and np.isfinite(gain[apart]).all()
+    if len(both) < 4 or not complete:
+        return float("nan")
+    first, second = _standard_ranks(like, apart), _standard_ranks(gain, apart)
+    measured = (first * second).sum()
+    shuffles = (generator.permutation(len(both)) for _ in range(draws))
+    as_high = sum((first[np.ix_(names, names)] * second).sum() >= measured - 1e-9 for names in shuffles)
+    return float((as_high + 1) / (draws + 1))
