@@ -45,9 +45,10 @@ class Dashboard(Callback):
             draw_merges(self.merges.history, self.merges.target, self.folder / "merges")
 
     def _say(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        found = record["targets"][self.merges.target]
         trainer.print(
             f"merge {record['index']} after epoch {record['epoch']} ({record['reason']}): {self.merges.target} dev "
-            f"accuracy {record['mean_before']:.3f} (members' mean) -> {record['after']:.3f}, "
+            f"accuracy {found['mean_before']:.3f} (members' mean) -> {found['after']:.3f}, "
             f"{'committed' if record['committed'] else 'rolled back'}"
         )
 
@@ -59,19 +60,27 @@ class Dashboard(Callback):
 
 
 def merge_values(record: dict[str, Any]) -> dict[str, float]:
-    """A merge's record as flat numbers named ``merge/...``."""
-    return {
+    """A merge's record as flat numbers named ``merge/...``; those of further targets begin with the target's name."""
+    values = {
         AXIS: record["index"],
         "merge/epoch": record["epoch"],
         "merge/step": record["step"],
         "merge/committed": float(record["committed"]),
-        "merge/accuracy_before": record["mean_before"],
-        "merge/accuracy_after": record["after"],
-        "merge/gain": record["gain"],
         "merge/seconds": record["seconds"],
-        **{f"merge/before/{name}": value for name, value in record["before"].items()},
-        **{f"merge/weight/{name}": value for name, value in record["weights"].items()},
+        "merge/drift": record["drift"],
     }
+    for place, (target, found) in enumerate(record["targets"].items()):
+        prefix = f"merge/{target}" if place else "merge"
+        values |= {
+            f"{prefix}/accuracy_before": found["mean_before"],
+            f"{prefix}/accuracy_after": found["after"],
+            f"{prefix}/gain": found["gain"],
+            **{f"{prefix}/before/{name}": value for name, value in found["before"].items()},
+            **{f"{prefix}/weight/{name}": value for name, value in found["weights"].items()},
+        }
+    for name, found in record["sources"].items():
+        values |= {f"merge/source_before/{name}": found["before"], f"merge/source_after/{name}": found["after"]}
+    return values
 
 
 def _table(history: list[dict[str, Any]]) -> Any:

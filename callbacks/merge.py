@@ -9,7 +9,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
+from mu_lightning.data.module import IntentDataModule
 from mu_lightning.evaluation.loop import evaluate, evaluate_named
+from mu_lightning.merging.distances import drift, pairwise_distances
 from mu_lightning.merging.engine import merge_tensors
 from mu_lightning.models.agreement import check_agreement
 from mu_lightning.models.classifier import IntentClassifier
@@ -33,10 +35,11 @@ class MergeCallback(Callback):
         schedule: when to merge.
         settings: method, its parameters, what becomes of the optimiser's moments, tolerance.
         seed: the run's seed, for methods that draw random numbers.
-        base: the state dict that the members started from, for methods on task vectors.
+        base: the state dict that the members started from, for methods on task vectors and distances; the first
+            member's as training starts, if none is given.
 
     Attributes:
-        history: a record of each merge, in order: plain values only.
+        history: a record of each merge, in order, of plain values only (see docs/iterative.md for its fields).
         merged: the state dict of the last committed merge.
     """
 
@@ -63,6 +66,12 @@ class MergeCallback(Callback):
         """What of the target the decisions looked at: a rollback reads its dev labels."""
         return "none" if self.settings.tolerance is None else "target-dev-labels"
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if self.base is None:  # before a checkpoint is read: the members are still what they start from
+            assert isinstance(pl_module, JointClassifier)
+            first = pl_module.member(next(iter(self.weights))).merge_state()
+            self.base = {name: tensor.detach().cpu().clone() for name, tensor in first.items()}
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, JointClassifier)
         epoch = trainer.current_epoch + 1
@@ -70,19 +79,25 @@ class MergeCallback(Callback):
         if reason is not None:
             record = self._merge(trainer, pl_module, epoch, reason)
             self.history.append(record)
-            pl_module.log("merge/accuracy", record["after"], logger=False, rank_zero_only=True)
+            after = record["targets"][self.target]["after"]
+            pl_module.log("merge/accuracy", after, logger=False, rank_zero_only=True)
 
     def _merge(self, trainer: Trainer, module: JointClassifier, epoch: int, reason: str) -> dict[str, Any]:
         started = time.perf_counter()
         members = {name: module.member(name) for name in self.weights}
-        loaders = trainer.datamodule.eval_loaders("dev", [self.target])  # type: ignore[attr-defined]
+        states = {name: member.merge_state() for name, member in members.items()}
+        data: IntentDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        loaders = data.eval_loaders("dev", [self.target])
+        assert self.base is not None
+        distances = pairwise_distances(states, self.base)
         with trainer.precision_plugin.forward_context():
             panel = Panel(members, {ENSEMBLE: ("uriel_logits", list(self.weights.values()))}, with_members=True)
             scores = evaluate_named(panel, loaders)
             before = {name: found[self.target].accuracy for name, found in scores.items()}
+            sources = {name: {"before": _own_accuracy(member, data, name)} for name, member in members.items()}
             merged = merge_tensors(
                 self.settings.method,
-                {name: member.merge_state() for name, member in members.items()},
+                states,
                 self.weights,
                 base=self.base,
                 parameters=self.settings.parameters,
@@ -90,10 +105,12 @@ class MergeCallback(Callback):
             )
             candidate = next(iter(members.values())).with_merged(merged)
             after = evaluate(candidate, loaders)[self.target].accuracy
+            for name, found in sources.items():
+                found["after"] = _own_accuracy(candidate, data, name)
         mean = sum(before[name] for name in members) / len(members)
         tolerance = self.settings.tolerance
         # One process decides for all: scores are equal on every device, but nothing should rest on that.
-        committed = trainer.strategy.broadcast(tolerance is None or after >= mean - tolerance)
+        committed = bool(trainer.strategy.broadcast(tolerance is None or after >= mean - tolerance))
         if committed:
             self._replace(members.values(), merged, trainer.optimizers)
             check_agreement(
@@ -107,13 +124,24 @@ class MergeCallback(Callback):
             "step": trainer.global_step,
             "reason": reason,
             "method": self.settings.method,
-            "committed": bool(committed),
-            "weights": dict(self.weights),
-            "before": before,
-            "mean_before": mean,
-            "after": after,
-            "gain": after - mean,
+            "sync": "replace",
+            "moments": self.settings.moments,
+            "committed": committed,
             "seconds": time.perf_counter() - started,
+            "targets": {
+                self.target: {
+                    "weights": dict(self.weights),
+                    "before": before,
+                    "mean_before": mean,
+                    "after": after,
+                    "gain": after - mean,
+                    "committed": committed,
+                }
+            },
+            "sources": sources,
+            "distances": {"|".join(pair): distance for pair, distance in distances.items()},
+            "drift": drift(distances),
+            "schedule": {"name": "every-epochs"},
         }
 
     @torch.no_grad()
@@ -149,6 +177,12 @@ class MergeCallback(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.history = list(state_dict["history"])
         self.merged = state_dict["merged"]
+
+
+def _own_accuracy(classifier: IntentClassifier, data: IntentDataModule, member: str) -> float:
+    """Mean accuracy on the dev splits of the locales that the member learns from."""
+    scores = evaluate(classifier, data.eval_loaders("dev", data.members[member]))
+    return sum(found.accuracy for found in scores.values()) / len(scores)
 
 
 def _is_last(trainer: Trainer, epoch: int) -> bool:

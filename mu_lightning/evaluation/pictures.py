@@ -10,6 +10,8 @@ from mu_lightning.files import atomic_file
 def draw_merges(history: Sequence[dict[str, Any]], target: str, stem: Path) -> None:
     """Draws the target's dev accuracy around each merge into ``<stem>.svg`` and ``<stem>.png``.
 
+    `history` holds the merges' records, as `MergeCallback` keeps them.
+
     A column a merge: a dot for each member before it, the ensemble's, and an arrow from the members' mean to the merged
     model. A line joins what the run had after each merge.
     """
@@ -17,10 +19,11 @@ def draw_merges(history: Sequence[dict[str, Any]], target: str, stem: Path) -> N
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
+    found = [record["targets"][target] | {"index": record["index"]} for record in history]
     figure = Figure(figsize=(max(6.0, 1.1 * len(history) + 3.5), 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    members = list(history[0]["weights"])
+    members = list(found[0]["weights"])
     shades = [
         "#4477aa",
         "#66ccee",
@@ -36,23 +39,23 @@ def draw_merges(history: Sequence[dict[str, Any]], target: str, stem: Path) -> N
     marks = "osD^vPX*<>"
     for place, name in enumerate(members):
         axes.plot(
-            [record["index"] - 0.12 for record in history],
-            [record["before"][name] for record in history],
+            [record["index"] - 0.12 for record in found],
+            [record["before"][name] for record in found],
             marks[place % len(marks)],
             color=shades[place % len(shades)],
             markersize=5,
-            label=f"{name}, weight {history[-1]['weights'][name]:.2f}",
+            label=f"{name}, weight {found[-1]['weights'][name]:.2f}",
         )
     axes.plot(
-        [record["index"] - 0.12 for record in history],
-        [record["before"]["ensemble"] for record in history],
+        [record["index"] - 0.12 for record in found],
+        [record["before"]["ensemble"] for record in found],
         "_",
         color="black",
         markersize=16,
         markeredgewidth=2,
         label="ensemble of the members",
     )
-    for record in history:
+    for record in found:
         axes.annotate(
             "",
             xy=(record["index"] + 0.12, record["after"]),
@@ -66,8 +69,8 @@ def draw_merges(history: Sequence[dict[str, Any]], target: str, stem: Path) -> N
             va="center",
         )
     axes.plot(
-        [record["index"] + 0.12 for record in history],
-        [record["after"] for record in history],
+        [record["index"] + 0.12 for record in found],
+        [record["after"] for record in found],
         "-o",
         color="#222222",
         linewidth=0.8,

@@ -65,28 +65,56 @@ def test_a_merges_values_are_flat_numbers() -> None:
         "step": 30,
         "reason": "every 2 epochs",
         "method": "linear",
+        "sync": "replace",
+        "moments": "average",
         "committed": False,
-        "weights": {"en-US": 0.75, "de-DE": 0.25},
-        "before": {"en-US": 0.5, "de-DE": 0.25, "ensemble": 0.625},
-        "mean_before": 0.375,
-        "after": 0.25,
-        "gain": -0.125,
         "seconds": 1.5,
+        "targets": {
+            "af-ZA": {
+                "weights": {"en-US": 0.75, "de-DE": 0.25},
+                "before": {"en-US": 0.5, "de-DE": 0.25, "ensemble": 0.625},
+                "mean_before": 0.375,
+                "after": 0.25,
+                "gain": -0.125,
+                "committed": False,
+            },
+            "sq-AL": {
+                "weights": {"en-US": 1.0},
+                "before": {"en-US": 0.5, "ensemble": 0.5},
+                "mean_before": 0.5,
+                "after": 0.75,
+                "gain": 0.25,
+                "committed": True,
+            },
+        },
+        "sources": {"en-US": {"before": 0.875, "after": 0.5}},
+        "distances": {"en-US|de-DE": 1.25},
+        "drift": 1.25,
+        "schedule": {"name": "every-epochs"},
     }
     assert merge_values(record) == {
         "merge/index": 2,
         "merge/epoch": 4,
         "merge/step": 30,
         "merge/committed": 0.0,
+        "merge/seconds": 1.5,
+        "merge/drift": 1.25,
         "merge/accuracy_before": 0.375,
         "merge/accuracy_after": 0.25,
         "merge/gain": -0.125,
-        "merge/seconds": 1.5,
         "merge/before/en-US": 0.5,
         "merge/before/de-DE": 0.25,
         "merge/before/ensemble": 0.625,
         "merge/weight/en-US": 0.75,
         "merge/weight/de-DE": 0.25,
+        "merge/sq-AL/accuracy_before": 0.5,
+        "merge/sq-AL/accuracy_after": 0.75,
+        "merge/sq-AL/gain": 0.25,
+        "merge/sq-AL/before/en-US": 0.5,
+        "merge/sq-AL/before/ensemble": 0.5,
+        "merge/sq-AL/weight/en-US": 1.0,
+        "merge/source_before/en-US": 0.875,
+        "merge/source_after/en-US": 0.5,
     }
 
 
@@ -173,7 +201,7 @@ def test_each_merge_is_said_in_one_line(run: Callable[..., MergeCallback], capsy
     merges = run(epochs=2)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("merge ")]
     assert len(lines) == 2
-    first = merges.history[0]
+    first = merges.history[0]["targets"]["af-ZA"]
     assert lines[0] == (
         f"merge 1 after epoch 1 (every epoch): af-ZA dev accuracy {first['mean_before']:.3f} (members' mean) -> "
         f"{first['after']:.3f}, committed"

@@ -69,10 +69,11 @@ def merged_run(joint: Any, data_module: Any, trainer: Any) -> Any:
 def test_it_scores_members_and_ensemble_before_and_the_merged_model_after(merged_run: Any) -> None:
     merges, before, after = merged_run(2)
     for record, was, became in zip(merges.history, before.scores, after.scores, strict=True):
-        assert record["before"] == was
-        assert record["mean_before"] == pytest.approx(sum(was[name] for name in WEIGHTS) / 3)
-        assert {became[name] for name in WEIGHTS} == {record["after"]}
-        assert record["gain"] == record["after"] - record["mean_before"]
+        found = record["targets"][TARGET]
+        assert found["before"] == was
+        assert found["mean_before"] == pytest.approx(sum(was[name] for name in WEIGHTS) / 3)
+        assert {became[name] for name in WEIGHTS} == {found["after"]}
+        assert found["gain"] == found["after"] - found["mean_before"]
     assert any(len(set(was.values())) > 2 for was in before.scores), "all scores are equal: nothing was compared"
 
 
@@ -82,6 +83,26 @@ def test_a_merge_is_the_weighted_mean_of_the_members_as_they_were(merged_run: An
         expected = sum(WEIGHTS[name] * before.weights[0][name][key].double() for name in WEIGHTS)
         torch.testing.assert_close(merged.double(), expected, atol=1e-6, rtol=1e-6)
         assert torch.equal(merged, merges.merged[key])
+
+
+def test_a_record_tells_of_sources_and_distances_too(merged_run: Any) -> None:
+    merges, before, _ = merged_run(2)
+    base = {key: tensor for key, tensor in merges.base.items() if tensor.is_floating_point()}
+    for record, was in zip(merges.history, before.weights, strict=True):
+        assert list(record["sources"]) == list(WEIGHTS)
+        assert len({found["after"] for found in record["sources"].values()}) > 1, "each has its own split"
+        assert all(0 <= value <= 1 for found in record["sources"].values() for value in found.values())
+        assert list(record["distances"]) == ["en-US|de-DE", "en-US|nl-NL", "de-DE|nl-NL"]
+        vectors = {
+            name: torch.cat(
+                [(was[name][key] - base[key]).double().flatten() for key in base if base[key].is_floating_point()]
+            )
+            for name in WEIGHTS
+        }
+        for pair, distance in record["distances"].items():
+            one, other = (vectors[name] for name in pair.split("|"))
+            assert distance == pytest.approx(float((one - other).norm() / ((one.norm() + other.norm()) / 2)), rel=1e-4)
+        assert record["drift"] == pytest.approx(sum(record["distances"].values()) / 3)
 
 
 def test_merges_come_when_the_schedule_says_so_and_are_numbered(merged_run: Any) -> None:
@@ -154,10 +175,10 @@ def _dense(witness: Witness, name: str) -> Tensor:
 @pytest.mark.parametrize(("above", "committed"), [(1e-9, True), (-1e-9, False)])
 def test_the_tolerance_is_the_largest_loss_that_is_accepted(merged_run: Any, above: float, committed: bool) -> None:
     merges, _, _ = merged_run()
-    loss = -merges.history[0]["gain"]
+    loss = -merges.history[0]["targets"][TARGET]["gain"]
     assert loss != 0
     again, _, _ = merged_run(tolerance=loss + above)
-    assert again.history[0]["gain"] == -loss
+    assert again.history[0]["targets"][TARGET]["gain"] == -loss
     assert again.history[0]["committed"] is committed
 
 
@@ -212,7 +233,7 @@ def test_a_member_that_is_not_merged_keeps_its_own_weights(joint: Any, data_modu
     key = "classifier.dense.weight"
     assert torch.equal(before.weights[0]["nl-NL"][key], after.weights[0]["nl-NL"][key])
     assert torch.equal(after.weights[0]["en-US"][key], after.weights[0]["de-DE"][key])
-    assert set(merges.history[0]["before"]) == {"en-US", "de-DE", "ensemble"}
+    assert set(merges.history[0]["targets"][TARGET]["before"]) == {"en-US", "de-DE", "ensemble"}
 
 
 def test_a_method_on_task_vectors_is_given_the_base(joint: Any, data_module: Any, trainer: Any) -> None:
@@ -243,7 +264,7 @@ def test_the_history_is_plain_values_and_a_checkpoint_loads_safely(
     (path,) = tmp_path.glob("epoch=*.ckpt")
     stored = torch.load(path, weights_only=True)
     state = stored["callbacks"][merges.state_key]
-    best = max(range(2), key=lambda place: merges.history[place]["after"])
+    best = max(range(2), key=lambda place: merges.history[place]["targets"][TARGET]["after"])
     assert path.name == f"epoch={best}.ckpt", "a checkpoint is chosen by the score of the model that it holds"
     assert state["history"] == merges.history[: best + 1]
     for name in WEIGHTS:

@@ -14,8 +14,7 @@ def record(index: int, members: int = 3, gain: float = 0.02, committed: bool = T
     names = [f"m{place}" for place in range(members)]
     before = {name: 0.5 + 0.01 * place for place, name in enumerate(names)}
     mean = sum(before.values()) / members
-    return {
-        "index": index,
+    found = {
         "weights": dict.fromkeys(names, 1 / members),
         "before": {**before, "ensemble": 0.6},
         "mean_before": mean,
@@ -23,6 +22,7 @@ def record(index: int, members: int = 3, gain: float = 0.02, committed: bool = T
         "gain": gain,
         "committed": committed,
     }
+    return {"index": index, "committed": committed, "targets": {"af-ZA": found}}
 
 
 def comments(svg: Path) -> str:
