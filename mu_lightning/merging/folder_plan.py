@@ -15,7 +15,14 @@ from mu_lightning.files import refuse_existing
 from mu_lightning.merging.checks import check_same_tensors, is_float, lacking_in_base
 from mu_lightning.merging.job import Job, Override, check_overrides, plan_job
 from mu_lightning.merging.method import Method
-from mu_lightning.merging.model_folders import ModelFolder, check_same_models, check_same_tokenizer, open_folder
+from mu_lightning.merging.model_folders import (
+    SINGLE,
+    ModelFolder,
+    check_same_models,
+    check_same_tokenizer,
+    check_ties,
+    open_folder,
+)
 from mu_lightning.merging.pieces import PIECE
 
 OUTPUT_DTYPES = {
@@ -24,6 +31,7 @@ OUTPUT_DTYPES = {
     "bfloat16": torch.bfloat16,
     "float64": torch.float64,
 }
+SHARD_BYTES = 5_000_000_000
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,7 @@ class FolderPlan:
         tensors: tensor name -> dtype and shape of the result.
         statistics: what the method was told of the sources' data.
         dtype: the dtype that was asked for, None for the sources'.
+        max_shard_size: bytes of tensors in one file of the result.
     """
 
     job: Job
@@ -47,6 +56,22 @@ class FolderPlan:
     tensors: Mapping[str, tuple[torch.dtype, tuple[int, ...]]]
     statistics: Mapping[str, Mapping[str, Tensor]] | None = None
     dtype: str | None = None
+    max_shard_size: int = SHARD_BYTES
+
+    @property
+    def shards(self) -> dict[str, list[str]]:
+        """File name -> its tensors: one file, or as many as keep each under `max_shard_size`."""
+        groups: list[list[str]] = [[]]
+        filled = 0
+        for name, tensor in self.tensors.items():
+            if groups[-1] and filled + tensor_bytes(tensor) > self.max_shard_size:
+                groups.append([])
+                filled = 0
+            groups[-1].append(name)
+            filled += tensor_bytes(tensor)
+        if len(groups) == 1:
+            return {SINGLE: groups[0]}
+        return {f"model-{index:05d}-of-{len(groups):05d}.safetensors": names for index, names in enumerate(groups, 1)}
 
     @property
     def bytes_read(self) -> int:
@@ -72,6 +97,7 @@ class FolderPlan:
         job = self.job
         parameters = ", ".join(f"{key}={value}" for key, value in dataclasses.asdict(job.parameters).items())
         base = "none" if self.base is None else str(self.base.path)
+        dtypes = sorted({str(dtype).removeprefix("torch.") for dtype, _ in self.tensors.values()})
         lines = [
             f"plan: {job.method.name} ({parameters or 'no parameters'}), seed {job.seed}",
             *(
@@ -85,8 +111,9 @@ class FolderPlan:
                 for each in job.overrides
             ),
             f"  {len(self.tensors)} tensors, {self.bytes_read / 1e6:,.1f} MB to read, "
-            f"{self.bytes_written / 1e6:,.1f} MB to write, about {self.peak_memory / 1e6:,.0f} MB of memory",
-            f"  to: {self.output}",
+            f"{self.bytes_written / 1e6:,.1f} MB to write as {', '.join(dtypes)}",
+            f"  estimated peak memory: {self.peak_memory / 1e6:,.0f} MB beside the program itself",
+            f"  to: {self.output}" + (f", {len(self.shards)} files of weights" if len(self.shards) > 1 else ""),
         ]
         return "\n".join(lines)
 
@@ -104,6 +131,7 @@ def plan_folders(
     dtype: str | None = None,
     seed: int = 0,
     device: str | None = None,
+    max_shard_size: int = SHARD_BYTES,
 ) -> FolderPlan:
     """Validates a merge of model folders from their headers and configs, reading no tensor.
 
@@ -127,6 +155,8 @@ def plan_folders(
     signatures = {name: folder.signatures for name, folder in opened.items()}
     check_same_tensors(signatures)
     check_same_models(opened)
+    for name, model in opened.items():
+        check_ties(name, model)
     first, folder = next(iter(opened.items()))
     if not folder.tensors:
         raise UserError(f"{folder.path} holds no tensors")
@@ -140,7 +170,7 @@ def plan_folders(
         name: (_result_dtype([signatures[source][name][1] for source in signatures], dtype), entry.shape)
         for name, entry in folder.tensors.items()
     }
-    return FolderPlan(job, opened, opened_base, output, tensors, statistics, dtype)
+    return FolderPlan(job, opened, opened_base, output, tensors, statistics, dtype, max_shard_size)
 
 
 def tensor_bytes(tensor: tuple[torch.dtype, tuple[int, ...]]) -> int:

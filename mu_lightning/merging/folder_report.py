@@ -16,7 +16,7 @@ from mu_lightning.merging.recipes import recipe_of
 
 DETAILS = "merge_details"
 RECIPE = "merge_recipe.yaml"
-_HEADLINES = ("mode", "method", "target", "preweight", "base", "seed", "date", "version")
+_HEADLINES = ("mode", "method", "target", "preweight", "base", "supervision", "seed", "date", "version")
 _NOT_A_RECIPE = {"date", "version", "paper", "url"}
 _SHOWN_APART = {*_HEADLINES, "sources", "paper", "url", "recipe"}
 
@@ -28,7 +28,8 @@ def write_report(output: Path, plan: FolderPlan, extra: Mapping[str, Any]) -> No
         output: the folder being written.
         plan: the merge that was carried out.
         extra: what its caller knows of it: ``mode``, ``target``, ``preweight``, ``similarities`` (source name ->
-            number) and ``origins`` (source name, or ``base`` -> hub id) have their places, anything else is listed.
+            number), ``supervision``, ``data`` (the texts that the method learned from) and ``origins`` (source name,
+            or ``base`` -> hub id) have their places, anything else is listed.
     """
     details = merge_details(plan, extra)
     write_details(output, plan.job.method, details)
@@ -83,6 +84,7 @@ def merge_details(plan: FolderPlan, extra: Mapping[str, Any]) -> dict[str, Any]:
             {source["source"]: source["model"] for source in sources},
             base,
             plan.dtype,
+            extra.get("data"),
         ),
     }
     return {key: value for key, value in details.items() if value not in (None, [], {})}

@@ -6,7 +6,8 @@ from mu_lightning.errors import UserError
 from mu_lightning.merging.model_folders import TOKENIZER_CONFIG, TOKENIZER_FILES
 from mu_lightning.resources import resource
 
-_NEEDED = ["config.json", "*.safetensors", "*.safetensors.index.json", TOKENIZER_CONFIG, *TOKENIZER_FILES]
+_WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
+_NEEDED = ["config.json", "training_details.json", *_WEIGHTS, TOKENIZER_CONFIG, *TOKENIZER_FILES]
 
 
 def local_folder(model: Path | str) -> Path:

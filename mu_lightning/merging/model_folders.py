@@ -39,6 +39,10 @@ _INCIDENTAL = {
     "output_hidden_states",
     "return_dict",
 }
+# Tensors that a language model computes with and that its config may tie to its embeddings, so that loading it puts the
+# embeddings in their place; and the classes of models that have one.
+_OUTPUT_EMBEDDINGS = ("lm_head.weight", "lm_head.decoder.weight", "cls.predictions.decoder.weight", "embed_out.weight")
+_LANGUAGE_MODELS = ("ForMaskedLM", "ForCausalLM", "LMHeadModel", "ForPreTraining", "ForConditionalGeneration")
 # How a tokenizer was last called or saved rather than what it does with a text.
 _TOKENIZER_STATE = {"truncation", "padding"}
 _TOKENIZER_INCIDENTAL = {
@@ -47,6 +51,7 @@ _TOKENIZER_INCIDENTAL = {
     "special_tokens_map_file",
     "transformers_version",
     "is_local",
+    "local_files_only",
     "max_length",
     "model_max_length",
     "stride",
@@ -116,6 +121,29 @@ def open_folder(path: Path) -> ModelFolder:
             raise UserError(f"{path / INDEX} and {shard} disagree about {odd[0]}")
         tensors |= found
     return ModelFolder(path, config, tensors)
+
+
+def check_ties(source: str, folder: ModelFolder) -> None:
+    """Checks that every tensor of a source is one that its merge would be loaded with.
+
+    Raises:
+        UserError: an output embedding is stored that the config ties to the input's, so that loading would drop it; or
+            none is stored though the config does not tie it, so that loading would draw it at random.
+    """
+    stored = [name for name in folder.tensors if name.endswith(_OUTPUT_EMBEDDINGS)]
+    tied = folder.config.get("tie_word_embeddings", True)
+    if tied and stored:
+        raise UserError(
+            f"{stored[0]} of {source} would be lost: its config ties the word embeddings (tie_word_embeddings), so "
+            "loading the merged model would put the input embeddings in its place. Save the source again with "
+            "save_pretrained, or with tie_word_embeddings false if it is a tensor of its own"
+        )
+    languages = any(name.endswith(_LANGUAGE_MODELS) for name in folder.config.get("architectures") or ())
+    if not tied and not stored and languages:
+        raise UserError(
+            f"the output embedding of {source} is lost: it is not stored, and its config does not tie it to the input "
+            "embeddings (tie_word_embeddings false). Save the source again with save_pretrained"
+        )
 
 
 def label_map(config: Mapping[str, Any]) -> dict[int, str] | None:

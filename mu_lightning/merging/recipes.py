@@ -12,6 +12,10 @@ Ours::
       - {pattern: "classifier.*", parameters: {density: 1.0, scope: tensor}, weights: {nl-NL: 0.5, de-DE: 0.5}}
     dtype: float32
     seed: 0
+
+A method that learns from texts (fisher, regmean, regmean_plus, adamerging) also needs to know which::
+
+    data: {corpus: cldr, mode: target, target: sq-AL, examples: 100}
 """
 
 import dataclasses
@@ -23,12 +27,13 @@ from typing import Any
 import yaml
 
 from mu_lightning.errors import UserError, unknown
+from mu_lightning.merging.command_line import OVERRIDE_KEYS, parse_overrides
 from mu_lightning.merging.job import Job, Override
 from mu_lightning.merging.registry import find_method
 
-_KEYS = ("method", "sources", "base", "parameters", "overrides", "dtype", "seed")
+_KEYS = ("method", "sources", "base", "parameters", "overrides", "dtype", "seed", "data")
 _SOURCE_KEYS = ("model", "weight")
-_OVERRIDE_KEYS = ("pattern", "weights", "parameters")
+_DATA_KEYS = ("corpus", "mode", "target", "examples", "max_length")
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class Recipe:
         overrides: what differs by tensor.
         dtype: of the result; None for the sources'.
         seed: for methods that draw.
+        data: which texts the method learns from, where it does.
     """
 
     method: str
@@ -54,6 +60,7 @@ class Recipe:
     overrides: tuple[Override, ...] = ()
     dtype: str | None = None
     seed: int = 0
+    data: dict[str, Any] = field(default_factory=dict)
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -88,25 +95,26 @@ def read_recipe(path: Path) -> Recipe:
         _check_keys(f"source {name}", fields, _SOURCE_KEYS)
         models[str(name)] = str(fields["model"])
         weights[str(name)] = _number(f"the weight of {name}", fields.get("weight", 1 / len(sources)))
-    overrides = []
+    data = content.get("data") or {}
+    _check_keys("recipe's data", data, _DATA_KEYS)
     for given in content.get("overrides") or ():
-        _check_keys("override", given, _OVERRIDE_KEYS)
-        if "pattern" not in given:
-            raise UserError(f"{path}: an override names no pattern")
-        overrides.append(Override(given["pattern"], given.get("weights"), given.get("parameters")))
+        _check_keys("override", given, OVERRIDE_KEYS)
     return Recipe(
         method=content["method"],
         models=models,
         weights=weights,
         base=content.get("base"),
         parameters=dict(content.get("parameters") or {}),
-        overrides=tuple(overrides),
+        overrides=parse_overrides(content.get("overrides")),
         dtype=content.get("dtype"),
-        seed=int(content.get("seed", 0)),
+        seed=_whole("the seed", content.get("seed", 0)),
+        data={**data, **{key: _whole(f"data's {key}", data[key]) for key in ("examples", "max_length") if key in data}},
     )
 
 
-def recipe_of(job: Job, models: Mapping[str, str], base: str | None, dtype: str | None) -> dict[str, Any]:
+def recipe_of(
+    job: Job, models: Mapping[str, str], base: str | None, dtype: str | None, data: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """The recipe of a merge, as `read_recipe` reads it.
 
     Args:
@@ -114,6 +122,7 @@ def recipe_of(job: Job, models: Mapping[str, str], base: str | None, dtype: str 
         models: source name -> folder or hub id.
         base: the base model's, if it was used.
         dtype: of the result.
+        data: which texts the method learned from.
     """
     recipe = {
         "method": job.method.name,
@@ -130,6 +139,7 @@ def recipe_of(job: Job, models: Mapping[str, str], base: str | None, dtype: str 
         ],
         "dtype": dtype,
         "seed": job.seed,
+        "data": dict(data or {}),
     }
     return {key: value for key, value in recipe.items() if value not in (None, {}, [])}
 
@@ -148,6 +158,12 @@ def _check_keys(what: str, given: Any, known: tuple[str, ...]) -> None:
     for key in given:
         if key not in known:
             raise unknown(f"key of a {what}", str(key), known)
+
+
+def _whole(what: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise UserError(f"{what} is {value!r}: it must be a whole number")
+    return value
 
 
 def _number(what: str, value: Any) -> float:

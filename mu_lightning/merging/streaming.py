@@ -10,15 +10,13 @@ from torch import Tensor
 
 from mu_lightning.errors import UserError
 from mu_lightning.files import atomic_folder, write_json
-from mu_lightning.merging.folder_plan import FolderPlan, plan_folders, tensor_bytes
+from mu_lightning.merging.folder_plan import SHARD_BYTES, FolderPlan, plan_folders, tensor_bytes
 from mu_lightning.merging.folder_report import write_report
 from mu_lightning.merging.job import Override
 from mu_lightning.merging.method import Method
-from mu_lightning.merging.model_folders import INDEX, SINGLE, copy_tokenizer
+from mu_lightning.merging.model_folders import INDEX, copy_tokenizer
 from mu_lightning.merging.pieces import Stack, combined_pieces, equal_buffer, model_survey
 from mu_lightning.merging.safetensor_files import MappedFiles, layout, write_header, write_pieces
-
-SHARD_BYTES = 5_000_000_000
 
 
 def merge_folders(
@@ -34,6 +32,7 @@ def merge_folders(
     dtype: str | None = None,
     seed: int = 0,
     device: str | None = None,
+    max_shard_size: int = SHARD_BYTES,
     progress: bool = True,
     details: Mapping[str, Any] | None = None,
 ) -> Path:
@@ -51,6 +50,7 @@ def merge_folders(
         dtype: of the result's floating tensors; default: the sources' own.
         seed: the run's seed, for methods that draw.
         device: where to compute, ``cpu`` or ``cuda``.
+        max_shard_size: bytes of tensors in one file of the result; a larger tensor has a file of its own.
         progress: whether to show a progress bar.
         details: what else is known of the merge (target, similarities, ...), for its card and ``merge_details``.
 
@@ -73,6 +73,7 @@ def merge_folders(
         dtype=dtype,
         seed=seed,
         device=device,
+        max_shard_size=max_shard_size,
     )
     return run_plan(plan, progress=progress, details=details)
 
@@ -85,14 +86,15 @@ def run_plan(plan: FolderPlan, *, progress: bool = True, details: Mapping[str, A
     with atomic_folder(plan.output) as output, _progress(plan, progress) as advance:
         stacks = _Stacks(plan, files)
         survey = model_survey(plan.job, stacks)
-        for name, names in _shards(plan.tensors).items():
+        shards = plan.shards
+        for name, names in shards.items():
             part = {tensor: plan.tensors[tensor] for tensor in names}
             with (output / name).open("wb") as file:
                 write_header(file, part)
                 for tensor in layout(part):
                     write_pieces(file, _merged(plan, stacks.stack(tensor), survey))
                     advance(tensor_bytes(part[tensor]))
-        if len(shards := _shards(plan.tensors)) > 1:
+        if len(shards) > 1:
             where = {tensor: shard for shard, names in shards.items() for tensor in names}
             write_json(output / INDEX, {"metadata": {"total_size": plan.bytes_written}, "weight_map": where})
         dtype = next((dtype for dtype, _ in plan.tensors.values() if dtype.is_floating_point), torch.float32)
@@ -133,21 +135,6 @@ def _merged(plan: FolderPlan, stack: Stack, survey: Any) -> Iterator[Tensor]:
         if dtype.itemsize < piece.dtype.itemsize and not bool(torch.isfinite(result).all()):
             raise UserError(f"{stack.name} has values too large for {dtype}: ask for bfloat16")
         yield result
-
-
-def _shards(tensors: Mapping[str, tuple[torch.dtype, tuple[int, ...]]]) -> dict[str, list[str]]:
-    """File name -> its tensors: one file, or as many as keep each under `SHARD_BYTES`."""
-    groups: list[list[str]] = [[]]
-    filled = 0
-    for name, tensor in tensors.items():
-        if groups[-1] and filled + tensor_bytes(tensor) > SHARD_BYTES:
-            groups.append([])
-            filled = 0
-        groups[-1].append(name)
-        filled += tensor_bytes(tensor)
-    if len(groups) == 1:
-        return {SINGLE: groups[0]}
-    return {f"model-{index:05d}-of-{len(groups):05d}.safetensors": names for index, names in enumerate(groups, 1)}
 
 
 @contextmanager

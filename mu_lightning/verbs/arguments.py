@@ -12,12 +12,15 @@ from mu_lightning.typology.plan import SourcePlan, TypologySettings, plan_source
 from mu_lightning.typology.weights import WEIGHT_SOURCES
 
 
-def add_source_arguments(parser: ArgumentParser, models_dir: Path | None = DEFAULT_MODELS_DIR) -> None:
+def add_source_arguments(
+    parser: ArgumentParser, models_dir: Path | None = DEFAULT_MODELS_DIR, num_languages: int | None = 5
+) -> None:
     """Adds the arguments that choose and weigh a target's sources; `plan_from` reads them.
 
     Args:
         parser: the verb's parser.
         models_dir: default of ``--models-dir``; without one, every locale can be a source.
+        num_languages: default of ``--num-languages``; None where the verb decides.
     """
     settings = TypologySettings()
     mix = f"{'+'.join(list(FEATURE_SETS)[:2])} or with shares syntax_knn:0.7+geography:0.3"
@@ -30,7 +33,13 @@ def add_source_arguments(parser: ArgumentParser, models_dir: Path | None = DEFAU
         default=None,
         help="the sources, separated by commas or spaces; without them the nearest available ones are taken",
     )
-    add("--num-languages", type=int, default=5, help="so many sources are taken where --locales does not name them")
+    most = "" if num_languages is not None else " (default: 5, or as many as the method merges)"
+    add(
+        "--num-languages",
+        type=int if num_languages is not None else int | None,
+        default=num_languages,
+        help=f"so many sources are taken where --locales does not name them{most}",
+    )
     add("--preweight", choices=tuple(WEIGHT_SOURCES), default="uriel", help="where the sources' weights come from")
     add("--weights", type=str | dict[str, float] | None, default=None, help="of manual: en-US=0.5,fr-FR=0.5")
     add("--top-k", type=int, default=settings.top_k, help="neighbours that each locale keeps")

@@ -5,15 +5,31 @@ The coefficients minimise the entropy of the merged model's predictions on unlab
 target's text must say so in the results (`target-unlabelled`).
 """
 
+from dataclasses import dataclass
+
 import torch
 
 from mu_lightning.errors import UserError
 from mu_lightning.merging.method import Method, Piece
-from mu_lightning.merging.parameters import NoParameters
+from mu_lightning.merging.parameters import option
 from mu_lightning.merging.task_vectors import added, task_vectors, weighted_sum
 
+LAYER, TASK = "layer", "task"
 
-def adamerging(piece: Piece, parameters: NoParameters) -> torch.Tensor:
+
+@dataclass(frozen=True)
+class AdaMerging:
+    """How AdaMerging's coefficients are learned, with the paper's defaults; the merge itself only takes them."""
+
+    coefficients: str = option(
+        LAYER, "one for each source and tensor (layer-wise), or for each source (task-wise)", choices=(LAYER, TASK)
+    )
+    iterations: int = option(500, "steps of Adam, a batch of 16 texts each", low=1)
+    learning_rate: float = option(1e-3, "Adam's step size", low=0)
+    initial: float = option(0.3, "where every coefficient starts")
+
+
+def adamerging(piece: Piece, parameters: AdaMerging) -> torch.Tensor:
     """θ_base + Σ λ_i τ_i, of the piece's shape. `piece.statistics` holds each source's λ for the tensor, one number.
 
     Raises:
@@ -33,7 +49,7 @@ METHOD = Method(
     paper="Yang et al., AdaMerging, 2023",
     url="https://arxiv.org/abs/2310.02575",
     combine=adamerging,
-    parameters=NoParameters,
+    parameters=AdaMerging,
     granularity="tensor",
     needs_base=True,
     takes_weights=False,

@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, XLMRobertaConfig
 
 from mu_lightning.errors import UserError
-from mu_lightning.verbs.merge import parse_parameters, run
+from mu_lightning.merging.command_line import parse_parameters
+from mu_lightning.verbs.merge import run
 
 LOCALES = ("it-IT", "en-US", "el-GR")
 LABELS = {0: "alarm", 1: "music"}

@@ -90,9 +90,8 @@ def test_merging_a_folder_with_itself_gives_its_bytes_back(folders: dict[str, Pa
     assert all(after[name].numpy().tobytes() == tensor.numpy().tobytes() for name, tensor in before.items())
 
 
-def test_large_results_are_sharded(folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streaming, "SHARD_BYTES", 6000)
-    output = merge_folders("linear", folders, WEIGHTS, tmp_path / "out", progress=False)
+def test_large_results_are_sharded(folders: dict[str, Path], tmp_path: Path) -> None:
+    output = merge_folders("linear", folders, WEIGHTS, tmp_path / "out", max_shard_size=6000, progress=False)
     assert len(list(output.glob("model-*.safetensors"))) > 2
     model, report = AutoModelForSequenceClassification.from_pretrained(output, output_loading_info=True)
     assert not report["missing_keys"]
