@@ -85,6 +85,7 @@ class MergeCallback(Callback):
     def _merge(self, trainer: Trainer, module: JointClassifier, epoch: int, reason: str) -> dict[str, Any]:
         started = time.perf_counter()
         members = {name: module.member(name) for name in self.weights}
+        module.rest()
         states = {name: member.merge_state() for name, member in members.items()}
         data: IntentDataModule = trainer.datamodule  # type: ignore[attr-defined]
         loaders = data.eval_loaders("dev", [self.target])

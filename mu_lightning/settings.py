@@ -45,6 +45,8 @@ class ModelSettings:
         weight_decay: AdamW's decoupled weight decay, on matrices only.
         warmup: share of a member's steps in which its learning rate rises from 0.
         label_smoothing: probability mass that the loss spreads over the other labels.
+        members_in_memory: members on the device at a time, for a small GPU: between merges they take turns, moments
+            with them, and the others rest in ordinary memory. The weights are the same in the end. 0: all at once.
     """
 
     base: str = str(EMBEDDED_BASE)
@@ -52,6 +54,7 @@ class ModelSettings:
     weight_decay: float = 0.01
     warmup: float = 0.06
     label_smoothing: float = 0.0
+    members_in_memory: int = 0
 
 
 @dataclass(frozen=True)

@@ -160,13 +160,12 @@ def trainer(tmp_path: Path) -> Callable[..., Trainer]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return Trainer(
-                accelerator="cpu",
                 devices=1,
                 max_epochs=max_epochs,
                 callbacks=list(callbacks),
                 default_root_dir=tmp_path,
                 use_distributed_sampler=False,
-                **{**quiet, **arguments},
+                **{"accelerator": "cpu", **quiet, **arguments},
             )
 
     return make

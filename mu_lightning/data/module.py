@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from mu_lightning.data.batching import eval_loader, seed_of, train_loader
 from mu_lightning.data.corpus import Corpus, Rows, Split
 from mu_lightning.data.encoding import Batch, EncodedRows, concatenate, encode
+from mu_lightning.data.turns import JointLoader, Turns
 from mu_lightning.settings import DataSettings
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class IntentDataModule(LightningDataModule):
         learnt = dict.fromkeys(locale for locales in self.members.values() for locale in locales)
         self.eval_locales = tuple(eval_locales or learnt)
         self.seed = seed
+        self._turns: Turns | None = None
         self._rows: dict[tuple[str, Split], Rows] = {}
         self._encoded: dict[tuple[str, Split], EncodedRows] = {}
 
@@ -75,19 +77,41 @@ class IntentDataModule(LightningDataModule):
         for locale in {locale for locales in self.members.values() for locale in locales}:
             self.encoded(locale, "train")
 
-    def train_dataloader(self) -> CombinedLoader:
-        """``{member: batch}`` a step; a member whose epoch is over gets None until the longest one's is over too.
+    def setup(self, stage: str) -> None:
+        """Lets a limit of the trainer's steps mean steps of the longest member, however many turns they take."""
+        if stage != "fit":
+            return
+        trainer = self.trainer
+        assert trainer is not None
+        at_once = getattr(trainer.lightning_module, "at_once", 0)
+        self._turns = Turns(
+            self.member_batches(),
+            at_once,
+            trainer.accumulate_grad_batches,
+            limit=self._train_limit(),
+            max_steps=trainer.max_steps if trainer.max_steps > 0 else None,
+        )
+        if at_once and self._turns.run_steps is not None:
+            trainer.fit_loop.epoch_loop.max_steps = self._turns.run_steps
+
+    @property
+    def turns(self) -> Turns:
+        """Which members train at which step of an epoch; once a trainer has set this up, under its limits."""
+        return self._turns or Turns(self.member_batches())
+
+    def train_dataloader(self) -> JointLoader:
+        """``{member: batch}`` a step; a member whose epoch is over gets none until the longest one's is over too.
 
         So each member sees its rows once an epoch, exactly as if it were trained alone.
         """
-        return CombinedLoader({name: self.member_loader(name) for name in self.members}, "max_size")
+        return JointLoader({name: self.member_loader(name) for name in self.members}, self.turns)
 
     def member_loader(self, name: str) -> "DataLoader[Batch]":
         """One member's train batches: this device's share of them."""
         rows = concatenate({locale: self.encoded(locale, "train") for locale in self.members[name]})
         return train_loader(rows, self.settings.batch_size, self.seed, name, *self._place())
 
-    def member_steps(self) -> dict[str, int]:
+    def member_batches(self) -> dict[str, int]:
         """Batches in an epoch of each member."""
         sizes = {
             name: sum(len(self.encoded(locale, "train")) for locale in locales)
@@ -114,6 +138,12 @@ class IntentDataModule(LightningDataModule):
     def label_counts(self, locale: str) -> np.ndarray:
         """How often each label occurs in a locale's train split, shape (labels,)."""
         return np.bincount(self.rows(locale, "train").labels, minlength=len(self.corpus.label_names))
+
+    def _train_limit(self) -> int | None:
+        limit = self.trainer.limit_train_batches if self.trainer else None
+        if limit is None or (limit == 1.0 and isinstance(limit, float)):
+            return None
+        return limit if isinstance(limit, int) else int(max(self.member_batches().values()) * limit)
 
     def _place(self) -> tuple[int, int]:
         trainer = self.trainer

@@ -1,5 +1,6 @@
 """The one evaluation loop: whatever maps a batch to logits is scored here, and nowhere else."""
 
+import itertools
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -61,7 +62,9 @@ def evaluate_named(module: nn.Module, loaders: Mapping[str, "DataLoader[Batch]"]
         module: maps a batch to logits (B, classes), or to a mapping of names to such; its training mode is restored.
         loaders: locale -> batches, as `IntentDataModule.eval_loaders` gives them.
     """
-    device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
+    # Buffers first: parameters may rest in ordinary memory for a while.
+    tensors = itertools.chain(module.buffers(), module.parameters())
+    device = next((tensor.device for tensor in tensors), torch.device("cpu"))
     collector = Collector({locale: _ids(loader) for locale, loader in loaders.items()})
     training = module.training
     module.eval()

@@ -17,6 +17,7 @@ from mu_lightning.locales import locale_list
 from mu_lightning.merging.job import plan_job
 from mu_lightning.merging.registry import find_method
 from mu_lightning.models.classifier import IntentClassifier
+from mu_lightning.models.distributed import strategy_for
 from mu_lightning.models.joint import JointClassifier
 from mu_lightning.schedules import EveryEpochs
 from mu_lightning.settings import MergeSettings
@@ -83,6 +84,7 @@ def plan_run(config: Any) -> RunPlan:
     for tag in (*locales, *([config.target_lang] if config.target_lang else [])):
         known_locale(tag)
     _check_requests(config, locales)
+    _check_trainer(config)
     tokenizer = load_tokenizer(config.model.base)
     corpus = open_corpus(config.data.corpus, config.data.data_dir)
     for tag in locales:
@@ -142,6 +144,19 @@ def _check_requests(config: Any, locales: tuple[str, ...]) -> None:
             "--enable-wandb: no W&B account is set up here; run 'wandb login', or set WANDB_MODE=offline to log "
             "without one"
         )
+
+
+def _check_trainer(config: Any) -> None:
+    trainer = config.trainer
+    strategy_for(trainer.get("strategy") or "auto", trainer.get("devices", 1), trainer.get("num_nodes", 1))
+    if config.model.members_in_memory < 0:
+        raise UserError(
+            f"--members-in-memory {config.model.members_in_memory}: expected how many members are on the device at a "
+            "time, or 0 for all"
+        )
+    cut = [name for name in ("limit_train_batches", "overfit_batches", "fast_dev_run") if trainer.get(name)]
+    if config.model.members_in_memory and cut:
+        raise UserError(f"--trainer.{cut[0]} cuts off the last turns of --members-in-memory: use --data.limit_train")
 
 
 def _wandb_can_log() -> bool:

@@ -22,6 +22,7 @@ from mu_lightning.merging.folder_report import write_details
 from mu_lightning.merging.parameters import build_parameters
 from mu_lightning.merging.registry import find_method
 from mu_lightning.models.classifier import IntentClassifier
+from mu_lightning.models.distributed import strategy_for
 from mu_lightning.models.joint import JointClassifier
 from mu_lightning.schedules import EveryEpochs
 from mu_lightning.typology.plan import table
@@ -94,6 +95,9 @@ class TrainingRun:
         arguments["callbacks"] = [*copy.deepcopy(arguments.get("callbacks") or []), *callbacks, saving]
         arguments["logger"] = arguments.get("logger") or self._loggers(stage)
         arguments["default_root_dir"] = self.folder
+        arguments["strategy"] = strategy_for(
+            arguments.get("strategy", "auto"), arguments.get("devices", 1), arguments.get("num_nodes", 1)
+        )
         trainer = Trainer(**arguments)
         last = self.folder / "checkpoints" / stage / "last.ckpt"
         if ckpt_path is None and self.plan.config.resume and last.is_file():

@@ -8,6 +8,7 @@ from typing import Any, Self
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
+from torch.func import functional_call
 from transformers import PreTrainedModel
 
 from mu_lightning.checkpoints import label_names, load_classifier
@@ -74,9 +75,12 @@ class IntentClassifier(Evaluated):
         model: any ``AutoModelForSequenceClassification``.
     """
 
+    home: Tensor  # empty: its device is the one that this classifier computes on
+
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
         self.model = model
+        self.register_buffer("home", torch.empty(0), persistent=False)
 
     @classmethod
     def from_folder(cls, source: str | Path) -> Self:
@@ -105,6 +109,12 @@ class IntentClassifier(Evaluated):
         return merged
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits, shape (B, classes), in float32."""
-        output: Any = self.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+        """Logits, shape (B, classes), in float32.
+
+        Where weights rest in ordinary memory while the classifier belongs to a device, they are there for this call.
+        """
+        inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
+        away = {name: tensor for name, tensor in self.model.named_parameters() if tensor.device != self.home.device}
+        there = {name: tensor.to(self.home.device) for name, tensor in away.items()}
+        output: Any = functional_call(self.model, there, kwargs=inputs) if there else self.model(**inputs)
         return output.logits.float()

@@ -1,6 +1,8 @@
 """Several members trained together: one optimiser, a loss and a gradient norm for each, nothing shared."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -10,7 +12,9 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from mu_lightning.data.batching import seed_of
 from mu_lightning.data.encoding import Batch
+from mu_lightning.data.turns import Turns
 from mu_lightning.models.classifier import Evaluated, IntentClassifier
+from mu_lightning.models.residency import OFF, place
 from mu_lightning.settings import ModelSettings
 
 
@@ -20,7 +24,7 @@ class JointClassifier(Evaluated):
     The loss is the sum of the members' mean losses, so a member's gradient does not depend on the others; a member
     whose epoch is over gets no batch and no gradient, and AdamW leaves it alone. Random numbers (dropout) are drawn
     from a seed of (run, member, step, device), so they depend neither on the other members nor on where a run was
-    resumed.
+    resumed. Where the data module lets members take turns, those that wait rest in ordinary memory.
 
     Args:
         members: name -> classifier, all of one shape.
@@ -33,6 +37,8 @@ class JointClassifier(Evaluated):
         self.members = nn.ModuleDict(members)
         self.settings = settings
         self.seed = seed
+        self._present: tuple[str, ...] = ()
+        self.at_once = settings.members_in_memory if settings.members_in_memory < len(members) else 0
         self.loss = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
 
     @property
@@ -51,14 +57,43 @@ class JointClassifier(Evaluated):
 
     def forward(self, batch: Mapping[str, Batch]) -> dict[str, Tensor]:
         """Member -> logits of its own batch, shape (B, classes)."""
-        return {name: self.member(name)(part) for name, part in batch.items() if part is not None}
+        return {name: self.member(name)(part) for name, part in batch.items()}
 
-    def training_step(self, batch: Mapping[str, Batch | None], batch_idx: int) -> Tensor:
+    def to(self, *args: Any, **kwargs: Any) -> "JointClassifier":
+        """Moves the module; where members take turns, their trainable weights stay where they are until then."""
+        if not self.at_once:
+            return super().to(*args, **kwargs)
+        trained = {parameter: parameter.data for parameter in self.parameters() if parameter.requires_grad}
+        for parameter, data in trained.items():
+            parameter.data = data.new_empty(0)
+        super().to(*args, **kwargs)
+        for parameter, data in trained.items():
+            parameter.data = data
+        return self
+
+    def rest(self, keeping: Iterable[str] = ()) -> None:
+        """Where members take turns, lets all but some rest in ordinary memory, moments included."""
+        self._present = tuple(keeping)
+        if self.at_once:
+            for name in self.members:
+                home = self.device if name in self._present else OFF
+                place(self.member(name), home, self.trainer.optimizers)
+
+    def on_train_batch_start(self, batch: Mapping[str, Batch], batch_idx: int) -> None:
+        if self.at_once and (group := self._turns.places(self.current_epoch)[batch_idx].group) != self._present:
+            self.rest(keeping=group)
+
+    def on_validation_start(self) -> None:
+        self.rest()  # scores and merges need the room, and find all members in one place
+
+    def training_step(self, batch: Mapping[str, Batch], batch_idx: int) -> Tensor:
+        number = self._turns.places(self.current_epoch)[batch_idx].number if self.at_once else batch_idx
         losses = {}
         for name, part in batch.items():
-            if part is not None:
-                torch.manual_seed(seed_of(self.seed, name, self.current_epoch, batch_idx, self.global_rank))
-                losses[name] = self.loss(self.member(name)(part), part["labels"]) * part["share"]
+            torch.manual_seed(seed_of(self.seed, name, self.current_epoch, number, self.global_rank))
+            losses[name] = self.loss(self.member(name)(part), part["labels"]) * part["share"]
+        if not losses:  # the rest of an optimiser step of members whose epoch is over
+            return torch.zeros((), device=self.device, requires_grad=True)
         self.log_dict({f"train/loss/{name}": loss.detach() for name, loss in losses.items()}, batch_size=1)
         total = torch.stack(list(losses.values())).sum()
         self.log("train/loss", total.detach() / len(losses), prog_bar=True, batch_size=1)
@@ -82,7 +117,11 @@ class JointClassifier(Evaluated):
                 )
         optimizer = AdamW(groups, lr=self.learning_rate, fused=True)
         rates = self._rates()
-        scheduler = LambdaLR(optimizer, [rates[group["member"]] for group in optimizer.param_groups])
+        # Partials, because a callable object's state would go into checkpoints and back: it follows from the data.
+        factors: list[Callable[[int], float]] = [
+            partial(Rate.__call__, rates[group["member"]]) for group in optimizer.param_groups
+        ]
+        scheduler = LambdaLR(optimizer, factors)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def configure_gradient_clipping(
@@ -102,39 +141,58 @@ class JointClassifier(Evaluated):
                 else:
                     nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
 
+    @property
+    def _turns(self) -> Turns:
+        turns: Turns = self.trainer.datamodule.turns  # type: ignore[attr-defined]
+        return turns
+
     def _rates(self) -> dict[str, "Rate"]:
-        trainer = self.trainer
-        steps: dict[str, int] = trainer.datamodule.member_steps()  # type: ignore[attr-defined]
-        accumulate = trainer.accumulate_grad_batches
-        steps = {name: -(-count // accumulate) for name, count in steps.items()}
-        longest = max(steps.values())
-        epochs = trainer.max_epochs or 1
-        if trainer.max_steps > 0:
-            epochs = min(epochs if epochs > 0 else trainer.max_steps, -(-trainer.max_steps // longest))
-        return {name: Rate(count, longest, epochs, self.settings.warmup) for name, count in steps.items()}
+        turns = self._turns
+        epochs = self.trainer.max_epochs if self.trainer.max_epochs is not None else 1
+        if turns.max_steps is not None:
+            whole = turns.max_steps // turns.longest
+            epochs = whole if epochs < 0 else min(epochs, whole)
+        cut_short = turns.max_steps is not None and epochs == turns.max_steps // turns.longest
+        return {
+            name: Rate(
+                turns.own_steps(name, 0),
+                turns.own_steps(name, epochs) if cut_short else [0],
+                epochs,
+                self.settings.warmup,
+            )
+            for name in self.members
+        }
 
 
 class Rate:
     """The factor on a member's learning rate: linear warm-up, then linear decay to 0 over the member's own steps.
 
-    The scheduler counts the steps of the longest member; a shorter one stands still at the end of each epoch.
+    The scheduler counts the run's steps; the member stands still while others train and its own epoch is over.
 
     Args:
-        steps: the member's optimiser steps in an epoch.
-        longest: the longest member's.
-        epochs: epochs of the run.
+        own: the member's optimiser steps in an epoch, before each of the run's and after the last.
+        last: the same of the epoch after `epochs`, which a limit of steps cuts short.
+        epochs: whole epochs of the run; negative: it has no end, and the rate does not decay.
         warmup: share of the member's steps in which the rate rises.
     """
 
-    def __init__(self, steps: int, longest: int, epochs: int, warmup: float) -> None:
-        self.steps = steps
-        self.longest = longest
-        self.total = steps * epochs
+    def __init__(self, own: Sequence[int], last: Sequence[int], epochs: int, warmup: float) -> None:
+        self.own = own
+        self.last = last
+        self.epochs = epochs
+        self.total = own[-1] * epochs + last[-1]
         self.warm = round(self.total * warmup)
 
     def __call__(self, step: int) -> float:
         """The factor at the run's step `step`, 0 to 1."""
-        done = step // self.longest * self.steps + min(step % self.longest, self.steps)
+        if self.epochs < 0:
+            return 1.0
+        epoch, place = divmod(step, len(self.own) - 1)
+        if epoch < self.epochs:
+            done = epoch * self.own[-1] + self.own[place]
+        else:
+            place = step - self.epochs * (len(self.own) - 1)
+            done = self.epochs * self.own[-1] + self.last[min(place, len(self.last) - 1)]
         if done < self.warm:
             return (done + 1) / (self.warm + 1)
         return max(0.0, (self.total - done) / max(1, self.total - self.warm))

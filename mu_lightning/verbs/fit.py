@@ -33,6 +33,7 @@ SHORT_NAMES = {
     "--batch-size": "--data.batch_size",
     "--base": "--model.base",
     "--learning-rate": "--model.learning_rate",
+    "--members-in-memory": "--model.members_in_memory",
     "--merge-algorithm": "--merge.method",
     "--merge-frequency": "--merge.frequency",
     "--feature-set": "--typology.feature_set",

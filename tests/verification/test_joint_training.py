@@ -54,6 +54,38 @@ def test_members_of_uneven_sizes_learn_side_by_side_what_each_learns_alone(
         assert_same(together[name], train([name], dropout_base, **arguments)[name])
 
 
+@pytest.mark.parametrize("at_once", [1, 2])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param({"max_epochs": 3}, id="plain"),
+        pytest.param({"max_epochs": 2, "accumulate_grad_batches": 3, "gradient_clip_val": 0.05}, id="accumulated"),
+        pytest.param({"max_epochs": -1, "max_steps": 13}, id="a limit of steps"),
+    ],
+)
+def test_members_that_take_turns_on_the_device_learn_and_merge_as_if_all_were_there(
+    joint: Any, data_module: Any, trainer: Any, dropout_base: Path, at_once: int, arguments: dict[str, Any]
+) -> None:
+    def run(at_once: int) -> tuple[Weights, MergeCallback, Any]:
+        module, merges = joint(MEMBERS, dropout_base, members_in_memory=at_once), merging(frequency=2)
+        fitting = trainer(arguments["max_epochs"], merges, **{k: v for k, v in arguments.items() if k != "max_epochs"})
+        fitting.fit(module, datamodule=data_module(MEMBERS))
+        return {name: module.member(name).model.state_dict() for name in MEMBERS}, merges, fitting
+
+    (together, merges, fitting), (in_turns, also, turned) = run(0), run(at_once)
+    for name in MEMBERS:
+        assert_same(together[name], in_turns[name])
+    assert [record["targets"]["af-ZA"]["after"] for record in merges.history] == [
+        record["targets"]["af-ZA"]["after"] for record in also.history
+    ]
+    assert len(merges.history) == (2 if arguments["max_epochs"] == 3 else 1)
+    assert turned.current_epoch == fitting.current_epoch
+    assert turned.global_step > fitting.global_step
+    for one, other in zip(fitting.optimizers[0].state.values(), turned.optimizers[0].state.values(), strict=True):
+        assert torch.equal(one["exp_avg_sq"], other["exp_avg_sq"])
+        assert one["step"] == other["step"]
+
+
 def test_without_dropout_too_and_in_any_order(train: Callable[..., Weights]) -> None:
     together, reversed_ = train(MEMBERS), train(MEMBERS[::-1])
     for name in MEMBERS:
@@ -89,7 +121,7 @@ def test_a_member_of_several_locales_learns_the_same_beside_another(joint: Any, 
 
 def merging(**settings: Any) -> MergeCallback:
     weights = {"en-US": 0.5, "de-DE": 0.3, "nl-NL": 0.2}
-    return MergeCallback("af-ZA", weights, EveryEpochs(1), MergeSettings(**settings))
+    return MergeCallback("af-ZA", weights, EveryEpochs(settings.pop("frequency", 1)), MergeSettings(**settings))
 
 
 def test_after_a_committed_merge_all_members_are_equal_and_are_the_merged_model(

@@ -40,6 +40,7 @@ def plan(tiny_base: Path, corpus: Any, tmp_path: Path, monkeypatch: pytest.Monke
             "model": ModelSettings(base=str(tiny_base)),
             "typology": TypologySettings(),
             "merge": MergeSettings(),
+            "trainer": {},
         }
         return plan_run(Namespace(**{**defaults, **changes}))
 
@@ -91,6 +92,16 @@ def test_members_are_copies_of_one_base_with_one_head(plan: Any) -> None:
         ({"target_lang": "af-AZ"}, "unknown locale 'af-AZ'"),
         ({"locales": SOURCES, "multilingual": True, "target_lang": "af-ZA"}, "--multilingual trains one model"),
         ({"locales": SOURCES, "compare": True}, "--compare needs a target"),
+        ({"locales": SOURCES, "trainer": {"strategy": "fsdp"}}, "members are not trained under the strategy fsdp"),
+        ({"locales": SOURCES, "model": ModelSettings(members_in_memory=-1)}, "--members-in-memory -1"),
+        (
+            {
+                "locales": SOURCES,
+                "model": ModelSettings(members_in_memory=1),
+                "trainer": {"limit_train_batches": 4, "overfit_batches": 0.0, "fast_dev_run": False},
+            },
+            "--trainer.limit_train_batches cuts off the last turns of --members-in-memory",
+        ),
         ({"target_lang": "nl-NL", "locales": SOURCES}, "the target nl-NL is among its own sources"),
         ({"target_lang": "af-ZA", "num_languages": 9}, "9"),
         ({"target_lang": "af-ZA", "merge": MergeSettings("liner")}, "did you mean linear"),

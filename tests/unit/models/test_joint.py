@@ -20,15 +20,19 @@ class Rates(Callback):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         for name in batch:
-            if batch[name] is not None:
-                groups = [group for group in trainer.optimizers[0].param_groups if group["member"] == name]
-                (rate,) = {group["lr"] for group in groups}
-                self.seen.setdefault(name, []).append(rate)
+            groups = [group for group in trainer.optimizers[0].param_groups if group["member"] == name]
+            (rate,) = {group["lr"] for group in groups}
+            self.seen.setdefault(name, []).append(rate)
+
+
+def rate_of(steps: int, longest: int, epochs: int, warmup: float) -> Rate:
+    """The rate of a member of `steps` steps an epoch beside one of `longest`."""
+    return Rate([min(step, steps) for step in range(longest + 1)], [0], epochs, warmup)
 
 
 def rates(steps: int, longest: int, epochs: int, warmup: float) -> list[float]:
     """The factors at a member's own steps, of all the run's."""
-    rate = Rate(steps, longest, epochs, warmup)
+    rate = rate_of(steps, longest, epochs, warmup)
     return [rate(epoch * longest + step) for epoch in range(epochs) for step in range(steps)]
 
 
@@ -36,8 +40,8 @@ def test_the_rate_rises_and_falls_linearly_to_nothing() -> None:
     assert rates(10, 10, 2, 0.2) == pytest.approx(
         [0.2, 0.4, 0.6, 0.8, *[(20 - done) / 16 for done in range(4, 20)]], abs=1e-12
     )
-    assert Rate(10, 10, 2, 0.2)(20) == 0
-    assert Rate(10, 10, 2, 0.2)(25) == 0
+    assert rate_of(10, 10, 2, 0.2)(20) == 0
+    assert rate_of(10, 10, 2, 0.2)(25) == 0
 
 
 def test_without_warm_up_it_begins_at_its_peak() -> None:
@@ -52,7 +56,7 @@ def test_a_short_member_gets_the_rates_it_would_get_alone(steps: int, warmup: fl
 
 
 def test_a_short_members_rate_stands_still_while_it_waits() -> None:
-    rate = Rate(3, 10, 2, 0.0)
+    rate = rate_of(3, 10, 2, 0.0)
     assert {rate(step) for step in range(3, 11)} == {0.5}
 
 
