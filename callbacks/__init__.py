@@ -1,7 +1,9 @@
 """Lightning hooks, thin: when to act and what to log. One class a file."""
 
 from callbacks.dashboard import Dashboard
+from callbacks.logs import ContinuedLogs
 from callbacks.manifest import Manifest
 from callbacks.merge import MergeCallback
+from callbacks.throughput import Throughput
 
-__all__ = ["Dashboard", "Manifest", "MergeCallback"]
+__all__ = ["ContinuedLogs", "Dashboard", "Manifest", "MergeCallback", "Throughput"]

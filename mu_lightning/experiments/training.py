@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import Logger, WandbLogger
 
 from mu_lightning.checkpoints import model_folder_name, save_model
 from mu_lightning.data.module import IntentDataModule
@@ -26,6 +26,8 @@ from mu_lightning.models.distributed import strategy_for
 from mu_lightning.models.joint import JointClassifier
 from mu_lightning.schedules import EveryEpochs
 from mu_lightning.typology.plan import table
+from mu_lightning.watching.loggers import run_loggers
+from mu_lightning.watching.sinks import report_model
 
 
 class TrainingRun:
@@ -46,9 +48,18 @@ class TrainingRun:
         self.config = config
         self.callbacks = callbacks
         self._trainer_arguments = dict(trainer)
+        self._open_loggers: list[Logger] = []
 
     def run(self, ckpt_path: str | None = None) -> list[Result]:
         """Fits, exports, scores and reports; with a target also merges, and compares if asked."""
+        try:
+            return self._run(ckpt_path)
+        finally:
+            for logger in self._open_loggers:
+                if isinstance(logger, WandbLogger):
+                    logger.experiment.finish()  # else the run is written out only when the process ends
+
+    def _run(self, ckpt_path: str | None) -> list[Result]:
         plan = self.plan
         module = plan.joint(list(plan.members))
         self._say(table(plan.sources) if plan.sources else f"training {', '.join(plan.members)}")
@@ -92,8 +103,10 @@ class TrainingRun:
         )
         arguments = dict(self._trainer_arguments)
         # Callbacks from a configuration have state of their own: each fit gets fresh ones.
-        arguments["callbacks"] = [*copy.deepcopy(arguments.get("callbacks") or []), *callbacks, saving]
+        own = [*callbacks, self.callbacks["ContinuedLogs"](), self.callbacks["Throughput"](), saving]
+        arguments["callbacks"] = [*copy.deepcopy(arguments.get("callbacks") or []), *own]
         arguments["logger"] = arguments.get("logger") or self._loggers(stage)
+        self._open_loggers += arguments["logger"] if isinstance(arguments["logger"], list) else []
         arguments["default_root_dir"] = self.folder
         arguments["strategy"] = strategy_for(
             arguments.get("strategy", "auto"), arguments.get("devices", 1), arguments.get("num_nodes", 1)
@@ -102,25 +115,12 @@ class TrainingRun:
         last = self.folder / "checkpoints" / stage / "last.ckpt"
         if ckpt_path is None and self.plan.config.resume and last.is_file():
             ckpt_path = str(last)
-        try:
-            fit(trainer, module, ckpt_path, datamodule=data)
-        finally:
-            for logger in trainer.loggers:
-                if isinstance(logger, WandbLogger):
-                    logger.experiment.finish()  # else the run is written out only when the process ends
+        fit(trainer, module, ckpt_path, datamodule=data)
         return trainer
 
     def _loggers(self, stage: str) -> list[Logger]:
         config = self.plan.config
-        # A resumed run logs beside what it logged before: the CSV logger would clear its folder.
-        attempts = len(list((self.folder / "logs").glob(f"{stage}*")))
-        version = f"{stage}-{attempts + 1}" if attempts else stage
-        loggers: list[Logger] = [CSVLogger(self.folder, name="logs", version=version)]
-        if config.enable_tensorboard:
-            loggers.append(TensorBoardLogger(self.folder, name="tensorboard", version=stage))
-        if config.enable_wandb and stage == "fit":
-            loggers.append(WandbLogger(project="mu-lightning", name=self.folder.name, save_dir=self.folder))
-        return loggers
+        return run_loggers(self.folder, stage, config.enable_tensorboard, config.enable_wandb and stage == "fit")
 
     def _targeted(self, module: JointClassifier, data: IntentDataModule, merges: Any, trainer: Trainer) -> list[Result]:
         plan = self.plan
@@ -137,6 +137,10 @@ class TrainingRun:
             details = {"weights": plan.sources.weights, "merges": len(merges.history)}
             found = [Result("iterative merging", scores[target], merges.supervision, details)]
             self._save(self.folder / "merged", final, plan.sources.sources, trainer, self._merge_report(merges))
+            for logger in trainer.loggers if trainer.is_global_zero else ():
+                report_model(
+                    logger, self.folder / "merged", f"{self.folder.name}-merged", {"target": target, **details}
+                )
         return [*(self._references() if plan.config.compare else []), *found]
 
     def _references(self) -> list[Result]:
@@ -227,6 +231,7 @@ class TrainingRun:
         paths = {
             "merged model": self.folder / "merged",
             "scores": self.folder / "results.json",
+            "what each merge changed": self.folder / "merges.html",
             "accuracy around each merge": self.folder / "merges.png",
         }
         return {what: path for what, path in paths.items() if path.exists()}

@@ -1,9 +1,10 @@
-"""Each merge is reported once, under ``merge/*`` with its index as the x axis, to every logger, a table, a picture."""
+"""Each merge is reported once, under ``merge/*`` with its index as the x axis, to every logger and to files."""
 
 import json
-import struct
+import re
+import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +13,45 @@ import pytest
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from callbacks.dashboard import Dashboard, merge_values
+from callbacks.dashboard import Dashboard
+from callbacks.logs import ContinuedLogs
 from callbacks.merge import MergeCallback
 from mu_lightning.schedules import EveryEpochs
 from mu_lightning.settings import MergeSettings
+from mu_lightning.watching import wandb_files
+from mu_lightning.watching.loggers import run_loggers
+from mu_lightning.watching.sinks import report_model
+from mu_lightning.watching.values import merge_values, model_rows
 
 WEIGHTS = {"en-US": 0.5, "de-DE": 0.3, "nl-NL": 0.2}
+Run = Callable[..., MergeCallback]
 
 
 @pytest.fixture
-def run(joint: Any, data_module: Any, trainer: Any, tmp_path: Path) -> Callable[..., MergeCallback]:
+def run(joint: Any, data_module: Any, trainer: Any, tmp_path: Path) -> Run:
     """Three epochs with a merge after each, watched by a dashboard: ``run(*loggers)``."""
 
-    def go(*loggers: Logger, epochs: int = 3, also: tuple[Callback, ...] = (), **fit: Any) -> MergeCallback:
-        merges = MergeCallback("af-ZA", WEIGHTS, EveryEpochs(1), MergeSettings())
+    def go(
+        *loggers: Logger,
+        epochs: int = 3,
+        also: tuple[Callback, ...] = (),
+        folder: str = "run",
+        tolerance: float | None = None,
+        **fit: Any,
+    ) -> MergeCallback:
+        merges = MergeCallback("af-ZA", WEIGHTS, EveryEpochs(1), MergeSettings(tolerance=tolerance))
         fitting = trainer(
             epochs,
             merges,
-            Dashboard(merges, tmp_path / "run"),
+            Dashboard(merges, tmp_path / folder),
+            ContinuedLogs(),
             *also,
             logger=list(loggers) or False,
             log_every_n_steps=1,
             enable_checkpointing=bool(also),
+            limit_val_batches=1.0,
         )
         fitting.fit(joint(list(WEIGHTS)), datamodule=data_module(list(WEIGHTS)), **fit)
         return merges
@@ -42,162 +59,133 @@ def run(joint: Any, data_module: Any, trainer: Any, tmp_path: Path) -> Callable[
     return go
 
 
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """W&B writes to this test's folder alone."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    for name in ("WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / "wandb-home"))
+
+
+def finish(logger: Any) -> list[tuple[str, Any]]:
+    """Ends a W&B run; its records of this time, with their kinds, once W&B's own process has written them all."""
+    folder = Path(logger.experiment.dir).parent
+    logger.experiment.finish()
+    (file,) = folder.glob("run-*.wandb")
+    for _ in range(100):
+        found = [(record.WhichOneof("record_type"), record) for record in wandb_files.records(file)]
+        if "exit" in dict(found):
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"{file} has no end")
+
+
 def numbers(values: dict[str, Any]) -> Any:
     return pytest.approx(values, abs=1e-6)  # TensorBoard keeps float32
 
 
-def test_the_table_has_a_line_a_merge_and_the_pictures_parse(run: Callable[..., MergeCallback], tmp_path: Path) -> None:
+def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    events = EventAccumulator(str(folder), purge_orphaned_data=False)
+    events.Reload()
+    return {name: [(scalar.step, scalar.value) for scalar in events.Scalars(name)] for name in events.Tags()["scalars"]}
+
+
+def test_the_runs_folder_has_table_page_and_pictures(run: Run, tmp_path: Path) -> None:
     merges = run()
     table = pandas.read_csv(tmp_path / "run" / "merges.csv")
     assert table["merge/index"].tolist() == [1, 2, 3]
     assert table["merge/reason"].tolist() == ["every epoch"] * 3
     for line, record in zip(table.to_dict("records"), merges.history, strict=True):
         assert {name: line[name] for name in merge_values(record)} == numbers(merge_values(record))
-    assert ElementTree.parse(tmp_path / "run" / "merges.svg").getroot().tag.endswith("svg")
+    page = (tmp_path / "run" / "merges.html").read_text(encoding="utf-8")
+    assert [index for index in range(1, 5) if f'<details id="merge-{index}"' in page] == [1, 2, 3]
+    picture = (tmp_path / "run" / "merges.svg").read_text(encoding="utf-8")
+    assert ElementTree.fromstring(picture).tag.endswith("svg")
+    last = f"<!-- {100 * merges.history[-1]['targets']['af-ZA']['after']:.1f} -->"
+    assert last in picture, "the last merge is drawn at the end at the latest"
     assert (tmp_path / "run" / "merges.png").read_bytes().startswith(b"\x89PNG")
-    assert len(list((tmp_path / "run").iterdir())) == 3, "a temporary is left behind"
+    assert len(list((tmp_path / "run").iterdir())) == 4, "a temporary is left behind"
 
 
-def test_a_merges_values_are_flat_numbers() -> None:
-    record = {
-        "index": 2,
-        "epoch": 4,
-        "step": 30,
-        "reason": "every 2 epochs",
-        "method": "linear",
-        "sync": "replace",
-        "moments": "average",
-        "committed": False,
-        "seconds": 1.5,
-        "targets": {
-            "af-ZA": {
-                "weights": {"en-US": 0.75, "de-DE": 0.25},
-                "before": {"en-US": 0.5, "de-DE": 0.25, "ensemble": 0.625},
-                "mean_before": 0.375,
-                "after": 0.25,
-                "gain": -0.125,
-                "committed": False,
-            },
-            "sq-AL": {
-                "weights": {"en-US": 1.0},
-                "before": {"en-US": 0.5, "ensemble": 0.5},
-                "mean_before": 0.5,
-                "after": 0.75,
-                "gain": 0.25,
-                "committed": True,
-            },
-        },
-        "sources": {"en-US": {"before": 0.875, "after": 0.5}},
-        "distances": {"en-US|de-DE": 1.25},
-        "drift": 1.25,
-        "schedule": {"name": "every-epochs"},
-    }
-    assert merge_values(record) == {
-        "merge/index": 2,
-        "merge/epoch": 4,
-        "merge/step": 30,
-        "merge/committed": 0.0,
-        "merge/seconds": 1.5,
-        "merge/drift": 1.25,
-        "merge/accuracy_before": 0.375,
-        "merge/accuracy_after": 0.25,
-        "merge/gain": -0.125,
-        "merge/before/en-US": 0.5,
-        "merge/before/de-DE": 0.25,
-        "merge/before/ensemble": 0.625,
-        "merge/weight/en-US": 0.75,
-        "merge/weight/de-DE": 0.25,
-        "merge/sq-AL/accuracy_before": 0.5,
-        "merge/sq-AL/accuracy_after": 0.75,
-        "merge/sq-AL/gain": 0.25,
-        "merge/sq-AL/before/en-US": 0.5,
-        "merge/sq-AL/before/ensemble": 0.5,
-        "merge/sq-AL/weight/en-US": 1.0,
-        "merge/source_before/en-US": 0.875,
-        "merge/source_after/en-US": 0.5,
-    }
+def test_the_page_marks_what_was_rolled_back(run: Run, tmp_path: Path) -> None:
+    run(epochs=1, tolerance=-1.0)  # no merge gains a whole point of 1
+    assert '<tr class="rolled-back">' in (tmp_path / "run" / "merges.html").read_text(encoding="utf-8")
 
 
-def test_tensorboard_gets_every_value_with_the_merges_index_as_step(
-    run: Callable[..., MergeCallback], tmp_path: Path
-) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
+def test_tensorboard_gets_every_value_with_the_merges_index_as_step(run: Run, tmp_path: Path) -> None:
     logger = TensorBoardLogger(tmp_path / "tensorboard", name="", version="")
     merges = run(logger)
+    found = scalars(Path(logger.log_dir))
+    for name in merge_values(merges.history[0]):
+        assert [step for step, _ in found[name]] == [1, 2, 3]
+        assert [value for _, value in found[name]] == numbers([merge_values(one)[name] for one in merges.history])  # type: ignore[arg-type]
+
+
+def test_tensorboard_gets_a_layout_of_charts_and_a_report_a_merge(run: Run, tmp_path: Path) -> None:
+    from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
+
+    logger = TensorBoardLogger(tmp_path / "tensorboard", name="", version="")
+    merges = run(logger, epochs=2)
     events = EventAccumulator(logger.log_dir)
     events.Reload()
-    wanted = merge_values(merges.history[0])
-    assert wanted.keys() <= set(events.Tags()["scalars"])
-    for name in wanted:
-        scalars = events.Scalars(name)
-        assert [scalar.step for scalar in scalars] == [1, 2, 3]
-        assert [scalar.value for scalar in scalars] == numbers(
-            [merge_values(record)[name] for record in merges.history]
-        )
+    (config,) = events.Tensors("custom_scalars__config__")
+    layout = Layout.FromString(config.tensor_proto.string_val[0])
+    tags = [tag for chart in layout.category[0].chart for tag in chart.multiline.tag]
+    logged = merge_values(merges.history[0])
+    assert all(any(re.fullmatch(tag, name) for name in logged) for tag in tags), "each chart shows something"
+    texts = [one.tensor_proto.string_val[0].decode() for one in events.Tensors("merge/report/text_summary")]
+    assert len(texts) == 2
+    assert texts[0].startswith("every epoch: committed\n")
+    assert f"| af-ZA | en-US | 0.5000 | {merges.history[0]['targets']['af-ZA']['before']['en-US']:.4f} |" in texts[0]
 
 
-def test_the_csv_log_of_steps_has_no_merges_in_it(run: Callable[..., MergeCallback], tmp_path: Path) -> None:
-    logger = CSVLogger(tmp_path, name="logs", version="fit")
-    run(logger)
+def test_the_csv_log_of_steps_has_no_merges_in_it(run: Run, tmp_path: Path) -> None:
+    run(CSVLogger(tmp_path, name="logs", version="fit"), epochs=1)
     columns = pandas.read_csv(tmp_path / "logs" / "fit" / "metrics.csv").columns
     assert "train/loss/en-US" in columns
     assert not [column for column in columns if column.startswith("merge/")]
 
 
-def chunks(path: Path) -> Iterator[bytes]:
-    """The records of a .wandb file: LevelDB's log format (blocks of 32 KiB) behind a header of 7 bytes."""
-    content, place, whole = path.read_bytes(), 7, b""
-    while place + 7 <= len(content):
-        left = 32768 - place % 32768
-        if left < 7:  # too little for a record's header: padding
-            place += left
-            continue
-        _, length, kind = struct.unpack("<IHB", content[place : place + 7])
-        whole += content[place + 7 : place + 7 + length]
-        place += 7 + length
-        if kind in (1, 4):  # a full record, or the last part of one
-            yield whole
-            whole = b""
-
-
-def read_wandb(folder: Path) -> tuple[list[dict[str, Any]], list[Any]]:
-    """The history lines and metric definitions that an offline run has recorded."""
-    from wandb.proto import wandb_internal_pb2
-
-    (path,) = folder.rglob("*.wandb")
-    history, metrics = [], []
-    for chunk in chunks(path):
-        record = wandb_internal_pb2.Record()
-        record.ParseFromString(chunk)
-        if record.WhichOneof("record_type") == "history":
-            items = record.history.item
-            history.append({"/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in items})
-        elif record.WhichOneof("record_type") == "metric":
-            metrics.append(record.metric)
-    return history, metrics
-
-
-def test_an_offline_wandb_run_records_merges_with_their_index_as_step_metric(
-    run: Callable[..., MergeCallback], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    wandb = pytest.importorskip("wandb")
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    for name in ("WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR"):
-        monkeypatch.setenv(name, str(tmp_path))
-    merges = run(WandbLogger(project="tests", save_dir=tmp_path))
-    wandb.finish()
-    history, metrics = read_wandb(tmp_path)
-    lines = [line for line in history if "merge/index" in line]
+@pytest.mark.usefixtures("offline")
+def test_an_offline_wandb_run_records_numbers_tables_bars_and_the_merged_model(run: Run, tmp_path: Path) -> None:
+    logger = WandbLogger(project="tests", save_dir=tmp_path)
+    merges = run(logger)
+    model = tmp_path / "merged"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    report_model(logger, model, "run-merged", {"target": "af-ZA"})
+    records = finish(logger)
+    identity = wandb_files.run_id(tmp_path)
+    assert identity is not None
+    lines = [line for line in wandb_files.history(tmp_path, identity) if "merge/index" in line]
     assert [line["merge/index"] for line in lines] == [1, 2, 3]
     for line, record in zip(lines, merges.history, strict=True):
         assert {name: line[name] for name in merge_values(record)} == numbers(merge_values(record))
-    stepped = {metric.glob_name or metric.name: metric.step_metric for metric in metrics}
+    (files,) = tmp_path.glob("wandb/offline-run-*/files")
+    stepped = {
+        one.metric.glob_name or one.metric.name: one.metric.step_metric for kind, one in records if kind == "metric"
+    }
     assert stepped["merge/*"] == "merge/index"
+    tables = {
+        name: json.loads((files / lines[-1][f"{name}/path"]).read_text())
+        for name in ("merge/models", "merge/all", "merge/distances", "merge/weights_table")
+    }
+    assert tables["merge/models"]["data"] == [list(row) for row in model_rows(merges.history[-1])]
+    assert [row[0] for row in tables["merge/all"]["data"]] == [1, 2, 3]
+    assert [row[:2] for row in tables["merge/distances"]["data"]] == [
+        ["en-US", "de-DE"],
+        ["en-US", "nl-NL"],
+        ["de-DE", "nl-NL"],
+    ]
+    assert tables["merge/weights_table"]["data"] == [list(item) for item in WEIGHTS.items()]
+    assert any(kind == "config" and "wandb/bar/v0" in str(one) for kind, one in records), "the bar of weights"
+    (artifact,) = [one.artifact for kind, one in records if kind == "artifact" and one.artifact.type == "model"]
+    assert (artifact.name, json.loads(artifact.metadata)) == ("run-merged", {"target": "af-ZA"})
+    assert [entry.path for entry in artifact.manifest.contents] == ["config.json"]
 
 
-def test_each_merge_is_said_in_one_line(run: Callable[..., MergeCallback], capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_merge_is_said_in_one_line(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     merges = run(epochs=2)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("merge ")]
     assert len(lines) == 2
@@ -208,18 +196,44 @@ def test_each_merge_is_said_in_one_line(run: Callable[..., MergeCallback], capsy
     )
 
 
-def test_a_resumed_run_reports_no_merge_twice_and_its_table_has_them_all(
-    run: Callable[..., MergeCallback], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.usefixtures("offline")
+def test_a_resumed_runs_logs_are_those_of_an_undisturbed_one(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    saving = ModelCheckpoint(tmp_path / "ckpt", "{epoch}", save_top_k=-1, save_on_train_epoch_end=True)
-    run(also=(saving,))
-    (tmp_path / "run" / "merges.csv").unlink()
+    def watched(folder: str, checkpoint: Path | None = None) -> None:
+        loggers = run_loggers(tmp_path / folder, "fit", tensorboard=True, wandb=True)
+        saving = ModelCheckpoint(tmp_path / folder / "ckpt", "{epoch}", save_top_k=-1, save_on_train_epoch_end=True)
+        more = {"ckpt_path": str(checkpoint), "weights_only": True} if checkpoint else {}
+        run(*loggers, also=(saving,), folder=folder, **more)
+        finish(loggers[-1])
+
+    watched("undisturbed")
+    watched("disturbed")
+    (tmp_path / "disturbed" / "merges.csv").unlink()
     capsys.readouterr()
-    run(
-        also=(ModelCheckpoint(tmp_path / "again"),),
-        ckpt_path=str(tmp_path / "ckpt" / "epoch=0.ckpt"),
-        weights_only=True,
-    )
+    watched("disturbed", tmp_path / "disturbed" / "ckpt" / "epoch=0.ckpt")
     said = [line.split(" (")[0] for line in capsys.readouterr().out.splitlines() if line.startswith("merge ")]
     assert said == ["merge 2 after epoch 2", "merge 3 after epoch 3"]
-    assert pandas.read_csv(tmp_path / "run" / "merges.csv")["merge/index"].tolist() == [1, 2, 3]
+    logs = {}
+    for name in ("undisturbed", "disturbed"):
+        folder = tmp_path / name
+        identity = wandb_files.run_id(folder)
+        assert identity is not None
+        rows = [
+            {key: value for key, value in line.items() if isinstance(value, int | float)}
+            for line in wandb_files.history(folder, identity)
+        ]
+        assert [row["trainer/row"] for row in rows] == list(range(1, len(rows) + 1))
+        own = ("merge/seconds", "_timestamp", "_runtime", "_step")
+        logs[name] = (
+            pandas.read_csv(folder / "logs" / "fit" / "metrics.csv").to_csv(),
+            {key: found for key, found in scalars(folder / "tensorboard" / "fit").items() if key != "merge/seconds"},
+            [
+                {key: value for key, value in row.items() if not key.startswith(own) and "/size" not in key}
+                for row in rows
+            ],
+            pandas.read_csv(folder / "merges.csv").drop(columns="merge/seconds").to_csv(),
+        )
+    for undisturbed, disturbed in zip(logs["undisturbed"], logs["disturbed"], strict=True):
+        assert undisturbed == disturbed
+    assert [step for step, _ in logs["disturbed"][1]["merge/index"]] == [1, 2, 3]

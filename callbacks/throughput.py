@@ -1,0 +1,95 @@
+"""Throughput: utterances a second and the memory of each device, to every logger."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+GIB = 1024**3
+
+
+class Throughput(Callback):
+    """Logs ``speed/*`` and ``memory/*`` as often as the Trainer logs.
+
+    ``speed/utterances_per_second`` (all members and devices together) and ``speed/steps_per_second`` are those since
+    the last time, of training alone: validation and merges stand still. For each process there is
+    ``memory/process_<rank>_gib`` (resident set), and with a GPU ``memory/cuda_<rank>_peak_gib`` (the most that tensors
+    have taken so far).
+    """
+
+    def __init__(self) -> None:
+        self._utterances = 0
+        self._batches = 0
+        self._started = 0.0
+        self._busy = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._clear()
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self._started = self._started or time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._utterances += utterances(batch)
+        self._batches += 1
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        # The same on every device: each takes part in gathering.
+        if every and trainer.global_step % every == 0 and _stepped(trainer):
+            self._log(trainer, pl_module)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._pause(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._pause(trainer)
+
+    def _pause(self, trainer: Trainer) -> None:
+        if self._started:
+            _finish_work(trainer)
+            self._busy += time.perf_counter() - self._started
+            self._started = 0.0
+
+    def _log(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._pause(trainer)
+        mine = torch.tensor([self._utterances, *memory(trainer.strategy.root_device)], dtype=torch.float64)
+        every = trainer.strategy.all_gather(mine.to(trainer.strategy.root_device).float()).reshape(-1, len(mine)).cpu()
+        values = {
+            "speed/utterances_per_second": float(every[:, 0].sum()) / self._busy,
+            "speed/steps_per_second": self._batches / trainer.accumulate_grad_batches / self._busy,
+        }
+        for rank, (_, resident, peak) in enumerate(every.tolist()):
+            values[f"memory/process_{rank}_gib"] = resident
+            if trainer.strategy.root_device.type == "cuda":
+                values[f"memory/cuda_{rank}_peak_gib"] = peak
+        pl_module.log_dict(values, batch_size=1, rank_zero_only=True)
+        self._clear()
+
+    def _clear(self) -> None:
+        self._utterances, self._batches, self._started, self._busy = 0, 0, 0.0, 0.0
+
+
+def utterances(batch: Mapping[str, Any]) -> int:
+    """Rows in a step's batch: member -> its batch, None once its epoch is over."""
+    return sum(len(part["labels"]) for part in batch.values() if part is not None)
+
+
+def memory(device: torch.device) -> tuple[float, float]:
+    """GiB that the process holds in RAM, and the most that its tensors have taken on its GPU."""
+    import psutil
+
+    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
+    return psutil.Process().memory_info().rss / GIB, peak / GIB
+
+
+def _stepped(trainer: Trainer) -> bool:
+    """Whether the optimiser has just stepped: with accumulation several batches have one step."""
+    return not trainer.fit_loop._should_accumulate()
+
+
+def _finish_work(trainer: Trainer) -> None:
+    if trainer.strategy.root_device.type == "cuda":
+        torch.cuda.synchronize()

@@ -1,0 +1,54 @@
+"""What unit tests share: the record of a merge, as `MergeCallback` keeps one."""
+
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def merge_record() -> Callable[..., dict[str, Any]]:
+    """Makes a record: ``merge_record(index, members=3, gain=0.02, committed=True, targets=("af-ZA",), **fields)``."""
+
+    def make(
+        index: int,
+        members: int | Sequence[str] = 3,
+        gain: float = 0.02,
+        committed: bool = True,
+        targets: Sequence[str] = ("af-ZA",),
+        **fields: Any,
+    ) -> dict[str, Any]:
+        names = [f"m{place}" for place in range(members)] if isinstance(members, int) else list(members)
+        before = {name: 0.5 + 0.01 * place for place, name in enumerate(names)}
+        mean = sum(before.values()) / len(names)
+        pairs = {f"{one}|{other}": 0.25 * (place + 1) for place, (one, other) in enumerate(combinations(names, 2))}
+        return {
+            "index": index,
+            "epoch": 2 * index,
+            "step": 10 * index,
+            "reason": "every 2 epochs",
+            "method": "linear",
+            "sync": "replace",
+            "moments": "average",
+            "committed": committed,
+            "seconds": 1.5,
+            "targets": {
+                target: {
+                    "weights": dict.fromkeys(names, 1 / len(names)),
+                    "before": {**before, "ensemble": 0.6},
+                    "mean_before": mean,
+                    "after": mean + gain,
+                    "gain": gain,
+                    "committed": committed,
+                }
+                for target in targets
+            },
+            "sources": {name: {"before": 0.8, "after": 0.75} for name in names},
+            "distances": pairs,
+            "drift": sum(pairs.values()) / len(pairs) if pairs else 0.0,
+            "schedule": {"name": "every-epochs", "n": 2},
+            **fields,
+        }
+
+    return make
