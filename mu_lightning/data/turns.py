@@ -1,6 +1,8 @@
 """Which members train at which step of an epoch: all at once, or in turns where not all fit on the device."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import NamedTuple
 
 from torch.utils.data import DataLoader
@@ -103,6 +105,8 @@ class Turns:
 class JointLoader:
     """``{member: batch}`` a step, of the members whose turn it is and whose epoch is not over.
 
+    A resumed run continues it in the middle of an epoch: batches follow from the epoch, so two numbers are its state.
+
     Args:
         loaders: member -> its batches.
         turns: who is next.
@@ -113,6 +117,7 @@ class JointLoader:
         self.turns = turns
         self.sampler = self  # Lightning tells the sampler of each loader which epoch begins
         self.epoch = 0
+        self._begun: tuple[int, int] | None = None
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses the epoch whose order the next iteration gives."""
@@ -120,13 +125,27 @@ class JointLoader:
         for loader in self.loaders.values():
             loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
 
+    def state_dict(self) -> dict[str, int]:
+        """Nothing of an epoch is done; whoever saves in the middle of one knows how far it is."""
+        return {"epoch": -1, "batches": 0}
+
+    def load_state_dict(self, state_dict: Mapping[str, int]) -> None:
+        """Lets that epoch begin after so many batches of the run."""
+        self._begun = (state_dict["epoch"], state_dict["batches"])
+
     def __len__(self) -> int:
         return len(self.turns.places(0))
 
     def __iter__(self) -> Iterator[dict[str, Batch]]:
-        iterators: dict[str, Iterator[Batch]] = {}
-        for place in self.turns.places(self.epoch):
-            for name in place.members:
-                if name not in iterators:
-                    iterators[name] = iter(self.loaders[name])
-            yield {name: next(iterators[name]) for name in place.members}
+        epoch, done = self._begun or (-1, 0)
+        done = done if epoch == self.epoch else 0
+        places = self.turns.places(self.epoch)
+        had = Counter(name for place in places[:done] for name in place.members)
+        batches = {name: _from(loader, had[name]) for name, loader in self.loaders.items()}
+        for place in places[done:]:
+            yield {name: next(batches[name]) for name in place.members}
+
+
+def _from(loader: "DataLoader[Batch]", start: int) -> Iterator[Batch]:
+    """The loader's batches after the first `start`, of which none is made."""
+    return (loader.dataset[item] for item in islice(loader.sampler, start, None))

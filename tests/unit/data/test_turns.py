@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mu_lightning.data.turns import Place, Turns
+from mu_lightning.data.turns import JointLoader, Place, Turns
 
 BATCHES = {"en-US": 8, "de-DE": 5, "nl-NL": 3}
 
@@ -57,3 +57,21 @@ def test_a_members_optimiser_steps_are_those_it_makes_alone(
 
 def test_a_limit_of_batches_holds_for_each_member() -> None:
     assert Turns(BATCHES, limit=4).batches == {"en-US": 4, "de-DE": 4, "nl-NL": 3}
+
+
+@pytest.mark.parametrize("done", [0, 4, 9])
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_an_epoch_goes_on_where_a_resumed_run_had_left_it(data_module: Any, at_once: int, done: int) -> None:
+    data = data_module(BATCHES)
+    turns = Turns(data.member_batches(), at_once)
+
+    def rows(loader: JointLoader, epoch: int) -> list[dict[str, list[int]]]:
+        loader.set_epoch(epoch)
+        return [{name: batch["index"].tolist() for name, batch in step.items()} for step in loader]
+
+    loaders = {name: data.member_loader(name) for name in BATCHES}
+    whole, resumed = JointLoader(loaders, turns), JointLoader(loaders, turns)
+    assert whole.state_dict() == {"epoch": -1, "batches": 0}
+    resumed.load_state_dict({"epoch": 1, "batches": done})
+    assert rows(resumed, 1) == rows(whole, 1)[done:]
+    assert rows(resumed, 2) == rows(whole, 2)
