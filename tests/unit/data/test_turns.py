@@ -62,7 +62,7 @@ def test_a_limit_of_batches_holds_for_each_member() -> None:
 @pytest.mark.parametrize("done", [0, 4, 9])
 @pytest.mark.parametrize("at_once", [1, 2, 3])
 def test_an_epoch_goes_on_where_a_resumed_run_had_left_it(data_module: Any, at_once: int, done: int) -> None:
-    data = data_module(BATCHES)
+    data = data_module(tuple(BATCHES))
     turns = Turns(data.member_batches(), at_once)
 
     def rows(loader: JointLoader, epoch: int) -> list[dict[str, list[int]]]:
