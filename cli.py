@@ -31,6 +31,12 @@ def _ensemble(argv: list[str]) -> int:
     return ensemble.run(argv)
 
 
+def _nxn(argv: list[str]) -> int:
+    from mu_lightning.verbs import nxn
+
+    return nxn.run(argv)
+
+
 def _similarity(argv: list[str]) -> int:
     from mu_lightning.verbs import similarity
 
@@ -50,6 +56,7 @@ VERBS: dict[str, tuple[str, Run]] = {
     "predict": ("write a trained classifier's predictions", _lightning("predict")),
     "merge": ("merge source models into one for a target", _merge),
     "ensemble": ("let source models vote on a target", _ensemble),
+    "nxn": ("score every source model on every locale", _nxn),
     "similarity": ("show a target's typological neighbours and their weights", _similarity),
     "pretrain": ("make a small multilingual base from a corpus' text", _pretrain),
 }

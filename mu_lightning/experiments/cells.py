@@ -1,7 +1,6 @@
 """Writes the cells of a results folder: what was scored and what failed. `store` reads them back."""
 
 import shutil
-import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,16 +52,11 @@ def write_cell(
         write_results(temporary, results, provenance)
 
 
-def write_failure(folder: Path, error: BaseException, cell: Mapping[str, Any]) -> None:
-    """Records that a cell failed, in its folder."""
+def write_failure(folder: Path, error: str, traceback: str, cell: Mapping[str, Any]) -> None:
+    """Records in a cell's folder that it failed: the error in a line, where it happened, and what the cell was."""
     clear_failure(folder)
     with atomic_folder(folder) as temporary:
-        record = {
-            "error": f"{type(error).__name__}: {error}" if str(error) else type(error).__name__,
-            "cell": dict(cell),
-            "traceback": "".join(traceback.format_exception(error)),
-        }
-        write_json(temporary / ERROR, record)
+        write_json(temporary / ERROR, {"error": error, "cell": dict(cell), "traceback": traceback})
 
 
 def clear_failure(folder: Path) -> None:

@@ -15,7 +15,8 @@ class Panel(nn.Module):
 
     Args:
         members: name -> module from a batch to logits; the order decides ties.
-        votes: name in the results -> (vote, weights of the members in their order).
+        votes: name in the results -> (vote, weights of the members in their order), or (vote, member -> weight); a
+            member that is not named then does not vote.
         with_members: whether each member's own logits are given too, under its name.
 
     Raises:
@@ -25,7 +26,7 @@ class Panel(nn.Module):
     def __init__(
         self,
         members: Mapping[str, nn.Module],
-        votes: Mapping[str, tuple[str, Sequence[float]]],
+        votes: Mapping[str, tuple[str, Sequence[float] | Mapping[str, float]]],
         with_members: bool = False,
     ) -> None:
         super().__init__()
@@ -34,14 +35,23 @@ class Panel(nn.Module):
                 raise unknown("voting method", vote, VOTES)
         self.names = tuple(members)
         self.members = nn.ModuleList(members.values())
-        self.votes = {name: (VOTES[vote], torch.tensor(tuple(weights))) for name, (vote, weights) in votes.items()}
+        self.votes = {name: (VOTES[vote], *self._voters(weights)) for name, (vote, weights) in votes.items()}
         self.with_members = with_members
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Name -> logits of shape (B, classes)."""
         logits = torch.stack([member(batch) for member in self.members])
-        named = {name: vote(logits, weights.to(logits.device)) for name, (vote, weights) in self.votes.items()}
+        named = {
+            name: vote(logits if len(voters) == len(logits) else logits[voters], weights.to(logits.device))
+            for name, (vote, voters, weights) in self.votes.items()
+        }
         return named | (dict(zip(self.names, logits, strict=True)) if self.with_members else {})
+
+    def _voters(self, weights: Sequence[float] | Mapping[str, float]) -> tuple[list[int], Tensor]:
+        """The places of those who vote, and their weights."""
+        named = weights if isinstance(weights, Mapping) else dict(zip(self.names, weights, strict=True))
+        voters = [place for place, name in enumerate(self.names) if name in named]
+        return voters, torch.tensor([named[self.names[place]] for place in voters])
 
 
 class Ensemble(nn.Module):

@@ -1,15 +1,21 @@
 """Arguments that several verbs share: which target, which sources, and what they weigh."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
 from mu_lightning.checkpoints import DEFAULT_MODELS_DIR, source_models
 from mu_lightning.errors import UserError
 from mu_lightning.locales import LOCALES, locale_list
+from mu_lightning.settings import DataSettings
 from mu_lightning.typology.features import FEATURE_SETS
 from mu_lightning.typology.plan import SourcePlan, TypologySettings, plan_sources
 from mu_lightning.typology.weights import WEIGHT_SOURCES
+
+if TYPE_CHECKING:
+    from mu_lightning.experiments.bench import Scoring
+    from mu_lightning.experiments.workers import Workers
 
 
 def add_source_arguments(
@@ -71,6 +77,57 @@ def add_source_arguments(
     add("--models-dir", type=Path | None, default=models_dir, help="folder of source models <base>_<corpus>_<locale>")
     add("--models-csv", type=Path | None, default=None, help="instead a list of them: locale, path or hub id")
     add("--seed", type=int, default=0, help="decides what is left to chance, such as shuffled weights")
+
+
+def add_models_arguments(parser: ArgumentParser) -> None:
+    """Adds the arguments that say where source models are; `models_from` reads them."""
+    add = parser.add_argument
+    add(
+        "--models-dir",
+        type=Path | None,
+        default=DEFAULT_MODELS_DIR,
+        help="folder of source models <base>_<corpus>_<locale>",
+    )
+    add("--models-csv", type=Path | None, default=None, help="instead a list of them: locale, path or hub id")
+    add("--base", type=str | None, default=None, help="of --models-dir: only models of this base")
+
+
+def add_scoring_arguments(parser: ArgumentParser) -> None:
+    """Adds the arguments of what is scored; `scoring_from` reads them."""
+    defaults = DataSettings()
+    add = parser.add_argument
+    add("--corpus", type=str, default=defaults.corpus, help="the corpus to score on, and of the models in --models-dir")
+    add("--data-dir", type=Path | None, default=None, help="an unpacked MASSIVE release directory")
+    add("--split", type=str, default="test", help="the rows to score: dev or test")
+    add("--batch-size", type=int, default=defaults.eval_batch_size, help="rows in one batch")
+    add("--max-length", type=int, default=defaults.max_length, help="tokens after which an utterance is cut")
+
+
+def add_worker_arguments(parser: ArgumentParser) -> None:
+    """Adds the arguments of where the work is done; `workers_from` reads them."""
+    add = parser.add_argument
+    add("--max-workers", type=int | None, default=None, help="processes side by side (default: one a GPU or core)")
+    add("--device", type=str, default="auto", help="where to compute: auto, cpu, cuda")
+
+
+def scoring_from(arguments: Namespace) -> "Scoring":
+    """What a verb's arguments ask to be scored."""
+    from mu_lightning.experiments.bench import Scoring
+
+    return Scoring(
+        corpus=arguments.corpus,
+        data_dir=arguments.data_dir,
+        split=arguments.split,
+        batch_size=arguments.batch_size,
+        max_length=arguments.max_length,
+    )
+
+
+def workers_from(arguments: Namespace) -> "Workers":
+    """The workers that a verb's arguments ask for; raises UserError where they cannot be had."""
+    from mu_lightning.experiments.workers import local_workers
+
+    return local_workers(arguments.max_workers, arguments.device)
 
 
 def settings_from(arguments: Namespace) -> TypologySettings:

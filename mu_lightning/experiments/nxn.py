@@ -1,0 +1,230 @@
+"""Every source model on every locale's split: the N-by-N matrix, a row at a time, resumed where it stopped."""
+
+import csv
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mu_lightning.errors import UserError
+from mu_lightning.experiments.bench import Bench, Scoring, prepare
+from mu_lightning.experiments.cells import is_done, write_cell
+from mu_lightning.experiments.matrix import LONG, ROWS, NByN, read_nxn
+from mu_lightning.experiments.progress import progress
+from mu_lightning.experiments.provenance import versions
+from mu_lightning.experiments.results import Result
+from mu_lightning.experiments.store import MATRIX, NXN, read_cells
+from mu_lightning.experiments.tasks import RowTask, Scored
+from mu_lightning.experiments.workers import Workers
+from mu_lightning.files import atomic_file, write_json
+
+# What must be the same for rows to stand in one matrix.
+_FIXED = ("corpus", "split", "max_length", "locales", "rows")
+
+
+@dataclass(frozen=True)
+class NByNRun:
+    """A checked run.
+
+    Attributes:
+        scoring: what is scored.
+        models: source -> model folder or hub id.
+        locales: the columns.
+        folder: where the matrix goes.
+        bench: models and tokenised splits.
+    """
+
+    scoring: Scoring
+    models: Mapping[str, Path | str]
+    locales: tuple[str, ...]
+    folder: Path
+    bench: Bench
+
+    def manifest(self) -> dict[str, Any]:
+        """What ``nxn.json`` says."""
+        return {
+            **self.scoring.plain(),
+            "sources": list(self.models),
+            "locales": list(self.locales),
+            "models": {name: str(path) for name, path in self.models.items()},
+            "fingerprints": self.bench.fingerprints,
+            "versions": versions(),
+        }
+
+
+def plan_nxn(
+    scoring: Scoring, models: Mapping[str, Path | str], locales: tuple[str, ...] | None, folder: Path
+) -> NByNRun:
+    """Checks models, split and locales, and what `folder` holds of an earlier run; tokenises.
+
+    Args:
+        scoring: what is scored.
+        models: source -> model folder or hub id.
+        locales: the columns; None for every locale of the corpus.
+        folder: where the matrix goes, or an unfinished one lies.
+
+    Raises:
+        UserError: as of `prepare`; or `folder` holds a matrix of other rows, columns or models.
+    """
+    columns = tuple(scoring.open().locales if locales is None else locales)
+    if not columns:
+        raise UserError("no locales to score on: name --locales")
+    run = NByNRun(scoring, models, columns, folder, prepare(scoring, models, columns))
+    _check_earlier(run)
+    return run
+
+
+def run_nxn(run: NByNRun, workers: Workers) -> NByN:
+    """Scores the rows that are missing, and writes the matrix.
+
+    Raises:
+        UserError: a row failed; the others are kept.
+    """
+    _write_manifest(run)
+    tasks = [RowTask(source, run.locales) for source in run.models if not _kept(run.folder / ROWS / source)]
+    done = len(run.models) - len(tasks)
+    if done:
+        print(f"{done} of {len(run.models)} rows are there already")
+    failed = []
+    for task, outcome in progress(workers.outcomes(run.bench, tasks), len(tasks), "rows of the matrix"):
+        assert isinstance(task, RowTask)
+        if outcome.error:
+            failed.append(f"{task.source}: {outcome.error}")
+            continue
+        _write_row(run, task.source, outcome.value)
+    matrix = read_nxn(run.folder)
+    if failed:
+        raise UserError(f"{len(failed)} of {len(run.models)} rows failed, the others are kept: {'; '.join(failed)}")
+    write_matrix(matrix)
+    return matrix
+
+
+def write_matrix(matrix: NByN) -> None:
+    """Writes ``evaluation_matrix.csv`` and the long ``evaluation_matrix.parquet`` of a whole matrix."""
+    import pandas
+
+    with (
+        atomic_file(matrix.folder / MATRIX) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as stream,
+    ):
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["source", *matrix.locales])
+        for source, row in zip(matrix.sources, matrix.accuracy.tolist(), strict=True):
+            writer.writerow([source, *map(repr, row)])
+    rows = [
+        {
+            "source": source,
+            "locale": result["locale"],
+            "accuracy": result["accuracy"],
+            "macro_f1": result["macro_f1"],
+            "rows": result["rows"],
+            "low": result["interval"][0],
+            "high": result["interval"][1],
+        }
+        for source in matrix.sources
+        for result in json.loads((matrix.folder / ROWS / source / "results.json").read_text(encoding="utf-8"))[
+            "results"
+        ]
+    ]
+    with atomic_file(matrix.folder / LONG) as temporary:
+        pandas.DataFrame(rows).to_parquet(temporary, index=False)
+
+
+def _write_row(run: NByNRun, source: str, found: Scored) -> None:
+    results = [
+        Result(f"source {source}", found.scores[tag], "target-labels" if tag == source else "none")
+        for tag in run.locales
+    ]
+    cell = {
+        "experiment_type": "source",
+        "sources": [source],
+        "num_languages": 1,
+        "corpus": run.scoring.corpus,
+        "split": run.scoring.split,
+    }
+    write_cell(
+        run.folder / ROWS / source,
+        results,
+        cell,
+        cost={
+            "seconds": round(sum(found.seconds.values()), 4),
+            "peak_bytes": found.peak_bytes,
+            "model_bytes": max(found.model_bytes.values()),
+        },
+        recipe={
+            "verb": "nxn",
+            "scoring": run.scoring.plain(),
+            "models": {source: str(run.models[source])},
+            "task": {"kind": "row", "source": source, "locales": list(run.locales)},
+        },
+        fingerprints={
+            "rows": run.bench.fingerprints["rows"],
+            "models": {source: run.bench.fingerprints["models"][source]},
+        },
+    )
+
+
+def _kept(row: Path) -> bool:
+    """Whether a row is there and whole; a damaged one is removed, as nothing in it is of use."""
+    if not is_done(row):
+        return False
+    try:
+        read_cells(row)
+    except UserError as error:
+        print(f"{row} is damaged and made anew: {error}")
+        shutil.rmtree(row)
+        return False
+    return True
+
+
+def _check_earlier(run: NByNRun) -> None:
+    path = run.folder / NXN
+    if not path.is_file():
+        if (run.folder / MATRIX).exists() or (run.folder.is_dir() and any(run.folder.glob("*/results.json"))):
+            raise UserError(f"{run.folder} already holds other results: name another --output-dir")
+        return
+    earlier = json.loads(path.read_text(encoding="utf-8"))
+    here = run.manifest()
+    for name, before, now in (
+        *((key, earlier.get(key), here[key]) for key in _FIXED[:4]),
+        ("rows", earlier["fingerprints"]["rows"], here["fingerprints"]["rows"]),
+    ):
+        if before != now:
+            raise UserError(
+                f"{run.folder} holds a matrix of other {name}: {_short(before, now)}; name another --output-dir"
+            )
+    for source, before in earlier["fingerprints"]["models"].items():
+        now = run.bench.fingerprints["models"].get(source, before)
+        if before != now and is_done(run.folder / ROWS / source):
+            raise UserError(
+                f"the model of {source} has changed since its row in {run.folder} was made: remove "
+                f"{run.folder / ROWS / source} to have it made anew, or name another --output-dir"
+            )
+
+
+def _short(before: Any, now: Any) -> str:
+    if isinstance(before, list) and isinstance(now, list):
+        lost, new = [tag for tag in before if tag not in now], [tag for tag in now if tag not in before]
+        return (
+            "; ".join([f"{', '.join(lost)} only there"] * bool(lost) + [f"{', '.join(new)} only asked for"] * bool(new))
+            or "in another order"
+        )
+    if isinstance(before, dict) and isinstance(now, dict):
+        return f"those of {', '.join(tag for tag in before if before[tag] != now.get(tag))} have changed"
+    return f"{before} there, {now} asked for"
+
+
+def _write_manifest(run: NByNRun) -> None:
+    """Writes ``nxn.json``; rows of models that are not asked for this time stay part of the matrix."""
+    here, path = run.manifest(), run.folder / NXN
+    if path.is_file():
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+        for source in earlier["sources"]:
+            if source not in run.models and is_done(run.folder / ROWS / source):
+                here["sources"].append(source)
+                here["models"][source] = earlier["models"][source]
+                here["fingerprints"]["models"][source] = earlier["fingerprints"]["models"][source]
+        here["sources"].sort()
+    write_json(path, here)
