@@ -37,6 +37,12 @@ def _nxn(argv: list[str]) -> int:
     return nxn.run(argv)
 
 
+def _sweep(argv: list[str]) -> int:
+    from mu_lightning.verbs import sweep
+
+    return sweep.run(argv)
+
+
 def _similarity(argv: list[str]) -> int:
     from mu_lightning.verbs import similarity
 
@@ -57,6 +63,7 @@ VERBS: dict[str, tuple[str, Run]] = {
     "merge": ("merge source models into one for a target", _merge),
     "ensemble": ("let source models vote on a target", _ensemble),
     "nxn": ("score every source model on every locale", _nxn),
+    "sweep": ("run a grid of targets, merge methods, weights, votes and baselines", _sweep),
     "similarity": ("show a target's typological neighbours and their weights", _similarity),
     "pretrain": ("make a small multilingual base from a corpus' text", _pretrain),
 }
@@ -77,7 +84,7 @@ def usage() -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs a verb; returns the exit status: 0 done, 2 a mistake in what was asked, 130 interrupted."""
+    """Runs a verb; returns the exit status: 0 done, 1 some of it failed, 2 a mistake in what was asked, 130 Ctrl-C."""
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help"):
         print(usage())

@@ -25,7 +25,7 @@ from mu_lightning.merging.safetensor_files import MappedFiles, read_header
 
 State = Mapping[str, Tensor]
 Batch = dict[str, Tensor]
-_BATCH = 16
+BATCH = 16
 
 
 @contextmanager
@@ -105,7 +105,7 @@ def _fisher(plan: FolderPlan, texts: MergeTexts, stored: _Stored, device: torch.
 
     for source, folder in plan.folders.items():
         rows = texts.rows([source])
-        batches = bar(_batches(rows, 1, device), f"Fisher of {source}", len(rows))
+        batches = bar(text_batches(rows, 1, device), f"Fisher of {source}", len(rows))
         stored.add(source, fisher_diagonal(_model(folder, device), batches, seed_of(plan.job.seed, "fisher", source)))
 
 
@@ -114,7 +114,7 @@ def _gram(plan: FolderPlan, texts: MergeTexts, stored: _Stored, device: torch.de
 
     for source, folder in plan.folders.items():
         rows = texts.rows([source])
-        batches = bar(_batches(rows, _BATCH, device), f"Gram matrices of {source}", -(-len(rows) // _BATCH))
+        batches = bar(text_batches(rows, BATCH, device), f"Gram matrices of {source}", -(-len(rows) // BATCH))
         stored.add(source, gram_matrices(_model(folder, device), batches))
 
 
@@ -127,7 +127,7 @@ def _merged_gram(plan: FolderPlan, texts: MergeTexts, stored: _Stored, device: t
     def merge(names: Sequence[str], grams: Mapping[str, State]) -> dict[str, Tensor]:
         return _merged(job, names, states, grams)
 
-    batches = {source: list(_batches(texts.rows([source]), _BATCH, device)) for source in states}
+    batches = {source: list(text_batches(texts.rows([source]), BATCH, device)) for source in states}
     steps = merged_gram_matrices(model, states, batches, merge)
     blocks = plan.folders[job.names[0]].config.get("num_hidden_layers")
     for grams in bar(steps, "merging block after block", None if blocks is None else int(blocks) + 1):
@@ -184,19 +184,20 @@ def _model(folder: ModelFolder, device: torch.device) -> nn.Module:
     return model.to(device)
 
 
-def _batches(rows: EncodedRows, size: int, device: torch.device) -> Iterator[Batch]:
+def text_batches(rows: EncodedRows, size: int, device: torch.device) -> Iterator[Batch]:
+    """The texts in batches of `size`, sorted by length."""
     order = np.argsort(rows.lengths, kind="stable")
     for start in range(0, len(order), size):
         yield _inputs(rows, order[start : start + size].tolist(), device)
 
 
 def _endless(rows: EncodedRows, steps: int, seed: int, device: torch.device) -> Iterator[Batch]:
-    """So many batches of `_BATCH` texts, in a new order whenever all were read."""
+    """So many batches of `BATCH` texts, in a new order whenever all were read."""
     random = np.random.default_rng(seed_of(seed, "texts"))
     orders = (random.permutation(len(rows)) for _ in itertools.count())
     places = itertools.chain.from_iterable(orders)
     for _ in range(steps):
-        yield _inputs(rows, list(itertools.islice(places, min(_BATCH, len(rows)))), device)
+        yield _inputs(rows, list(itertools.islice(places, min(BATCH, len(rows)))), device)
 
 
 def _inputs(rows: EncodedRows, places: Sequence[int], device: torch.device) -> Batch:

@@ -24,7 +24,13 @@ ATTEMPTS = 3
 
 
 class Workers(Protocol):
-    """What runs tasks on a bench."""
+    """What runs tasks on a bench.
+
+    Attributes:
+        share_files: whether the workers see this process' files.
+    """
+
+    share_files: bool
 
     def outcomes(self, bench: Bench, tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
         """Runs the tasks; gives each with what came of it, in the order in which they end."""
@@ -61,6 +67,8 @@ def local_workers(max_workers: int | None = None, device: str = "auto") -> "Work
 class ThisProcess:
     """Runs tasks one after another where they are."""
 
+    share_files = True
+
     def __init__(self, device: str = "cpu") -> None:
         self.device = device
 
@@ -75,6 +83,8 @@ class ThisProcess:
 
 class Processes:
     """Runs tasks in processes, one for each of the devices."""
+
+    share_files = True
 
     def __init__(self, chosen: Sequence[str]) -> None:
         self.devices = list(chosen)

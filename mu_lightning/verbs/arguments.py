@@ -28,8 +28,6 @@ def add_source_arguments(
         models_dir: default of ``--models-dir``; without one, every locale can be a source.
         num_languages: default of ``--num-languages``; None where the verb decides.
     """
-    settings = TypologySettings()
-    mix = f"{'+'.join(list(FEATURE_SETS)[:2])} or with shares syntax_knn:0.7+geography:0.3"
     add = parser.add_argument
     add("--target-lang", type=str | None, default=None, help="the locale that the sources are for, such as sq-AL")
     add(
@@ -48,6 +46,17 @@ def add_source_arguments(
     )
     add("--preweight", choices=tuple(WEIGHT_SOURCES), default="uriel", help="where the sources' weights come from")
     add("--weights", type=str | dict[str, float] | None, default=None, help="of manual: en-US=0.5,fr-FR=0.5")
+    add_typology_arguments(parser)
+    add("--models-dir", type=Path | None, default=models_dir, help="folder of source models <base>_<corpus>_<locale>")
+    add("--models-csv", type=Path | None, default=None, help="instead a list of them: locale, path or hub id")
+    add("--seed", type=int, default=0, help="decides what is left to chance, such as shuffled weights")
+
+
+def add_typology_arguments(parser: ArgumentParser) -> None:
+    """Adds the arguments of how similarities become weights; `settings_from` reads them."""
+    settings = TypologySettings()
+    mix = f"{'+'.join(list(FEATURE_SETS)[:2])} or with shares syntax_knn:0.7+geography:0.3"
+    add = parser.add_argument
     add("--top-k", type=int, default=settings.top_k, help="neighbours that each locale keeps")
     add("--sinkhorn-iters", type=int, default=settings.sinkhorn_iters, help="rounds of normalising rows, then columns")
     add(
@@ -74,9 +83,6 @@ def add_source_arguments(
         default=settings.feature_set,
         help=f"of dense: {', '.join(FEATURE_SETS)}; or a mix: {mix}",
     )
-    add("--models-dir", type=Path | None, default=models_dir, help="folder of source models <base>_<corpus>_<locale>")
-    add("--models-csv", type=Path | None, default=None, help="instead a list of them: locale, path or hub id")
-    add("--seed", type=int, default=0, help="decides what is left to chance, such as shuffled weights")
 
 
 def add_models_arguments(parser: ArgumentParser) -> None:

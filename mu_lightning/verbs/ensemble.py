@@ -1,119 +1,210 @@
-"""The verb `ensemble`: source models vote on a target's rows, weighted by typology."""
+"""The verb `ensemble`: source models vote on targets' rows, weighted by typology."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
 from mu_lightning.errors import UserError
 from mu_lightning.files import refuse_existing
-from mu_lightning.settings import DataSettings
-from mu_lightning.typology.plan import SourcePlan, table
-from mu_lightning.verbs.arguments import add_source_arguments, models_from, plan_from
+from mu_lightning.locales import locale_list
+from mu_lightning.typology.plan import SourcePlan, reweighted, table
+from mu_lightning.typology.weights import WEIGHT_SOURCES
+from mu_lightning.verbs.arguments import (
+    add_scoring_arguments,
+    add_source_arguments,
+    add_worker_arguments,
+    models_from,
+    plan_from,
+)
 
 if TYPE_CHECKING:
-    from mu_lightning.data.module import IntentDataModule
-    from mu_lightning.models.classifier import IntentClassifier
+    from mu_lightning.experiments.bench import Bench, Scoring
+    from mu_lightning.experiments.results import Result
+    from mu_lightning.experiments.tasks import Scored
 
 VOTING_METHODS = ("majority", "weighted_majority", "soft", "uriel_logits")
 
 
 def parser() -> ArgumentParser:
     """The verb's arguments."""
-    defaults = DataSettings()
     result = ArgumentParser(
         prog="mu-lightning ensemble",
-        description="Lets a target's source models vote on its rows, without merging them: the members' logits are "
-        "computed once and shared by all votes. Ends with a table of the votes and of each source alone.",
+        description="Lets source models vote on a target's rows, or several targets', without merging them: the "
+        "members' logits are computed once and shared by all votes and all weightings. Ends with a table of the votes "
+        "and of each source alone for each target.",
     )
     result.add_argument("--config", action="config", help="a YAML file with any of these arguments")
     add_source_arguments(result)
     add = result.add_argument
+    add("--target-languages", type=str, nargs="+", default=None, help="several targets, separated by commas or spaces")
+    add("--preweights", choices=tuple(WEIGHT_SOURCES), nargs="+", default=None, help="several weightings, all compared")
     add("--voting-method", choices=VOTING_METHODS, default=None, help="one vote")
     add("--voting-methods", choices=VOTING_METHODS, nargs="+", default=None, help="several votes; default: all of them")
-    add("--corpus", type=str, default=defaults.corpus, help="the corpus to score on, and of the models in --models-dir")
     add("--base", type=str | None, default=None, help="of --models-dir: only models of this base")
-    add("--data-dir", type=Path | None, default=None, help="an unpacked MASSIVE release directory")
-    add("--split", choices=("dev", "test"), default="test", help="the target's rows to score")
-    add("--batch-size", type=int, default=defaults.eval_batch_size, help="rows in one batch")
-    add("--max-length", type=int, default=defaults.max_length, help="tokens after which an utterance is cut")
-    add("--device", type=str, default="auto", help="where to compute: auto, cpu, cuda")
-    add("--output-dir", type=Path | None, default=None, help="write scores and predictions here; refused if it exists")
+    add_scoring_arguments(result)
+    add_worker_arguments(result)
+    add(
+        "--output-dir",
+        type=Path | None,
+        default=None,
+        help="write scores and predictions here, each of several targets in a folder of its own; refused if it exists",
+    )
     return result
 
 
 def run(argv: list[str]) -> int:
-    """Scores and prints the votes; returns the exit status.
+    """Scores and prints the votes; returns the exit status: 1 if a target of several failed.
 
     Raises:
         UserError: as of `plan_from`; a source cannot be loaded; label maps or tokenizers differ; the output exists.
     """
     arguments = parser().parse_args(argv)
-    if arguments.voting_method and arguments.voting_methods:
-        raise UserError("--voting-method names one vote and --voting-methods several: give one of the two")
+    for one, several, what in (
+        ("voting_method", "voting_methods", "vote"),
+        ("target_lang", "target_languages", "target"),
+    ):
+        if arguments[one] and arguments[several]:
+            flags = [f"--{name.replace('_', '-')}" for name in (one, several)]
+            raise UserError(f"{flags[0]} names one {what} and {flags[1]} several: give one of the two")
     if arguments.output_dir is not None:
         refuse_existing(arguments.output_dir)
-    plan = plan_from(arguments)
-    print(table(plan), flush=True)
-    _vote(arguments, plan)
-    return 0
+    plans = _plans(arguments)
+    from mu_lightning.experiments.bench import prepare
+    from mu_lightning.verbs.arguments import scoring_from, workers_from
+
+    scoring, workers = scoring_from(arguments), workers_from(arguments)
+    models = models_from(arguments) or {}
+    used = {tag: models[tag] for plan in plans for tag in plan.sources}
+    bench = prepare(scoring, used, [plan.target for plan in plans])
+    for plan in plans:
+        print(table(plan), flush=True)
+    return _vote(arguments, plans, scoring, bench, workers)
 
 
-def _vote(arguments: Namespace, plan: SourcePlan) -> None:
-    import torch
+def _plans(arguments: Namespace) -> list[SourcePlan]:
+    """The sources and weights of each target."""
+    targets = locale_list(arguments.target_languages)
+    if targets is None:
+        return [plan_from(arguments)]
+    if len(set(targets)) < len(targets):
+        raise UserError(f"a target is named twice in {', '.join(targets)}")
+    plans = []
+    for target in targets:
+        own = Namespace(**vars(arguments))
+        own.target_lang = target
+        sources = locale_list(arguments.locales)
+        # Of sources that are named for several targets, each target takes the others.
+        own.locales = sources and [tag for tag in sources if tag != target]
+        plans.append(plan_from(own))
+    return plans
 
-    from mu_lightning.evaluation.loop import evaluate_named
-    from mu_lightning.experiments.provenance import data_fingerprints
-    from mu_lightning.experiments.results import Result, show, write_results
-    from mu_lightning.models.ensemble import Panel
 
-    members, data = _load(arguments, plan)
+def _weightings(arguments: Namespace, plan: SourcePlan) -> dict[str, dict[str, float]]:
+    if arguments.preweights is None:
+        return {plan.preweight: plan.weights}
+    return {name: reweighted(plan, name, arguments.seed) for name in dict.fromkeys(arguments.preweights)}
+
+
+def _vote(arguments: Namespace, plans: Sequence[SourcePlan], scoring: "Scoring", bench: "Bench", workers: Any) -> int:
+    from mu_lightning.experiments.progress import progress
+    from mu_lightning.experiments.results import show
+    from mu_lightning.experiments.tasks import PanelTask
+
     votes = [arguments.voting_method] if arguments.voting_method else arguments.voting_methods or VOTING_METHODS
-    weights = [plan.weights[name] for name in members]
-    panel = Panel(members, {vote: (vote, weights) for vote in votes}, with_members=True)
-    available = "cuda" if torch.cuda.is_available() else "cpu"
-    panel.to(available if arguments.device == "auto" else arguments.device)
-    loaders = data.eval_loaders(arguments.split, [plan.target])
-    scores = {name: found[plan.target] for name, found in evaluate_named(panel, loaders).items()}
-    details = {"split": arguments.split, "weights": plan.weights}
-    results = [Result(f"ensemble, {vote}", scores[vote], details=details) for vote in votes]
-    results += [Result(f"source {name}", scores[name], details={"split": arguments.split}) for name in members]
-    print("\n" + show(results))
-    if arguments.output_dir is not None:
-        provenance = {
-            "verb": "ensemble",
-            "sources": plan.details(),
-            "fingerprints": data_fingerprints(data, [plan.target], [arguments.split]),
-        }
-        write_results(arguments.output_dir, results, provenance)
-        print(f"\nscores: {arguments.output_dir / 'results.json'}")
+    tasks: dict[str, PanelTask] = {}
+    cells: dict[str, dict[str, dict[str, Any]]] = {}
+    for plan in plans:
+        cells[plan.target] = _cells(arguments, plan, votes)
+        asked = {name: (cell["vote"], cell["weights"]) for name, cell in cells[plan.target].items()}
+        tasks[plan.target] = PanelTask(plan.target, plan.sources, asked, with_members=True)
+    by_target = {plan.target: plan for plan in plans}
+    failed = []
+    found = workers.outcomes(bench, list(tasks.values()))
+    for task, outcome in progress(found, len(tasks), "targets") if len(tasks) > 1 else found:
+        if outcome.error:
+            if len(tasks) == 1:
+                raise UserError(outcome.error)
+            failed.append(f"{task.locale}: {outcome.error}")
+            continue
+        plan = by_target[task.locale]
+        results = _results(plan, cells[task.locale], outcome.value, scoring.split)
+        print("\n" + show(results), flush=True)
+        if arguments.output_dir is not None:
+            folder = arguments.output_dir if arguments.target_lang else arguments.output_dir / task.locale
+            _write(arguments, folder, plan, results, task, outcome.value, scoring, bench)
+            print(f"\nscores: {folder / 'results.json'}", flush=True)
+    for line in failed:
+        print(f"failed: {line}")
+    return 1 if failed else 0
 
 
-def _load(arguments: Namespace, plan: SourcePlan) -> "tuple[dict[str, IntentClassifier], IntentDataModule]":
-    from mu_lightning.checkpoints import load_tokenizer
-    from mu_lightning.data.corpus import check_labels
-    from mu_lightning.data.encoding import tokenizer_fingerprint
-    from mu_lightning.data.module import IntentDataModule
-    from mu_lightning.data.registry import open_corpus
-    from mu_lightning.models.classifier import IntentClassifier
+def _cells(arguments: Namespace, plan: SourcePlan, votes: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Name in the results -> what is scored: every vote under every weighting, but a vote without weights once."""
+    weightings = _weightings(arguments, plan)
+    cells = {}
+    for preweight, weights in weightings.items():
+        for vote in votes:
+            weighs = vote != "majority"
+            name = f"ensemble, {vote}" + (f", {preweight} weights" if len(weightings) > 1 and weighs else "")
+            cells[name] = {
+                "experiment_type": "ensemble",
+                "vote": vote,
+                "preweight": preweight if weighs else None,
+                "sources": list(plan.sources),
+                "weights": weights,
+                "num_languages": len(plan.sources),
+                "seed": arguments.seed,
+            }
+    return cells
 
-    corpus = open_corpus(arguments.corpus, arguments.data_dir)
-    settings = DataSettings(
-        arguments.corpus,
-        arguments.data_dir,
-        eval_batch_size=arguments.batch_size,
-        max_length=arguments.max_length,
-    )
-    places = models_from(arguments) or {}
-    tokenizers = {name: load_tokenizer(places[name]) for name in plan.sources}
-    first = plan.sources[0]
-    for name, tokenizer in tokenizers.items():
-        if tokenizer_fingerprint(tokenizer) != tokenizer_fingerprint(tokenizers[first]):
-            raise UserError(f"{places[name]} has another tokenizer than {places[first]}: they cannot vote on one batch")
-    data = IntentDataModule(corpus, tokenizers[first], settings, eval_locales=[plan.target])
-    data.rows(plan.target, arguments.split)
-    members = {}
+
+def _results(plan: SourcePlan, cells: dict[str, dict[str, Any]], found: "Scored", split: str) -> "list[Result]":
+    from mu_lightning.experiments.results import Result
+
+    results = [
+        Result(name, found.scores[name], details={"split": split, "weights": cell["weights"], "cell": cell})
+        for name, cell in cells.items()
+    ]
     for name in plan.sources:
-        members[name] = IntentClassifier.from_folder(places[name])
-        check_labels(str(places[name]), members[name].label_names, corpus)
-    return members, data
+        cell = {"experiment_type": "source", "sources": [name], "num_languages": 1}
+        results.append(Result(f"source {name}", found.scores[name], details={"split": split, "cell": cell}))
+    return results
+
+
+def _write(
+    arguments: Namespace,
+    folder: Path,
+    plan: SourcePlan,
+    results: "list[Result]",
+    task: Any,
+    found: "Scored",
+    scoring: "Scoring",
+    bench: "Bench",
+) -> None:
+    from dataclasses import asdict
+
+    from mu_lightning.experiments.cells import write_cell
+
+    models = models_from(arguments) or {}
+    write_cell(
+        folder,
+        results,
+        {"target": plan.target, "corpus": scoring.corpus, "split": scoring.split, "plan": plan.details()},
+        cost={
+            "seconds": max(found.seconds.values()),
+            "peak_bytes": found.peak_bytes,
+            "model_bytes": max(found.model_bytes.values()),
+        },
+        recipe={
+            "verb": "ensemble",
+            "scoring": scoring.plain(),
+            "models": {name: str(models[name]) for name in plan.sources},
+            "task": {"kind": "panel", **asdict(task)},
+        },
+        fingerprints={
+            "rows": {plan.target: bench.fingerprints["rows"][plan.target]},
+            "models": {name: bench.fingerprints["models"][name] for name in plan.sources},
+        },
+    )
