@@ -55,6 +55,12 @@ def _pretrain(argv: list[str]) -> int:
     return pretrain.run(argv)
 
 
+def _workspace(argv: list[str]) -> int:
+    from mu_lightning.verbs import workspace
+
+    return workspace.run(argv)
+
+
 VERBS: dict[str, tuple[str, Run]] = {
     "fit": ("train classifiers: one locale, several, or several merged towards a target", _lightning("fit")),
     "validate": ("score a trained classifier on dev splits", _lightning("validate")),
@@ -66,6 +72,7 @@ VERBS: dict[str, tuple[str, Run]] = {
     "sweep": ("run a grid of targets, merge methods, weights, votes and baselines", _sweep),
     "similarity": ("show a target's typological neighbours and their weights", _similarity),
     "pretrain": ("make a small multilingual base from a corpus' text", _pretrain),
+    "workspace": ("save a W&B workspace that is laid out for merges", _workspace),
 }
 
 
