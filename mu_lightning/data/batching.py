@@ -1,7 +1,7 @@
 """Which rows make a batch, as a pure function of seed, locale, epoch and rank: nothing to store, nothing to drift."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -87,6 +87,20 @@ class TrainRows(Dataset[Batch]):
         return self.rows.batch(item.rows, item.share)
 
 
+class EvalRows(Dataset[Batch]):
+    """The data set under `eval_loader`: an item is the batch of the rows that are asked for, as wide as the longest."""
+
+    def __init__(self, rows: EncodedRows) -> None:
+        self.rows = rows
+        self.ids = rows.ids
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, rows: Sequence[int]) -> Batch:
+        return self.rows.batch(rows, step=1)
+
+
 def seed_of(*parts: object) -> int:
     """A 63-bit seed from any values, equal on every machine and in every process."""
     digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
@@ -102,7 +116,17 @@ def train_loader(
 
 
 def eval_loader(rows: EncodedRows, batch_size: int, rank: int = 0, world_size: int = 1) -> "DataLoader[Batch]":
-    """Every row of this device's part exactly once, sorted by length; the parts are disjoint and cover the split."""
+    """Every row of this device's part exactly once; the parts are disjoint and cover the split.
+
+    The rows of a batch have one length, so that nothing is padded: on real text padding to the longest of even a few
+    rows doubles the tokens. Batches come in the order of their length.
+    """
     order = np.argsort(rows.lengths, kind="stable")[rank::world_size]
-    batches = [order[start : start + batch_size].tolist() for start in range(0, len(order), batch_size)]
-    return DataLoader(rows, sampler=batches, batch_size=None)  # type: ignore[arg-type]
+    lengths = rows.lengths[order]
+    starts = np.flatnonzero(np.diff(lengths, prepend=-1))
+    batches = [
+        group[start : start + batch_size].tolist()
+        for group in np.split(order, starts[1:])
+        for start in range(0, len(group), batch_size)
+    ]
+    return DataLoader(EvalRows(rows), sampler=batches, batch_size=None)

@@ -61,11 +61,11 @@ class EncodedRows:
     def __getitem__(self, rows: Sequence[int]) -> Batch:
         return self.batch(rows)
 
-    def batch(self, rows: Sequence[int], share: float = 1.0) -> Batch:
-        """The batch of the given rows, padded to a multiple of 8 tokens."""
+    def batch(self, rows: Sequence[int], share: float = 1.0, step: int = LENGTH_STEP) -> Batch:
+        """The batch of the given rows, padded to a multiple of `step` tokens."""
         index = np.asarray(rows, dtype=np.int64)
         lengths = self.lengths[index]
-        width = -(-int(lengths.max()) // LENGTH_STEP) * LENGTH_STEP
+        width = -(-int(lengths.max()) // step) * step
         columns = np.arange(width)
         mask = columns < lengths[:, None]
         positions = np.minimum(self.offsets[index][:, None] + columns, len(self.tokens) - 1)

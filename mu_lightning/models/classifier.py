@@ -1,7 +1,8 @@
 """One intent classifier: a transformers model as a module from a batch to logits, and its Lightning side."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,14 +14,16 @@ from transformers import PreTrainedModel
 
 from mu_lightning.checkpoints import label_names, load_classifier
 from mu_lightning.data.encoding import Batch
-from mu_lightning.evaluation.loop import Collector
+from mu_lightning.evaluation.loop import Collector, packed
 from mu_lightning.evaluation.metrics import Scores
+from mu_lightning.models.packed import PackedClassifier, can_pack
 
 
 class Evaluated(LightningModule):
     """What every module here shares: validating and testing feed the one collector; predicting gives label indices."""
 
     scores: dict[str, Scores]
+    _packing: ExitStack
 
     def on_validation_epoch_start(self) -> None:
         self._start()
@@ -33,6 +36,12 @@ class Evaluated(LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         self._collect(batch, dataloader_idx)
+
+    def on_predict_epoch_start(self) -> None:
+        self._pack()
+
+    def on_predict_epoch_end(self) -> None:
+        self._packing.close()
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
         """The rows' places, predicted label indices and the probability of each, shapes (B,)."""
@@ -54,12 +63,18 @@ class Evaluated(LightningModule):
         split = "test" if self.trainer.testing else "dev"
         self._locales = data.eval_locales
         self._collector = Collector({locale: data.encoded(locale, split).ids for locale in self._locales})
+        self._pack()
+
+    def _pack(self) -> None:
+        self._packing = ExitStack()
+        self._packing.enter_context(packed(self))
 
     def _collect(self, batch: Batch, dataloader_idx: int) -> None:
         locale = self._locales[dataloader_idx]
         self._collector.add(locale, batch, self.eval_logits(batch, locale))
 
     def _finish(self, prefix: str) -> None:
+        self._packing.close()
         if self.trainer.sanity_checking:  # the sanity check sees part of the split, which no score may be made of
             return
         self.scores = self._collector.scores()[""]
@@ -81,6 +96,7 @@ class IntentClassifier(Evaluated):
         super().__init__()
         self.model = model
         self.register_buffer("home", torch.empty(0), persistent=False)
+        self._packed: PackedClassifier | None = None
 
     @classmethod
     def from_folder(cls, source: str | Path) -> Self:
@@ -113,8 +129,20 @@ class IntentClassifier(Evaluated):
 
         Where weights rest in ordinary memory while the classifier belongs to a device, they are there for this call.
         """
+        if self._packed is not None and not self.training and not torch.is_autocast_enabled("cpu"):
+            return self._packed(batch)
         inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
         away = {name: tensor for name, tensor in self.model.named_parameters() if tensor.device != self.home.device}
         there = {name: tensor.to(self.home.device) for name, tensor in away.items()}
         output: Any = functional_call(self.model, there, kwargs=inputs) if there else self.model(**inputs)
         return output.logits.float()
+
+    @contextmanager
+    def packed(self) -> Iterator[None]:
+        """While it lasts, and the weights do not change, logits come from `PackedClassifier` where it can give them."""
+        here = self.home.device.type == "cpu"
+        self._packed = PackedClassifier(self.model) if here and can_pack(self.model) else None
+        try:
+            yield
+        finally:
+            self._packed = None

@@ -53,11 +53,19 @@ def test_each_stage_reads_its_split(data_module: Any, stage: str, split: Any) ->
         assert labels[np.argsort(index)].tolist() == list(data.rows(locale, split).labels)
 
 
-def test_evaluation_batches_are_of_their_own_size_and_sorted_by_length(data_module: Any) -> None:
-    loader = data_module(MEMBERS).eval_loaders("dev")["en-US"]
-    assert [len(batch["index"]) for batch in loader] == [16, 16, 13]
-    lengths = [int(length) for batch in loader for length in batch["attention_mask"].sum(dim=1)]
+def test_evaluation_batches_have_rows_of_one_length_no_padding_and_at_most_their_own_size(data_module: Any) -> None:
+    data = data_module(MEMBERS, eval_batch_size=6)
+    batches = list(data.eval_loaders("dev")["en-US"])
+    assert all(bool((batch["attention_mask"] == 1).all()) for batch in batches)
+    lengths = [batch["input_ids"].shape[1] for batch in batches]
     assert lengths == sorted(lengths)
+    assert set(lengths) == set(data.encoded("en-US", "dev").lengths)
+    sizes = {
+        length: [len(batch["index"]) for batch in batches if batch["input_ids"].shape[1] == length]
+        for length in lengths
+    }
+    assert all(max(found) <= 6 and set(found[:-1]) <= {6} for found in sizes.values())
+    assert max(map(len, sizes.values())) > 1, "no length needs two batches, so nothing was cut"
 
 
 def test_a_limit_chooses_the_same_ids_in_every_locale_whatever_their_order_or_number(data_module: Any) -> None:
