@@ -1,6 +1,7 @@
 """The one kind of error that is the user's to mend: one clear line, raised before long work starts."""
 
 import difflib
+import math
 from collections.abc import Iterable
 
 
@@ -24,3 +25,29 @@ def unknown(kind: str, given: str, known: Iterable[str]) -> UserError:
     near = [by_lower[name] for name in difflib.get_close_matches(given.lower(), by_lower, n=3, cutoff=0.5)]
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
     return UserError(f"unknown {kind} '{given}': {hint}")
+
+
+def check_number(
+    name: str,
+    value: float | None,
+    *,
+    least: float = -math.inf,
+    most: float = math.inf,
+    above: float = -math.inf,
+    below: float = math.inf,
+) -> None:
+    """Raises UserError unless `value` is a finite number within the bounds; None, for "not set", passes.
+
+    Args:
+        name: the setting's name, for the error.
+        value: what was given.
+        least: the smallest number that is allowed.
+        most: the largest number that is allowed.
+        above: every allowed number is greater than this.
+        below: every allowed number is smaller than this.
+    """
+    if value is None or (math.isfinite(value) and least <= value <= most and above < value < below):
+        return
+    bounds = (("at least", least), ("at most", most), ("above", above), ("below", below))
+    expected = " and ".join(f"{word} {bound:g}" for word, bound in bounds if math.isfinite(bound))
+    raise UserError(f"{name} is {value}: expected a number{' ' + expected if expected else ''}")

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from mu_lightning.errors import UserError, check_number
+
 EMBEDDED_BASE = Path("checkpoints/xlm-r-cldr")
 
 Moments = Literal["average", "keep", "reset"]
@@ -33,6 +35,11 @@ class DataSettings:
     max_length: int = 64
     limit_train: int | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "eval_batch_size", "limit_train"):
+            check_number(f"data.{name}", getattr(self, name), least=1)
+        check_number("data.max_length", self.max_length, least=3)  # two special tokens and one of the text
+
 
 @dataclass(frozen=True)
 class ModelSettings:
@@ -55,6 +62,12 @@ class ModelSettings:
     warmup: float = 0.06
     label_smoothing: float = 0.0
     members_in_memory: int = 0
+
+    def __post_init__(self) -> None:
+        check_number("model.learning_rate", self.learning_rate, above=0)
+        check_number("model.weight_decay", self.weight_decay, least=0)
+        check_number("model.warmup", self.warmup, least=0, most=1)
+        check_number("model.label_smoothing", self.label_smoothing, least=0, below=1)
 
 
 @dataclass(frozen=True)
@@ -102,3 +115,12 @@ class PretrainSettings:
     learning_rate: float = 2e-3
     pairs: float = 0.7
     mask_rate: float = 0.2
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "layers", "hidden_size", "heads", "steps", "batch_size"):
+            check_number(name, getattr(self, name), least=1)
+        if self.hidden_size % self.heads:
+            raise UserError(f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}")
+        check_number("learning_rate", self.learning_rate, above=0)
+        check_number("pairs", self.pairs, least=0, most=1)
+        check_number("mask_rate", self.mask_rate, above=0, below=1)

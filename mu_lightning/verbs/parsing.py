@@ -1,0 +1,54 @@
+"""The parser of every verb: a mistake on the command line or in a configuration file is one clear line."""
+
+import difflib
+import re
+from typing import NoReturn
+
+from jsonargparse import ArgumentParser
+
+from mu_lightning.errors import UserError
+
+_KEY = re.compile(r'Parser key "(?P<key>[^"]+)":\s*')
+_GIVEN = re.compile(r"(?:Got|Given) value: (?P<value>.*)")
+_EXPECTED = re.compile(r"Expected an? (?P<type>.*?)(?:\. Got value: .*)?$", re.MULTILINE)
+_REFUSED = re.compile(r"unrecognized arguments: (?P<flag>\S+)|does not accept option '(?P<option>[^']+)'")
+
+
+class OneLineErrors(ArgumentParser):
+    """A parser whose errors are raised as `UserError`, in one line that names the nearest arguments that exist."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raises UserError in place of printing the usage and leaving."""
+        refused = _REFUSED.search(message)
+        if refused is None:
+            raise UserError(one_line(message)) from ex
+        given = (refused["flag"] or f"--{refused['option']}").partition("=")[0]
+        parser = getattr(ex, "subcommand_parser", None) or self
+        known = [name for name in _flags(parser) if name.startswith("--")]
+        near = difflib.get_close_matches(given, known, n=3, cutoff=0.6)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"see {parser.prog.replace(' [options]', '')} --help"
+        raise UserError(f"unknown argument '{given}': {hint}") from ex
+
+
+def one_line(message: str) -> str:
+    """What jsonargparse says about a value, as one line.
+
+    >>> one_line("Parser key \\"top_k\\":\\n  Expected a <class 'int'>. Got value: x")
+    "top_k is 'x': expected int"
+    """
+    key, given = _KEY.search(message), _GIVEN.search(message)
+    expected = [_plain(found["type"]) for found in _EXPECTED.finditer(message)]
+    if key and given and expected:
+        return f"{key['key']} is '{given['value']}': expected {' or '.join(dict.fromkeys(expected))}"
+    return " ".join(_KEY.sub(lambda found: f"{found['key']}: ", message).split())
+
+
+def _plain(kind: str) -> str:
+    kind = kind.removeprefix("<class '").removesuffix("'>").removeprefix("typing.")
+    kind = kind.removeprefix("Literal[").removesuffix("]") if kind.startswith("Literal[") else kind
+    return {"NoneType": "null", "pathlib.Path": "path"}.get(kind, kind)
+
+
+def _flags(parser: ArgumentParser) -> list[str]:
+    subcommands = parser._subcommands_action.choices.values() if parser._subcommands_action else []
+    return [name for one in (parser, *subcommands) for name in one._option_string_actions]
