@@ -38,8 +38,12 @@ def atomic_folder(path: Path, what: str = "a result") -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
+        mask = os.umask(0)
+        os.umask(mask)
         for folder, _, names in os.walk(temporary, topdown=False):
             for name in names:
+                # Some libraries write through private temporary files; a result is as readable as any other file.
+                (Path(folder) / name).chmod(0o666 & ~mask)
                 _sync(Path(folder) / name)
             _sync(Path(folder))
         if path.is_dir():  # empty: refuse_existing saw to that

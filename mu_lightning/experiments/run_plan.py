@@ -120,6 +120,7 @@ def plan_run(config: Any) -> RunPlan:
         elif (output_dir / "results.json").exists():
             raise UserError(f"{output_dir} holds a finished run: there is nothing to resume")
     base = load_base(config.model.base, corpus.label_names, seed)
+    _check_length(config.data.max_length, base)
     plan = RunPlan(config, corpus, tokenizer, base, members, sources, output_dir, exports, seed)
     _read_rows(plan)
     return plan
@@ -174,6 +175,13 @@ def _check_merge(merging: MergeSettings, sources: SourcePlan) -> None:
         )
     plan_job(method, sources.weights, sources.sources, has_base=True, parameters=merging.parameters)
     EveryEpochs(merging.frequency)
+
+
+def _check_length(max_length: int, base: "PreTrainedModel") -> None:
+    # XLM-R counts positions from its padding id + 1 on, so its table is that much longer than its longest text.
+    positions = base.config.max_position_embeddings - (base.config.pad_token_id or 0) - 1
+    if max_length > positions:
+        raise UserError(f"data.max_length is {max_length}, but the base reads at most {positions} tokens")
 
 
 def _default_folder(config: Any, locales: tuple[str, ...]) -> Path:

@@ -18,6 +18,7 @@ from mu_lightning.verbs.arguments import (
     models_from,
     plan_from,
 )
+from mu_lightning.verbs.parsing import OneLineErrors
 
 if TYPE_CHECKING:
     from mu_lightning.experiments.bench import Bench, Scoring
@@ -30,6 +31,7 @@ VOTING_METHODS = ("majority", "weighted_majority", "soft", "uriel_logits")
 def parser() -> ArgumentParser:
     """The verb's arguments."""
     result = ArgumentParser(
+from mu_lightning.verbs.parsing import OneLineErrors
         prog="mu-lightning ensemble",
         description="Lets source models vote on a target's rows, or several targets', without merging them: the "
         "members' logits are computed once and shared by all votes and all weightings. Ends with a table of the votes "

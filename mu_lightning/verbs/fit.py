@@ -14,6 +14,7 @@ from mu_lightning.checkpoints import DEFAULT_MODELS_DIR
 from mu_lightning.resources import resource
 from mu_lightning.settings import DataSettings, MergeSettings, ModelSettings
 from mu_lightning.typology.plan import TypologySettings
+from mu_lightning.verbs.parsing import OneLineErrors
 
 SUMMARIES = {
     "fit": "Trains classifiers: one locale, several side by side, or several merged towards a target while they train.",
@@ -101,7 +102,7 @@ def add_arguments(parser: ArgumentParser, verb: str) -> None:
 
 def parser(verb: str) -> ArgumentParser:
     """The verb's parser without LightningCLI's part: for help and for the manual."""
-    result = ArgumentParser(prog=f"mu-lightning {verb}", description=SUMMARIES[verb], add_help=True)
+    result = OneLineErrors(prog=f"mu-lightning {verb}", description=SUMMARIES[verb], add_help=True)
     result.add_argument("-c", "--config", action="config", help="a YAML file with any of these keys")
     result.add_argument("--seed_everything", type=int, default=0, help="the run's seed")
     add_arguments(result, verb)

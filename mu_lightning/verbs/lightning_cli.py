@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
@@ -11,7 +12,7 @@ from mu_lightning.checkpoints import load_tokenizer
 from mu_lightning.data.corpus import Split, check_labels
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.data.registry import open_corpus
-from mu_lightning.errors import UserError
+from mu_lightning.errors import UserError, check_number
 from mu_lightning.experiments.results import Result, show, write_results
 from mu_lightning.experiments.run_plan import is_first_process, plan_run
 from mu_lightning.experiments.training import TrainingRun
@@ -20,11 +21,18 @@ from mu_lightning.locales import locale as known_locale
 from mu_lightning.locales import locale_list
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.verbs.console import quiet_lightning
-from mu_lightning.verbs.fit import SUMMARIES, TRAINER_DEFAULTS, add_arguments
+from mu_lightning.verbs.fit import SHORT_NAMES, SUMMARIES, TRAINER_DEFAULTS, add_arguments
+from mu_lightning.verbs.parsing import OneLineErrors
 
 # What Trainer.fit and the others take that we give them, or that our own arguments replace.
 _GIVEN = {"model", "train_dataloaders", "val_dataloaders", "dataloaders", "datamodule", "return_predictions", "verbose"}
 _SKIPPED = {"fit": _GIVEN | {"weights_only"}}
+
+
+class _Parser(OneLineErrors, LightningArgumentParser):
+    """LightningCLI's parser, whose errors are one line."""
+
+    more_names = tuple(SHORT_NAMES)
 
 
 class _GroupedCLI(LightningCLI):
@@ -35,6 +43,7 @@ class _GroupedCLI(LightningCLI):
         quiet_lightning()
         super().__init__(
             args=arguments,
+            parser_class=_Parser,
             save_config_callback=None,
             seed_everything_default=0,
             trainer_defaults=TRAINER_DEFAULTS,
@@ -70,6 +79,15 @@ class _GroupedCLI(LightningCLI):
         return yaml.safe_load(self.parser.dump(self.config, skip_unset=False, format="yaml"))[self.verb]
 
 
+def _check_trainer(arguments: Mapping[str, Any]) -> None:
+    """Raises UserError for what Lightning would only refuse after the corpus was read."""
+    check_number("trainer.gradient_clip_val", arguments.get("gradient_clip_val"), least=0)
+    try:
+        Trainer(**{**arguments, "logger": False, "callbacks": None, "enable_checkpointing": False})
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        raise UserError(f"trainer: {' '.join(str(error).split())}") from error
+
+
 class FitCLI(_GroupedCLI):
     """The verb `fit`.
 
@@ -87,6 +105,7 @@ class FitCLI(_GroupedCLI):
         settings = self.config_init[self.verb]
         if settings.target_lang and "MergeCallback" not in self.callbacks:
             raise UserError("a target was given, but no callback to merge with")
+        _check_trainer(settings.trainer)
         plan = plan_run(settings)
         self.run = TrainingRun(plan, settings.trainer, self.plain_config, self.callbacks)
 
@@ -108,6 +127,7 @@ class ScoreCLI(_GroupedCLI):
             raise UserError(f"nothing to {self.verb}: name --locales")
         if settings.output_dir and is_first_process():
             refuse_existing(settings.output_dir)
+        _check_trainer(settings.trainer)
         self.model: IntentClassifier = IntentClassifier.from_folder(settings.model_path)
         corpus = open_corpus(settings.data.corpus, settings.data.data_dir)
         check_labels(settings.model_path, self.model.label_names, corpus)

@@ -12,6 +12,7 @@ from mu_lightning.merging.registry import METHODS, find_method
 from mu_lightning.resources import resource
 from mu_lightning.typology.plan import table
 from mu_lightning.verbs.arguments import add_source_arguments, models_from, plan_from
+from mu_lightning.verbs.parsing import OneLineErrors
 
 if TYPE_CHECKING:
     from mu_lightning.experiments.merge_data import MergeTexts
@@ -28,7 +29,7 @@ Planned = tuple["FolderPlan", dict[str, Any], "MergeTexts | None"]
 
 def parser() -> ArgumentParser:
     """The verb's arguments."""
-    result = ArgumentParser(
+    result = OneLineErrors(
         prog="mu-lightning merge",
         description="Merges the source models of a target's neighbours into one model folder that transformers loads.",
     )

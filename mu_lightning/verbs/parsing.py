@@ -6,34 +6,46 @@ from typing import NoReturn
 
 from jsonargparse import ArgumentParser
 
-from mu_lightning.errors import UserError
+from mu_lightning.errors import UserError, unknown
 
 _KEY = re.compile(r'Parser key "(?P<key>[^"]+)":\s*')
 _GIVEN = re.compile(r"(?:Got|Given) value: (?P<value>.*)")
 _EXPECTED = re.compile(r"Expected an? (?P<type>.*?)(?:\. Got value: .*)?$", re.MULTILINE)
 _REFUSED = re.compile(r"unrecognized arguments: (?P<flag>\S+)|does not accept option '(?P<option>[^']+)'")
 
+_CHOICE = re.compile(r"argument (?P<flag>\S+): invalid choice: '(?P<value>[^']*)' \(choose from (?P<known>.*)\)")
+
 
 class OneLineErrors(ArgumentParser):
-    """A parser whose errors are raised as `UserError`, in one line that names the nearest arguments that exist."""
+    """A parser whose errors are raised as `UserError`, in one line that names the nearest arguments that exist.
+
+    Attributes:
+        more_names: what else may be written on the command line, such as short names.
+    """
+
+    more_names: tuple[str, ...] = ()
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raises UserError in place of printing the usage and leaving."""
+        choice = _CHOICE.search(message)
+        if choice is not None:
+            known = [name.strip().strip("'") for name in choice["known"].split(",")]
+            raise unknown(f"value of {choice['flag']}", choice["value"], known) from ex
         refused = _REFUSED.search(message)
         if refused is None:
             raise UserError(one_line(message)) from ex
         given = (refused["flag"] or f"--{refused['option']}").partition("=")[0]
         parser = getattr(ex, "subcommand_parser", None) or self
-        known = [name for name in _flags(parser) if name.startswith("--")]
+        known = [name for name in (*_flags(parser), *self.more_names) if name.startswith("--")]
         near = difflib.get_close_matches(given, known, n=3, cutoff=0.6)
         hint = f"did you mean {' or '.join(near)}?" if near else f"see {parser.prog.replace(' [options]', '')} --help"
         raise UserError(f"unknown argument '{given}': {hint}") from ex
 
 
 def one_line(message: str) -> str:
-    """What jsonargparse says about a value, as one line.
+    r"""What jsonargparse says about a value, as one line.
 
-    >>> one_line("Parser key \\"top_k\\":\\n  Expected a <class 'int'>. Got value: x")
+    >>> one_line("Parser key \"top_k\":\n  Expected a <class 'int'>. Got value: x")
     "top_k is 'x': expected int"
     """
     key, given = _KEY.search(message), _GIVEN.search(message)

@@ -9,11 +9,12 @@ from mu_lightning import __version__
 from mu_lightning.files import refuse_existing
 from mu_lightning.settings import EMBEDDED_BASE, PretrainSettings
 from mu_lightning.verbs.console import quiet_lightning
+from mu_lightning.verbs.parsing import OneLineErrors
 
 
 def parser() -> ArgumentParser:
     """The verb's arguments."""
-    result = ArgumentParser(
+    result = OneLineErrors(
         prog="mu-lightning pretrain",
         description="Makes a small XLM-R (tokenizer, config, weights) from a corpus' unlabelled train text in every "
         "locale, by masked and translation language modelling. The defaults reproduce the embedded base.",

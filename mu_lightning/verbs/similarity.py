@@ -10,11 +10,12 @@ from mu_lightning.typology.figure import FORMATS, check_format, draw_heat_map
 from mu_lightning.typology.plan import source_matrix, table
 from mu_lightning.typology.similarity import write_csv
 from mu_lightning.verbs.arguments import add_source_arguments, plan_from, settings_from
+from mu_lightning.verbs.parsing import OneLineErrors
 
 
 def parser() -> ArgumentParser:
     """The verb's arguments."""
-    result = ArgumentParser(
+    result = OneLineErrors(
         prog="mu-lightning similarity",
         description="Prints the typological neighbours of a target and the weights they would have as its sources, and "
         "writes the similarity matrix. With --models-dir or --models-csv only locales with a source model are taken.",

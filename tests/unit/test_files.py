@@ -127,3 +127,10 @@ def test_a_value_that_json_lacks_replaces_nothing(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         write_json(tmp_path / "b.json", {1, 2})
     assert (tmp_path / "b.json").read_text() == "1\n"
+
+
+def test_a_file_that_was_written_privately_is_as_readable_as_any_other(tmp_path: Path) -> None:
+    with atomic_folder(tmp_path / "model") as temporary:
+        (temporary / "weights").touch(mode=0o600)
+    (tmp_path / "other").touch()
+    assert (tmp_path / "model" / "weights").stat().st_mode == (tmp_path / "other").stat().st_mode
