@@ -60,7 +60,7 @@ def best_source(
 def best_zero_shot(
     target: str, accuracies: Mapping[str, float], marks: Mapping[str, Marks] | None = None
 ) -> Baseline | None:
-    """The best single model of all locales but the target, None where there is none: an upper bound, as `best_source`."""
+    """The best single model of all locales but the target, None without one: an upper bound, as `best_source`."""
     others = [name for name in accuracies if name != target]
     return _best(BEST_ZERO_SHOT, others, accuracies, marks) if others else None
 
