@@ -30,8 +30,7 @@ VOTING_METHODS = ("majority", "weighted_majority", "soft", "uriel_logits")
 
 def parser() -> ArgumentParser:
     """The verb's arguments."""
-    result = ArgumentParser(
-from mu_lightning.verbs.parsing import OneLineErrors
+    result = OneLineErrors(
         prog="mu-lightning ensemble",
         description="Lets source models vote on a target's rows, or several targets', without merging them: the "
         "members' logits are computed once and shared by all votes and all weightings. Ends with a table of the votes "

@@ -6,11 +6,12 @@ from jsonargparse import ArgumentParser, Namespace
 
 from mu_lightning.locales import locale, locale_list
 from mu_lightning.verbs.arguments import add_models_arguments, add_scoring_arguments, add_worker_arguments, models_from
+from mu_lightning.verbs.parsing import OneLineErrors
 
 
 def parser() -> ArgumentParser:
     """The verb's arguments."""
-    result = ArgumentParser(
+    result = OneLineErrors(
         prog="mu-lightning nxn",
         description="Scores every source model on every locale's split and writes the matrix with all predictions. "
         "Run again with the same --output-dir it goes on where it stopped, with what models have come since.",

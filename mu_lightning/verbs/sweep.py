@@ -18,6 +18,7 @@ from mu_lightning.verbs.arguments import (
     models_from,
     settings_from,
 )
+from mu_lightning.verbs.parsing import OneLineErrors
 
 if TYPE_CHECKING:
     from mu_lightning.experiments.grid import Grid
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 def parser() -> ArgumentParser:
     """The verb's arguments."""
-    result = ArgumentParser(
+    result = OneLineErrors(
         prog="mu-lightning sweep",
         description="Runs a grid of targets by merges, votes and baselines, each a cell of its own on the disk. Cells "
         "that are there are skipped, one that fails is recorded and the rest go on; the status is 1 if any failed.",

@@ -6,13 +6,14 @@ from jsonargparse import ArgumentParser
 
 from mu_lightning.errors import UserError
 from mu_lightning.files import refuse_existing
+from mu_lightning.verbs.parsing import OneLineErrors
 
 SUMMARY = "Saves a workspace for merges into a W&B project; every run with --enable-wandb fills it."
 
 
 def parser() -> ArgumentParser:
     """The verb's arguments."""
-    result = ArgumentParser(prog="mu-lightning workspace", description=SUMMARY)
+    result = OneLineErrors(prog="mu-lightning workspace", description=SUMMARY)
     result.add_argument("--config", action="config", help="a YAML file with any of these arguments")
     result.add_argument("--project", type=str, default="mu-lightning", help="the project on W&B")
     result.add_argument("--entity", type=str | None, default=None, help="the user or team; default: your own on W&B")
