@@ -1,5 +1,6 @@
 """The program: a verb and what runs it. `python cli.py --help` lists the verbs without importing anything heavy."""
 
+import shlex
 import sys
 from collections.abc import Callable
 
@@ -91,7 +92,7 @@ def usage() -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs a verb; returns the exit status: 0 done, 1 some of it failed, 2 a mistake in what was asked, 130 Ctrl-C."""
+    """Runs a verb; returns the exit status: 0 done, 1 some failed, 2 a mistake in what was asked, 130, 143 stopped."""
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help"):
         print(usage())
@@ -101,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
 
         print(__version__)
         return 0
-    from mu_lightning.errors import UserError, unknown
+    from mu_lightning.errors import Interrupted, UserError, unknown
 
     try:
         if argv[0] not in VERBS:
@@ -110,9 +111,19 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except Interrupted as interruption:
+        print(f"{interruption}: go on with: {_resuming(argv)}", file=sys.stderr)
+        return interruption.status
     except KeyboardInterrupt:
         print("interrupted: nothing half-written is left; a run goes on with --resume", file=sys.stderr)
         return 130
+
+
+def _resuming(argv: list[str]) -> str:
+    """The command that goes on with an interrupted one."""
+    words = [word for place, word in enumerate(argv) if "--ckpt-path" not in (word, argv[place - 1])]
+    program = "python cli.py" if sys.argv[0].endswith("cli.py") else "mu-lightning"
+    return f"{program} {shlex.join(words if '--resume' in words else [*words, '--resume'])}"
 
 
 if __name__ == "__main__":

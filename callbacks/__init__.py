@@ -1,9 +1,18 @@
 """Lightning hooks, thin: when to act and what to log. One class a file."""
 
+from callbacks.checkpoint import DurableCheckpointIO, RunCheckpoint
 from callbacks.dashboard import Dashboard
 from callbacks.logs import ContinuedLogs
 from callbacks.manifest import Manifest
 from callbacks.merge import MergeCallback
 from callbacks.throughput import Throughput
 
-__all__ = ["ContinuedLogs", "Dashboard", "Manifest", "MergeCallback", "Throughput"]
+__all__ = [
+    "ContinuedLogs",
+    "Dashboard",
+    "DurableCheckpointIO",
+    "Manifest",
+    "MergeCallback",
+    "RunCheckpoint",
+    "Throughput",
+]

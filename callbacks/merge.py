@@ -1,7 +1,7 @@
 """MergeCallback: merges the members while they train."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -41,6 +41,7 @@ class MergeCallback(Callback):
     Attributes:
         history: a record of each merge, in order, of plain values only (see docs/iterative.md for its fields).
         merged: the state dict of the last committed merge.
+        before_merge: called with the trainer once a merge is decided, before anything is scored or changed.
     """
 
     def __init__(
@@ -60,6 +61,9 @@ class MergeCallback(Callback):
         self.base = base
         self.history: list[dict[str, Any]] = []
         self.merged: dict[str, Tensor] | None = None
+        self.before_merge: Callable[[Trainer], None] | None = None
+        # A merge that was decided but not made: a checkpoint from before a merge holds it, and it is made on resuming.
+        self._pending: str | None = None
 
     @property
     def supervision(self) -> str:
@@ -75,8 +79,12 @@ class MergeCallback(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, JointClassifier)
         epoch = trainer.current_epoch + 1
-        reason = self.schedule.due(epoch, _is_last(trainer, epoch))
+        reason = self._pending or self.schedule.due(epoch, _is_last(trainer, epoch))
         if reason is not None:
+            self._pending = reason
+            if self.before_merge is not None:
+                self.before_merge(trainer)
+            self._pending = None
             record = self._merge(trainer, pl_module, epoch, reason)
             self.history.append(record)
             after = record["targets"][self.target]["after"]
@@ -173,11 +181,12 @@ class MergeCallback(Callback):
                 state["step"].zero_()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"history": self.history, "merged": self.merged}
+        return {"history": self.history, "merged": self.merged, "pending": self._pending}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.history = list(state_dict["history"])
         self.merged = state_dict["merged"]
+        self._pending = state_dict["pending"]
 
 
 def _own_accuracy(classifier: IntentClassifier, data: IntentDataModule, member: str) -> float:

@@ -51,3 +51,19 @@ def check_number(
     bounds = (("at least", least), ("at most", most), ("above", above), ("below", below))
     expected = " and ".join(f"{word} {bound:g}" for word, bound in bounds if math.isfinite(bound))
     raise UserError(f"{name} is {value}: expected a number{' ' + expected if expected else ''}")
+
+
+class Interrupted(BaseException):
+    """A signal ended the work in good order; what was done so far is kept.
+
+    Not an `Exception`, so that nothing on the way up takes it for a failure.
+
+    Args:
+        signal_name: ``SIGTERM`` or ``SIGINT``.
+        status: the exit status that the signal asks for: 143 or 130.
+        where: what had been done when it ended, such as ``after step 40``.
+    """
+
+    def __init__(self, signal_name: str, status: int, where: str = "") -> None:
+        super().__init__(f"stopped by {signal_name}{' ' if where else ''}{where}")
+        self.status = status

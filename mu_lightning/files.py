@@ -19,8 +19,8 @@ from mu_lightning.errors import UserError
 
 def refuse_existing(path: Path, what: str = "a result") -> None:
     """Raises UserError if `path` already holds something: a result is never overwritten silently."""
-    if path.is_dir() and not any(path.iterdir()):
-        return
+    if path.is_dir() and not any(one.is_file() and not _is_temporary(one) for one in path.rglob("*")):
+        return  # at most what a kill left before anything had its name
     if path.exists():
         raise UserError(f"{path} already holds {what}: name another place or remove it first")
 
@@ -47,7 +47,7 @@ def atomic_folder(path: Path, what: str = "a result") -> Iterator[Path]:
                 _sync(Path(folder) / name)
             _sync(Path(folder))
         if path.is_dir():  # empty: refuse_existing saw to that
-            path.rmdir()
+            shutil.rmtree(path)
         temporary.rename(path)
         _sync(path.parent)
     finally:
@@ -77,6 +77,10 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Writes `value` to `path` atomically, as JSON with an indent of 2."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def _is_temporary(path: Path) -> bool:
+    return path.name.startswith(".") and path.name.endswith(".tmp")
 
 
 def _sync(path: Path) -> None:

@@ -91,6 +91,49 @@ class MergeSettings:
 
 
 @dataclass(frozen=True)
+class CheckpointSettings:
+    """When a run saves what it needs to go on bit for bit, beside its first and its last state.
+
+    Attributes:
+        before_merge: also before each merge; going on from there makes the merge again.
+        every_n_epochs: after every so many epochs; 0: not at epochs.
+        every_n_steps: also after every so many optimiser steps within an epoch; null: not at steps.
+        keep: the last so many are kept, and the last so many before merges; 0: all.
+    """
+
+    before_merge: bool = False
+    every_n_epochs: int = 1
+    every_n_steps: int | None = None
+    keep: int = 2
+
+    def __post_init__(self) -> None:
+        check_number("checkpoint.every_n_epochs", self.every_n_epochs, least=0)
+        check_number("checkpoint.every_n_steps", self.every_n_steps, least=1)
+        check_number("checkpoint.keep", self.keep, least=0)
+
+
+@dataclass(frozen=True)
+class GuardSettings:
+    """What happens when training goes wrong in one member, or when a GPU's memory does not suffice.
+
+    Attributes:
+        non_finite: roll a member whose gradient is not finite back to the last checkpoint, with a lower learning rate.
+        retries: how often in a run a member is rolled back before the run stops.
+        rate_factor: the factor on a member's learning rate with each roll-back.
+        out_of_memory: halve the micro-batch where a GPU's memory does not suffice, with the same gradients.
+    """
+
+    non_finite: bool = True
+    retries: int = 3
+    rate_factor: float = 0.5
+    out_of_memory: bool = True
+
+    def __post_init__(self) -> None:
+        check_number("guard.retries", self.retries, least=0)
+        check_number("guard.rate_factor", self.rate_factor, above=0, most=1)
+
+
+@dataclass(frozen=True)
 class PretrainSettings:
     """Size of the model and length of its training.
 

@@ -11,6 +11,7 @@ from mu_lightning.data.corpus import SPLITS, Corpus
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.data.registry import open_corpus
 from mu_lightning.errors import UserError
+from mu_lightning.experiments.resuming import BEGUN, resumes
 from mu_lightning.files import refuse_existing
 from mu_lightning.locales import locale as known_locale
 from mu_lightning.locales import locale_list
@@ -112,13 +113,11 @@ def plan_run(config: Any) -> RunPlan:
     if sources is None:
         names = {name: model_folder_name(config.model.base, corpus.name, name) for name in members}
         exports = {name: config.models_dir / folder for name, folder in names.items()}
-    if is_first_process():
+    if is_first_process() and not resumes(config, output_dir):
         for folder in exports.values():
             refuse_existing(folder, "a model")
-        if not config.resume:
-            refuse_existing(output_dir)
-        elif (output_dir / "results.json").exists():
-            raise UserError(f"{output_dir} holds a finished run: there is nothing to resume")
+        unfinished = (output_dir / BEGUN).is_file() and not (output_dir / "results.json").exists()
+        refuse_existing(output_dir, "an unfinished run (--resume goes on with it)" if unfinished else "a result")
     base = load_base(config.model.base, corpus.label_names, seed)
     _check_length(config.data.max_length, base)
     plan = RunPlan(config, corpus, tokenizer, base, members, sources, output_dir, exports, seed)

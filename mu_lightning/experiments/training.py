@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger, WandbLogger
 
 from mu_lightning.checkpoints import model_folder_name, save_model
@@ -17,7 +16,9 @@ from mu_lightning.experiments.comparison import compare
 from mu_lightning.experiments.fitting import fit
 from mu_lightning.experiments.provenance import data_fingerprints
 from mu_lightning.experiments.results import Result, show, write_results
+from mu_lightning.experiments.resuming import BEGUN, Resumption, resumes
 from mu_lightning.experiments.run_plan import RunPlan, is_first_process
+from mu_lightning.files import write_json
 from mu_lightning.merging.folder_report import write_details
 from mu_lightning.merging.parameters import build_parameters
 from mu_lightning.merging.registry import find_method
@@ -37,7 +38,10 @@ class TrainingRun:
         plan: the checked run.
         trainer: arguments of Lightning's Trainer.
         config: the whole configuration as plain values, for the record.
-        callbacks: the classes ``MergeCallback``, ``Dashboard`` and ``Manifest``.
+        callbacks: the classes of the package ``callbacks``, by name.
+
+    Raises:
+        UserError: it is to go on with a run that it cannot go on with.
     """
 
     def __init__(
@@ -49,18 +53,23 @@ class TrainingRun:
         self.callbacks = callbacks
         self._trainer_arguments = dict(trainer)
         self._open_loggers: list[Logger] = []
+        self._resumption: Resumption | None = None
+        if resumes(plan.config, self.folder):
+            self._resumption = Resumption(self.folder, config, plan.config.ckpt_path, verify=is_first_process())
+            self._resumption.check_exports(plan.exports.values(), config)
 
-    def run(self, ckpt_path: str | None = None) -> list[Result]:
+    def run(self) -> list[Result]:
         """Fits, exports, scores and reports; with a target also merges, and compares if asked."""
         try:
-            return self._run(ckpt_path)
+            return self._run()
         finally:
             for logger in self._open_loggers:
                 if isinstance(logger, WandbLogger):
                     logger.experiment.finish()  # else the run is written out only when the process ends
 
-    def _run(self, ckpt_path: str | None) -> list[Result]:
+    def _run(self) -> list[Result]:
         plan = self.plan
+        self._begin()
         module = plan.joint(list(plan.members))
         self._say(table(plan.sources) if plan.sources else f"training {', '.join(plan.members)}")
         self._say(
@@ -80,42 +89,47 @@ class TrainingRun:
             )
             extra += [merges, self.callbacks["Dashboard"](merges, self.folder)]
         data = plan.data(plan.members)
-        trainer = self._fit(module, data, "fit", extra, ckpt_path)
+        trainer = self._fit(module, data, "fit", extra)
         results = (
             self._targeted(module, data, merges, trainer) if plan.sources else self._exported(module, data, trainer)
         )
         self._report(results, data, trainer)
         return results
 
+    def _begin(self) -> None:
+        """Leaves a note of what was begun, before anything else: an attempt to resume compares with it."""
+        resumption = self._resumption
+        if not is_first_process():
+            return
+        if resumption is not None:
+            resumption.clear_leftovers(self.plan.exports.values())
+        if not (self.folder / BEGUN).is_file():
+            write_json(self.folder / BEGUN, {"config": self.config})
+
     def _fit(
-        self,
-        module: JointClassifier,
-        data: IntentDataModule,
-        stage: str,
-        callbacks: Sequence[Callback],
-        ckpt_path: str | None = None,
+        self, module: JointClassifier, data: IntentDataModule, stage: str, callbacks: Sequence[Callback]
     ) -> Trainer:
-        saving = ModelCheckpoint(
-            self.folder / "checkpoints" / stage,
-            filename="last",
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        )
+        checkpoints = self.folder / "checkpoints" / stage
+        saving = self.callbacks["RunCheckpoint"](checkpoints, self.config, self.plan.config.checkpoint)
+        last = None
+        if self._resumption is not None:
+            last = self._resumption.last(stage)
+            self._say(f"going on from {last.path}" if last else f"{stage}: no checkpoint yet, it begins anew")
         arguments = dict(self._trainer_arguments)
         # Callbacks from a configuration have state of their own: each fit gets fresh ones.
         own = [*callbacks, self.callbacks["ContinuedLogs"](), self.callbacks["Throughput"](), saving]
         arguments["callbacks"] = [*copy.deepcopy(arguments.get("callbacks") or []), *own]
         arguments["logger"] = arguments.get("logger") or self._loggers(stage)
         self._open_loggers += arguments["logger"] if isinstance(arguments["logger"], list) else []
-        arguments["default_root_dir"] = self.folder
+        arguments["default_root_dir"] = checkpoints  # where Lightning looks for what a requeued SLURM job left
         arguments["strategy"] = strategy_for(
             arguments.get("strategy", "auto"), arguments.get("devices", 1), arguments.get("num_nodes", 1)
         )
+        plugins = arguments.get("plugins") or []
+        plugins = list(plugins) if isinstance(plugins, Sequence) and not isinstance(plugins, str) else [plugins]
+        arguments["plugins"] = [*plugins, self.callbacks["DurableCheckpointIO"]()]
         trainer = Trainer(**arguments)
-        last = self.folder / "checkpoints" / stage / "last.ckpt"
-        if ckpt_path is None and self.plan.config.resume and last.is_file():
-            ckpt_path = str(last)
-        fit(trainer, module, ckpt_path, datamodule=data)
+        fit(trainer, module, last.path if last else None, datamodule=data)
         return trainer
 
     def _loggers(self, stage: str) -> list[Logger]:
@@ -179,7 +193,7 @@ class TrainingRun:
         more: Callable[[Path], None] | None = None,
     ) -> None:
         """Writes a model folder in the first process; a resumed run may have it already."""
-        if trainer.is_global_zero and not (self.plan.config.resume and folder.is_dir()):
+        if trainer.is_global_zero and not (self._resumption and folder.is_dir()):
             details = {"verb": "fit", "locales": list(locales), "target": self.plan.target, "config": self.config}
             save_model(folder, classifier.model, self.plan.tokenizer, details, more)
 

@@ -92,6 +92,9 @@ class JointClassifier(Evaluated):
         for name, part in batch.items():
             torch.manual_seed(seed_of(self.seed, name, self.current_epoch, number, self.global_rank))
             losses[name] = self.loss(self.member(name)(part), part["labels"]) * part["share"]
+        for name in self.members.keys() - losses.keys():
+            # It has no batch here, and Lightning would log its last loss again with every step.
+            self.trainer.fit_loop._results.pop(f"training_step.train/loss/{name}", None)
         if not losses:  # the rest of an optimiser step of members whose epoch is over
             return torch.zeros((), device=self.device, requires_grad=True)
         self.log_dict({f"train/loss/{name}": loss.detach() for name, loss in losses.items()}, batch_size=1)

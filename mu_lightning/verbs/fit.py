@@ -12,7 +12,7 @@ from jsonargparse import ArgumentParser
 
 from mu_lightning.checkpoints import DEFAULT_MODELS_DIR
 from mu_lightning.resources import resource
-from mu_lightning.settings import DataSettings, MergeSettings, ModelSettings
+from mu_lightning.settings import CheckpointSettings, DataSettings, GuardSettings, MergeSettings, ModelSettings
 from mu_lightning.typology.plan import TypologySettings
 from mu_lightning.verbs.parsing import OneLineErrors
 
@@ -37,6 +37,8 @@ SHORT_NAMES = {
     "--members-in-memory": "--model.members_in_memory",
     "--merge-algorithm": "--merge.method",
     "--merge-frequency": "--merge.frequency",
+    "--ckpt-path": "--ckpt_path",
+    "--checkpoint-before-merge": "--checkpoint.before_merge",
     "--feature-set": "--typology.feature_set",
     "--similarity-source": "--typology.similarity_source",
     "--similarity-matrix": "--typology.similarity_matrix",
@@ -44,6 +46,9 @@ SHORT_NAMES = {
     "--sinkhorn-iters": "--typology.sinkhorn_iters",
     "--temperature": "--typology.temperature",
 }
+
+# Short names that need no value: they switch something on.
+SWITCHES = {"--checkpoint-before-merge"}
 
 TRAINER_DEFAULTS: dict[str, Any] = {
     "max_epochs": 6,
@@ -93,11 +98,14 @@ def add_arguments(parser: ArgumentParser, verb: str) -> None:
         "--models-dir", type=Path, default=DEFAULT_MODELS_DIR, help="where source models go if there is no target"
     )
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --output-dir")
+    parser.add_argument("--ckpt_path", type=str | None, default=None, help="go on from this checkpoint of the run")
     parser.add_argument("--enable-tensorboard", action="store_true", help="log to TensorBoard too")
     parser.add_argument("--enable-wandb", action="store_true", help="log to W&B too (WANDB_MODE=offline: no account)")
     parser.add_class_arguments(ModelSettings, "model")
     parser.add_class_arguments(TypologySettings, "typology")
     parser.add_class_arguments(MergeSettings, "merge")
+    parser.add_class_arguments(CheckpointSettings, "checkpoint")
+    parser.add_class_arguments(GuardSettings, "guard")
 
 
 def parser(verb: str) -> ArgumentParser:
@@ -120,9 +128,11 @@ def expand_short_names(argv: list[str], short_names: Mapping[str, str] = SHORT_N
     ['--typology.top_k', '5', '--seed_everything=1']
     """
     expanded = []
-    for word in argv:
+    for place, word in enumerate(argv):
         name, equals, value = word.partition("=")
         expanded.append(short_names.get(name, name) + equals + value)
+        if word in SWITCHES and argv[place + 1 : place + 2] not in (["true"], ["false"]):
+            expanded.append("true")
     return expanded
 
 

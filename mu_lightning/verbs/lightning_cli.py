@@ -15,6 +15,7 @@ from mu_lightning.data.registry import open_corpus
 from mu_lightning.errors import UserError, check_number
 from mu_lightning.experiments.results import Result, show, write_results
 from mu_lightning.experiments.run_plan import is_first_process, plan_run
+from mu_lightning.experiments.signals import terminable
 from mu_lightning.experiments.training import TrainingRun
 from mu_lightning.files import atomic_file, refuse_existing
 from mu_lightning.locales import locale as known_locale
@@ -26,7 +27,6 @@ from mu_lightning.verbs.parsing import OneLineErrors
 
 # What Trainer.fit and the others take that we give them, or that our own arguments replace.
 _GIVEN = {"model", "train_dataloaders", "val_dataloaders", "dataloaders", "datamodule", "return_predictions", "verbose"}
-_SKIPPED = {"fit": _GIVEN | {"weights_only"}}
 
 
 class _Parser(OneLineErrors, LightningArgumentParser):
@@ -53,8 +53,7 @@ class _GroupedCLI(LightningCLI):
         )
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
-        skipped = _SKIPPED.get(self.verb, _GIVEN | {"ckpt_path", "weights_only"})
-        return {self.verb: skipped}
+        return {self.verb: _GIVEN | {"ckpt_path", "weights_only"}}
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(self.trainer_class, "trainer")
@@ -111,7 +110,8 @@ class FitCLI(_GroupedCLI):
 
     def fit(self) -> None:
         """Trains, merges, exports, scores and reports."""
-        self.run.run(self.config_init[self.verb].ckpt_path)
+        with terminable():
+            self.run.run()
 
 
 class ScoreCLI(_GroupedCLI):
