@@ -55,13 +55,12 @@ class Throughput(Callback):
 
     def _log(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._pause(trainer)
-        mine = torch.tensor([self._utterances, *memory(trainer.strategy.root_device)], dtype=torch.float64)
-        every = trainer.strategy.all_gather(mine.to(trainer.strategy.root_device).float()).reshape(-1, len(mine)).cpu()
+        every = _gathered((self._utterances, *memory(trainer.strategy.root_device)))
         values = {
-            "speed/utterances_per_second": float(every[:, 0].sum()) / self._busy,
+            "speed/utterances_per_second": sum(rows for rows, _, _ in every) / self._busy,
             "speed/steps_per_second": self._batches / trainer.accumulate_grad_batches / self._busy,
         }
-        for rank, (_, resident, peak) in enumerate(every.tolist()):
+        for rank, (_, resident, peak) in enumerate(every):
             values[f"memory/process_{rank}_gib"] = resident
             if trainer.strategy.root_device.type == "cuda":
                 values[f"memory/cuda_{rank}_peak_gib"] = peak
@@ -83,6 +82,15 @@ def memory(device: torch.device) -> tuple[float, float]:
 
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
     return psutil.Process().memory_info().rss / GIB, peak / GIB
+
+
+def _gathered(mine: tuple[float, ...]) -> list[tuple[float, ...]]:
+    """What every process has, in their order."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [mine]
+    found: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(found, mine)
+    return found
 
 
 def _stepped(trainer: Trainer) -> bool:

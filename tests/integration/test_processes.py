@@ -7,12 +7,14 @@ import sys
 import time
 from pathlib import Path
 
+import pandas
 import pytest
 import torch
 from safetensors.torch import load_file
 
 ROOT = Path(__file__).parents[2]
-SMALL = ["--target-lang", "af-ZA", "--locales", "nl-NL,de-DE", "--data.limit_train", "160", "--model.base"]
+SMALL = ["--target-lang", "af-ZA", "--locales", "nl-NL,de-DE", "--data.limit_train", "160"]
+SMALL += ["--trainer.log_every_n_steps", "2", "--model.base"]
 
 
 def start(folder: Path, *more: str) -> "subprocess.Popen[str]":
@@ -40,6 +42,11 @@ def finish(folder: Path, *more: str) -> dict[str, torch.Tensor]:
     return load_file(folder / "merged" / "model.safetensors")
 
 
+def logged(folder: Path) -> pandas.DataFrame:
+    """The run's log of steps."""
+    return pandas.read_csv(folder / "logs" / "fit" / "metrics.csv")
+
+
 def wait_for(process: "subprocess.Popen[str]", text: str) -> None:
     """Reads the run's output up to a line with `text`."""
     assert process.stdout is not None
@@ -56,6 +63,11 @@ def test_two_processes_give_what_one_gives(tmp_path: Path) -> None:
     assert alone.keys() == both.keys()
     # The gradients are summed in another order; nothing else differs.
     assert max(float((alone[name] - both[name]).abs().max()) for name in alone) < 1e-4
+    # One process writes for both.
+    tables = [logged(tmp_path / name) for name in ("alone", "both")]
+    assert tables[0]["step"].tolist() == tables[1]["step"].tolist()
+    assert [(table["memory/process_0_gib"] > 0.05).sum() for table in tables] == [5, 5]
+    assert (tables[1]["memory/process_1_gib"] > 0.05).sum() == 5
 
 
 def test_a_killed_run_resumes_to_the_same_bits(tmp_path: Path) -> None:
@@ -72,6 +84,9 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path: Path) -> None:
     drop = tables[0][0].split(",").index("merge/seconds")
     without_time = [[line.split(",")[:drop] + line.split(",")[drop + 1 :] for line in table] for table in tables]
     assert without_time[0] == without_time[1]
+    steps = [logged(tmp_path / name) for name in ("undisturbed", "killed")]
+    same = [column for column in steps[0] if not column.startswith(("speed/", "memory/"))]
+    pandas.testing.assert_frame_equal(steps[0][same], steps[1][same])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
