@@ -50,6 +50,12 @@ def _similarity(argv: list[str]) -> int:
     return similarity.run(argv)
 
 
+def _report(argv: list[str]) -> int:
+    from mu_lightning.verbs import report
+
+    return report.run(argv)
+
+
 def _pretrain(argv: list[str]) -> int:
     from mu_lightning.verbs import pretrain
 
@@ -72,6 +78,7 @@ VERBS: dict[str, tuple[str, Run]] = {
     "nxn": ("score every source model on every locale", _nxn),
     "sweep": ("run a grid of targets, merge methods, weights, votes and baselines", _sweep),
     "similarity": ("show a target's typological neighbours and their weights", _similarity),
+    "report": ("write what results say: a page, tables, figures", _report),
     "pretrain": ("make a small multilingual base from a corpus' text", _pretrain),
     "workspace": ("save a W&B workspace that is laid out for merges", _workspace),
 }

@@ -86,6 +86,15 @@ class NByN:
         (found,) = read_predictions(row, [place])
         return found
 
+    def row(self, source: str) -> dict[str, Predictions]:
+        """What the model of `source` predicted, by locale; empty where no predictions of it are stored."""
+        folder = self.folder / ROWS / source
+        if source in self.damaged or not (folder / RESULTS).is_file():
+            return {}
+        results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))["results"]
+        found = read_predictions(folder, range(len(results)))
+        return {result["locale"]: one for result, one in zip(results, found, strict=True)}
+
 
 def read_nxn(folder: Path) -> NByN:
     """Reads an N-by-N folder, finished or not; `folder` may also be the CSV file itself.

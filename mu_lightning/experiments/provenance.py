@@ -3,11 +3,13 @@
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mu_lightning import __version__
 from mu_lightning.data.corpus import Split
-from mu_lightning.data.module import IntentDataModule
+
+if TYPE_CHECKING:  # reading results needs neither torch nor Lightning
+    from mu_lightning.data.module import IntentDataModule
 
 PACKAGES = ("torch", "lightning", "transformers", "tokenizers", "numpy", "Babel", "lang2vec")
 
@@ -19,6 +21,6 @@ def versions() -> dict[str, str]:
     }
 
 
-def data_fingerprints(data: IntentDataModule, locales: Sequence[str], splits: Sequence[Split]) -> dict[str, Any]:
+def data_fingerprints(data: "IntentDataModule", locales: Sequence[str], splits: Sequence[Split]) -> dict[str, Any]:
     """Locale -> split -> SHA-256 of the rows as they were used."""
     return {locale: {split: data.rows(locale, split).fingerprint for split in splits} for locale in locales}

@@ -60,12 +60,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
     Holm 1979. NaN stands for a test that was not made: it stays and is not counted.
     """
-    from statsmodels.stats.multitest import multipletests
-
+    # statsmodels' multipletests gives the same; it takes 0.2 s a call, and a report makes hundreds.
     values = np.asarray(p_values, dtype=float)
-    made = ~np.isnan(values)
-    if made.any():
-        values[made] = multipletests(values[made], method="holm")[1]
+    made = np.flatnonzero(~np.isnan(values))
+    order = made[np.argsort(values[made], kind="stable")]
+    factors = np.arange(len(order), 0, -1)
+    values[order] = np.minimum(np.maximum.accumulate(factors * values[order]), 1.0)
     return [float(value) for value in values]
 
 

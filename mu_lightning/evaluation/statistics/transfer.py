@@ -110,8 +110,14 @@ def _exchanged(
     generator: np.random.Generator,
 ) -> float:
     """One-sided p-value of the mean correlation under exchanged names, among languages that are source and target."""
+    rows, columns = list(sources), list(targets)
     both = [name for name in sources if name in targets]
-    square = np.ix_([list(sources).index(name) for name in both], [list(targets).index(name) for name in both])
+    # Languages of which a feature set, or a matrix, knows nothing at all are no part of the exchange.
+    for values in (similarity, transfer):
+        square = np.ix_([rows.index(name) for name in both], [columns.index(name) for name in both])
+        known = np.isfinite(values[square]) & ~np.eye(len(both), dtype=bool)
+        both = [name for place, name in enumerate(both) if known[place].any() and known[:, place].any()]
+    square = np.ix_([rows.index(name) for name in both], [columns.index(name) for name in both])
     apart = ~np.eye(len(both), dtype=bool)
     like, gain = similarity[square], transfer[square]
     complete = np.isfinite(like[apart]).all() and np.isfinite(gain[apart]).all()

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from mu_lightning.evaluation.statistics.ranks import holm, rank_methods, signed_ranks
 
@@ -47,6 +48,11 @@ def test_holm_steps_down_and_passes_over_tests_that_were_not_made() -> None:
     assert (adjusted[0], adjusted[2]) == pytest.approx((0.02, 0.04))
     assert np.isnan(adjusted[1])
     assert holm([]) == []
+
+
+def test_holm_agrees_with_statsmodels() -> None:
+    p_values = np.random.default_rng(0).random(30) ** 3
+    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1].tolist())
 
 
 def test_friedman_and_nemenyi_give_demsars_published_figures() -> None:

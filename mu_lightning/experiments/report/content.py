@@ -1,0 +1,196 @@
+"""What a report is made of: sections of sentences, tables and figures, whatever the format."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Drawing
+
+MINUS = "\u2212"
+
+
+@dataclass(frozen=True)
+class Value:
+    """A table's cell.
+
+    Attributes:
+        text: what is shown.
+        sort: what it is sorted by, and what the CSV file holds.
+        small: what stands under it in smaller type, such as an interval.
+        best: whether it is the best of its column, or of its kind.
+        mark: whether it is significantly above or below what the table compares with.
+    """
+
+    text: str
+    sort: float | str | None = None
+    small: str = ""
+    best: bool = False
+    mark: Literal["", "above", "below"] = ""
+
+    @property
+    def wordy(self) -> bool:
+        """Whether it is text, which stands to the left and wraps."""
+        return not isinstance(self.sort, int | float) and len(self.text) > 1
+
+    @property
+    def key(self) -> float | str:
+        """What to sort by: numbers before text."""
+        if self.sort is None or (isinstance(self.sort, float) and math.isnan(self.sort)):
+            return ""
+        return self.sort
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the report, and a file of its own.
+
+    Attributes:
+        key: name of its files.
+        title: its caption's first words.
+        note: what a reader has to know to read it.
+        header: the columns' names; the first column holds the rows' names.
+        rows: the cells.
+        records: what the CSV file holds where that is more than `rows`: one mapping a line.
+        shown: whether the table stands in the report; if not, only its CSV file is named there.
+        sortable: whether a reader can sort it.
+    """
+
+    key: str
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[Value]]
+    note: str = ""
+    records: Sequence[Mapping[str, Any]] | None = None
+    shown: bool = True
+    sortable: bool = True
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The CSV file's lines."""
+        if self.records is not None:
+            return [dict(record) for record in self.records]
+        return [
+            {name: cell.text if cell.sort is None else cell.sort for name, cell in zip(self.header, row, strict=True)}
+            for row in self.rows
+        ]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the report, and a file of its own.
+
+    Attributes:
+        key: name of its files.
+        title: its caption's first words.
+        note: what a reader has to know to read it.
+        alternative: what it shows, in words, for who cannot see it.
+        draw: draws it.
+        wide: whether it is too fine to be shrunk to a phone's width: it scrolls then.
+    """
+
+    key: str
+    title: str
+    alternative: str
+    draw: "Callable[[], Drawing]"
+    note: str = ""
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report.
+
+    Attributes:
+        key: its anchor.
+        title: its heading.
+        text: paragraphs.
+        parts: tables and figures, in order.
+        points: a list of sentences after the paragraphs.
+        code: commands, after the points.
+    """
+
+    key: str
+    title: str
+    text: Sequence[str] = ()
+    parts: Sequence[Table | Figure] = ()
+    points: Sequence[str] = ()
+    code: Sequence[str] = field(default=())
+
+    @property
+    def tables(self) -> list[Table]:
+        """Its tables."""
+        return [part for part in self.parts if isinstance(part, Table)]
+
+    @property
+    def figures(self) -> list[Figure]:
+        """Its figures."""
+        return [part for part in self.parts if isinstance(part, Figure)]
+
+
+def percent(share: float | None) -> str:
+    """A share in per cent, with one decimal.
+
+    >>> percent(0.6124)
+    '61.2'
+    """
+    return "–" if share is None or math.isnan(share) else f"{100 * share:.1f}"
+
+
+def points(difference: float | None) -> str:
+    """A difference of shares in percentage points, with its sign.
+
+    >>> points(-0.0123), points(0.01)
+    ('\u22121.2', '+1.0')
+    """
+    if difference is None or math.isnan(difference):
+        return "–"
+    return f"{100 * difference:+.1f}".replace("+0.0", "0.0").replace("-0.0", "0.0").replace("-", MINUS)
+
+
+def signed(value: float, decimals: int = 2) -> str:
+    """A number with its sign.
+
+    >>> signed(0.314)
+    '+0.31'
+    """
+    return "–" if math.isnan(value) else f"{value:+.{decimals}f}".replace("-", MINUS)
+
+
+def interval(ends: tuple[float, float] | None, show: Callable[[float], str] = percent) -> str:
+    """An interval.
+
+    >>> interval((0.601, 0.634))
+    '60.1 to 63.4'
+    """
+    return "" if ends is None or math.isnan(ends[0]) else f"{show(ends[0])} to {show(ends[1])}"
+
+
+def probability(value: float) -> str:
+    """A p-value.
+
+    >>> probability(0.0321), probability(0.00002)
+    ('0.032', '<0.001')
+    """
+    if math.isnan(value):
+        return "–"
+    return "<0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
+
+
+def equals(value: float) -> str:
+    """A p-value in a sentence.
+
+    >>> equals(0.2), equals(0.0001)
+    ('p = 0.20', 'p < 0.001')
+    """
+    text = probability(value)
+    return f"p {text[0]} {text[1:]}" if text.startswith("<") else f"p = {text}"
+
+
+def count(number: int, noun: str) -> str:
+    """A number of things.
+
+    >>> count(1, "target"), count(12, "target")
+    ('1 target', '12 targets')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
