@@ -147,6 +147,14 @@ def needs_base(grid: Grid) -> list[str]:
     return sorted({method.name for method, _, _ in _merges(grid) if method.needs_base})
 
 
+def sources_of(grid: Grid, models: Sequence[str]) -> tuple[str, ...]:
+    """The locales that can be sources; raises UserError where one that is named has no model."""
+    missing = [tag for tag in grid.sources or () if tag not in models]
+    if missing:
+        raise UserError(f"no source model for {', '.join(missing)}; available: {', '.join(sorted(models))}")
+    return tuple(models if grid.sources is None else grid.sources)
+
+
 def expand(grid: Grid, models: Sequence[str]) -> list[Planned]:
     """The cells of a checked grid, target by target.
 
@@ -157,10 +165,7 @@ def expand(grid: Grid, models: Sequence[str]) -> list[Planned]:
     Raises:
         UserError: sources that have no model, or a target with fewer sources than are asked for.
     """
-    missing = [tag for tag in grid.sources or () if tag not in models]
-    if missing:
-        raise UserError(f"no source model for {', '.join(missing)}; available: {', '.join(sorted(models))}")
-    available = tuple(models if grid.sources is None else grid.sources)
+    available = sources_of(grid, models)
     found: dict[tuple[str, str], Planned] = {}
     for target in grid.targets:
         for cell in _target_cells(grid, target, available, models):

@@ -108,7 +108,7 @@ def plan_run(config: Any) -> RunPlan:
     members: dict[str, tuple[str, ...]] = {tag: (tag,) for tag in locales}
     if config.multilingual:
         members = {POOLED: tuple(locales)}
-    output_dir = config.output_dir or _default_folder(config, locales)
+    output_dir = config.output_dir or default_folder(config, locales)
     exports = {}
     if sources is None:
         names = {name: model_folder_name(config.model.base, corpus.name, name) for name in members}
@@ -183,7 +183,8 @@ def _check_length(max_length: int, base: "PreTrainedModel") -> None:
         raise UserError(f"data.max_length is {max_length}, but the base reads at most {positions} tokens")
 
 
-def _default_folder(config: Any, locales: tuple[str, ...]) -> Path:
+def default_folder(config: Any, locales: tuple[str, ...]) -> Path:
+    """Where a run goes that names no folder."""
     what = config.target_lang or (locales[0] if len(locales) == 1 else f"{len(locales)}-locales")
     return Path("runs") / f"{Path(config.model.base).name}_{config.data.corpus}_{what}"
 

@@ -97,6 +97,9 @@ def add_arguments(parser: ArgumentParser, verb: str) -> None:
     parser.add_argument(
         "--models-dir", type=Path, default=DEFAULT_MODELS_DIR, help="where source models go if there is no target"
     )
+    parser.add_argument(
+        "--skip-existing", action="store_true", help="leave out the locales that have a model in --models-dir already"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --output-dir")
     parser.add_argument("--ckpt_path", type=str | None, default=None, help="go on from this checkpoint of the run")
     parser.add_argument("--enable-tensorboard", action="store_true", help="log to TensorBoard too")
@@ -160,7 +163,7 @@ def run(verb: str, argv: list[str], callbacks: Mapping[str, Any] | None = None) 
 
 def _locales_help(verb: str) -> str:
     if verb == "fit":
-        return "the locales to train on, en-US,fr-FR or en-US fr-FR; with a target: its sources (default: by typology)"
+        return "the locales to train on: en-US,fr-FR or all; with a target: its sources (default: by typology)"
     return "the locales to read, en-US,fr-FR or en-US fr-FR"
 
 

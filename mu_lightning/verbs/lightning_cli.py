@@ -13,6 +13,7 @@ from mu_lightning.data.corpus import Split, check_labels
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.data.registry import open_corpus
 from mu_lightning.errors import UserError, check_number
+from mu_lightning.experiments.missing_models import settle_locales
 from mu_lightning.experiments.results import Result, show, write_results
 from mu_lightning.experiments.run_plan import is_first_process, plan_run
 from mu_lightning.experiments.signals import terminable
@@ -105,11 +106,15 @@ class FitCLI(_GroupedCLI):
         if settings.target_lang and "MergeCallback" not in self.callbacks:
             raise UserError("a target was given, but no callback to merge with")
         _check_trainer(settings.trainer)
-        plan = plan_run(settings)
-        self.run = TrainingRun(plan, settings.trainer, self.plain_config, self.callbacks)
+        self.run = None
+        if settle_locales(settings):
+            self.run = TrainingRun(plan_run(settings), settings.trainer, self.plain_config, self.callbacks)
 
     def fit(self) -> None:
         """Trains, merges, exports, scores and reports."""
+        if self.run is None:
+            print("nothing to train")
+            return
         with terminable():
             self.run.run()
 

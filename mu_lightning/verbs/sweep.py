@@ -193,14 +193,13 @@ def _base(arguments: Namespace, grid: "Grid", models: dict[str, Path | str]) -> 
     """The base that was named, or else, where a method needs one, the one that the sources say they started from."""
     if arguments.base_model is not None:
         return str(arguments.base_model)
-    from mu_lightning.experiments.grid import needs_base
+    from mu_lightning.experiments.grid import check_grid, needs_base, sources_of
     from mu_lightning.experiments.sources import recorded_base
     from mu_lightning.merging.hub import local_folder
 
-    if not needs_base(grid):
-        return None
-    sources = grid.sources or models
-    return recorded_base({tag: local_folder(models[tag]) for tag in sources if tag in models})
+    check_grid(grid, has_base=True, has_joint=arguments.joint_model is not None)
+    sources = sources_of(grid, list(models))
+    return recorded_base({tag: local_folder(models[tag]) for tag in sources}) if needs_base(grid) else None
 
 
 def _learning(arguments: Namespace, grid: "Grid") -> Any:
