@@ -44,6 +44,12 @@ def _sweep(argv: list[str]) -> int:
     return sweep.run(argv)
 
 
+def _sts(argv: list[str]) -> int:
+    from mu_lightning.verbs import sts
+
+    return sts.run(argv)
+
+
 def _similarity(argv: list[str]) -> int:
     from mu_lightning.verbs import similarity
 
@@ -77,6 +83,7 @@ VERBS: dict[str, tuple[str, Run]] = {
     "ensemble": ("let source models vote on a target", _ensemble),
     "nxn": ("score every source model on every locale", _nxn),
     "sweep": ("run a grid of targets, merge methods, weights, votes and baselines", _sweep),
+    "sts": ("score sentence embeddings against people's judgements of similarity", _sts),
     "similarity": ("show a target's typological neighbours and their weights", _similarity),
     "report": ("write what results say: a page, tables, figures", _report),
     "pretrain": ("make a small multilingual base from a corpus' text", _pretrain),

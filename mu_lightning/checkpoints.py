@@ -193,6 +193,27 @@ def load_classifier(source: str | Path) -> "PreTrainedModel":
     return model
 
 
+def load_encoder(source: str | Path) -> "PreTrainedModel":
+    """The encoder of a base or a classifier, without its head, in float32; raises UserError where it cannot be loaded.
+
+    Args:
+        source: a model folder or hub id.
+    """
+    import torch
+    from transformers import AutoModel
+
+    with quiet_transformers():
+        try:
+            model, report = AutoModel.from_pretrained(_where(source), dtype=torch.float32, output_loading_info=True)
+        except (OSError, ValueError) as error:
+            raise _not_loaded(source, "model", error) from error
+    # A pooler that is not in the file is drawn at random, and unused.
+    lacking = [name for name in sorted(report["missing_keys"]) if not name.startswith("pooler.")]
+    if lacking:
+        raise UserError(f"{source} is not an encoder: it lacks {', '.join(lacking[:4])}")
+    return model
+
+
 def save_model(
     folder: Path,
     model: "PreTrainedModel",
