@@ -32,6 +32,11 @@ class Dashboard(Callback):
         self._drawn, self._draw_at = 0, 0.0
 
     @rank_zero_only
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.reported:  # the files may have merges that the checkpoint has not, or be lost
+            write_files(self.folder, self.merges.history[: self.reported])
+
+    @rank_zero_only
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         self._report(trainer)
 
@@ -71,8 +76,8 @@ class Dashboard(Callback):
     def _say(self, trainer: Trainer, record: dict[str, Any]) -> None:
         for target, found in record["targets"].items():
             trainer.print(
-                f"merge {record['index']} after epoch {record['epoch']} ({record['reason']}): {target} dev accuracy "
-                f"{found['mean_before']:.3f} (members' mean) -> {found['after']:.3f}, "
+                f"merge {record['index']}, epoch {record['epoch']}, step {record['step']} ({record['reason']}): "
+                f"{target} dev accuracy {found['mean_before']:.3f} (members' mean) -> {found['after']:.3f}, "
                 f"{'committed' if found['committed'] else 'rolled back'}"
             )
 

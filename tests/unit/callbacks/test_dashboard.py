@@ -191,7 +191,7 @@ def test_each_merge_is_said_in_one_line(run: Run, capsys: pytest.CaptureFixture[
     assert len(lines) == 2
     first = merges.history[0]["targets"]["af-ZA"]
     assert lines[0] == (
-        f"merge 1 after epoch 1 (every epoch): af-ZA dev accuracy {first['mean_before']:.3f} (members' mean) -> "
+        f"merge 1, epoch 1, step 8 (every epoch): af-ZA dev accuracy {first['mean_before']:.3f} (members' mean) -> "
         f"{first['after']:.3f}, committed"
     )
 
@@ -209,11 +209,12 @@ def test_a_resumed_runs_logs_are_those_of_an_undisturbed_one(
 
     watched("undisturbed")
     watched("disturbed")
-    (tmp_path / "disturbed" / "merges.csv").unlink()
+    for name in ("merges.csv", "merges.html"):
+        (tmp_path / "disturbed" / name).unlink()
     capsys.readouterr()
     watched("disturbed", tmp_path / "disturbed" / "ckpt" / "epoch=0.ckpt")
     said = [line.split(" (")[0] for line in capsys.readouterr().out.splitlines() if line.startswith("merge ")]
-    assert said == ["merge 2 after epoch 2", "merge 3 after epoch 3"]
+    assert said == ["merge 2, epoch 2, step 16", "merge 3, epoch 3, step 24"]
     logs = {}
     for name in ("undisturbed", "disturbed"):
         folder = tmp_path / name

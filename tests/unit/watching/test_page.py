@@ -86,7 +86,7 @@ def test_every_reference_leads_to_something_and_no_id_stands_twice(html: str, pa
 def test_it_says_what_each_merge_changed(page: Page) -> None:
     text = " ".join(page.text)
     assert "Merges of <my> run" in text
-    assert "Merge 2, after epoch 4: af-ZA 51.0 → 41.0 ( −10.0 ), sq-AL 51.0 → 41.0 ( −10.0 ) rolled back" in text
+    assert "Merge 2, epoch 4: af-ZA 51.0 → 41.0 ( −10.0 ), sq-AL 51.0 → 41.0 ( −10.0 ) rolled back" in text
     assert text.count("plateau & drift") == 3, "in the table, in the merge's words and in the schedule's decision"
     assert "2 of 3" in text
     assert "af-ZA, best merged model 61.0 merge 3" in text
