@@ -2,6 +2,7 @@
 
 from callbacks.checkpoint import DurableCheckpointIO, RunCheckpoint
 from callbacks.dashboard import Dashboard
+from callbacks.guard import Guard
 from callbacks.logs import ContinuedLogs
 from callbacks.manifest import Manifest
 from callbacks.merge import MergeCallback
@@ -11,6 +12,7 @@ __all__ = [
     "ContinuedLogs",
     "Dashboard",
     "DurableCheckpointIO",
+    "Guard",
     "Manifest",
     "MergeCallback",
     "RunCheckpoint",

@@ -13,8 +13,8 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 
 from callbacks.merge import MergeCallback
-from mu_lightning.errors import Interrupted
-from mu_lightning.experiments.loop_state import as_after_step, as_before_epoch_end
+from mu_lightning.errors import Interrupted, UserError
+from mu_lightning.experiments.loop_state import as_after_step, as_before_batch_end, as_before_epoch_end
 from mu_lightning.experiments.random_state import random_state, set_random_state
 from mu_lightning.experiments.run_checkpoints import (
     BEFORE_MERGE,
@@ -29,7 +29,7 @@ from mu_lightning.experiments.signals import STATUS, Signals
 from mu_lightning.settings import CheckpointSettings
 
 # The hook in which a checkpoint is saved.
-Place = Literal["start", "step", "before epoch end", "epoch end", "end"]
+Place = Literal["start", "step", "batch end", "before epoch end", "epoch end", "end"]
 
 
 class DurableCheckpointIO(TorchCheckpointIO):
@@ -51,6 +51,9 @@ class RunCheckpoint(Checkpoint):
         folder: where the checkpoints lie.
         config: the run's configuration as plain values; a resumed run must have the same.
         settings: intervals and how many to keep.
+
+    Attributes:
+        failure: an error that stops the run at the end of the step, once everything is saved.
     """
 
     def __init__(self, folder: Path, config: Mapping[str, Any], settings: CheckpointSettings) -> None:
@@ -58,6 +61,7 @@ class RunCheckpoint(Checkpoint):
         self.config = dict(config)
         self.settings = settings
         self.signals = Signals()
+        self.failure: UserError | None = None
         self._merges: MergeCallback | None = None
         self._place: Place = "start"
         self._reason = ""
@@ -134,13 +138,19 @@ class RunCheckpoint(Checkpoint):
         return path
 
     def _before_merge(self, trainer: Trainer) -> None:
-        if 0 < trainer.max_steps <= trainer.global_step:
-            return  # Lightning would go on from there with nothing, not even the end of the epoch
-        self._place = "before epoch end"
+        assert self._merges is not None
+        at_epoch_end = self._merges.at_epoch_end
+        last_batch = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        if 0 < trainer.max_steps <= trainer.global_step or (last_batch and not at_epoch_end):
+            return  # Lightning would go on from there without the end of the epoch
+        self._place = "before epoch end" if at_epoch_end else "batch end"
         self._save(trainer, BEFORE_MERGE)
 
     def _heed_signals(self, trainer: Trainer) -> None:
         signals, strategy = self.signals, trainer.strategy
+        if self.failure is not None:
+            self._save(trainer, "fault")
+            raise self.failure
         signals.run_deferred()
         # Every device ends at the same step, whichever of them got the signal.
         if not strategy.reduce_boolean_decision(signals.received is not None, all=False):
@@ -152,6 +162,8 @@ class RunCheckpoint(Checkpoint):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if self._place == "step":
             as_after_step(checkpoint["loops"], trainer.accumulate_grad_batches)
+        elif self._place == "batch end":
+            as_before_batch_end(checkpoint["loops"])
         elif self._place == "before epoch end":
             as_before_epoch_end(checkpoint["loops"], _validates(trainer))
         checkpoint[RECORD] = {

@@ -62,6 +62,7 @@ class MergeCallback(Callback):
         self.history: list[dict[str, Any]] = []
         self.merged: dict[str, Tensor] | None = None
         self.before_merge: Callable[[Trainer], None] | None = None
+        self.at_epoch_end = True
         # A merge that was decided but not made: a checkpoint from before a merge holds it, and it is made on resuming.
         self._pending: str | None = None
 

@@ -117,7 +117,8 @@ class TrainingRun:
             self._say(f"going on from {last.path}" if last else f"{stage}: no checkpoint yet, it begins anew")
         arguments = dict(self._trainer_arguments)
         # Callbacks from a configuration have state of their own: each fit gets fresh ones.
-        own = [*callbacks, self.callbacks["ContinuedLogs"](), self.callbacks["Throughput"](), saving]
+        guard = self.callbacks["Guard"](saving, self.plan.config.guard)
+        own = [*callbacks, guard, self.callbacks["ContinuedLogs"](), self.callbacks["Throughput"](), saving]
         arguments["callbacks"] = [*copy.deepcopy(arguments.get("callbacks") or []), *own]
         arguments["logger"] = arguments.get("logger") or self._loggers(stage)
         self._open_loggers += arguments["logger"] if isinstance(arguments["logger"], list) else []

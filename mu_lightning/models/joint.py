@@ -14,6 +14,7 @@ from mu_lightning.data.batching import seed_of
 from mu_lightning.data.encoding import Batch
 from mu_lightning.data.turns import Turns
 from mu_lightning.models.classifier import Evaluated, IntentClassifier
+from mu_lightning.models.micro_batches import MicroBatches, out_of_memory
 from mu_lightning.models.residency import OFF, place
 from mu_lightning.settings import ModelSettings
 
@@ -30,6 +31,9 @@ class JointClassifier(Evaluated):
         members: name -> classifier, all of one shape.
         settings: the optimiser's settings.
         seed: the run's seed.
+
+    Attributes:
+        losses: member -> its loss in the last training step.
     """
 
     def __init__(self, members: Mapping[str, IntentClassifier], settings: ModelSettings, seed: int = 0) -> None:
@@ -40,6 +44,8 @@ class JointClassifier(Evaluated):
         self._present: tuple[str, ...] = ()
         self.at_once = settings.members_in_memory if settings.members_in_memory < len(members) else 0
         self.loss = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
+        self.micro_batches = MicroBatches()
+        self.losses: dict[str, Tensor] = {}
 
     @property
     def learning_rate(self) -> float:
@@ -88,10 +94,8 @@ class JointClassifier(Evaluated):
 
     def training_step(self, batch: Mapping[str, Batch], batch_idx: int) -> Tensor:
         number = self._turns.places(self.current_epoch)[batch_idx].number if self.at_once else batch_idx
-        losses = {}
-        for name, part in batch.items():
-            torch.manual_seed(seed_of(self.seed, name, self.current_epoch, number, self.global_rank))
-            losses[name] = self.loss(self.member(name)(part), part["labels"]) * part["share"]
+        losses = self._losses(batch, number)
+        self.losses = {name: loss.detach() for name, loss in losses.items()}
         for name in self.members.keys() - losses.keys():
             # It has no batch here, and Lightning would log its last loss again with every step.
             self.trainer.fit_loop._results.pop(f"training_step.train/loss/{name}", None)
@@ -101,6 +105,46 @@ class JointClassifier(Evaluated):
         total = torch.stack(list(losses.values())).sum()
         self.log("train/loss", total.detach() / len(losses), prog_bar=True, batch_size=1)
         return total
+
+    def _losses(self, batch: Mapping[str, Batch], number: int) -> dict[str, Tensor]:
+        while True:
+            losses = {}
+            try:
+                for name, part in batch.items():
+                    torch.manual_seed(seed_of(self.seed, name, self.current_epoch, number, self.global_rank))
+                    losses[name] = self.micro_batches.mean(part, partial(self._loss, name)) * part["share"]
+                return losses
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
+                self.micro_batches.halve(_rows(batch), error)
+
+    def _loss(self, name: str, part: Batch) -> Tensor:
+        return self.loss(self.member(name)(part), part["labels"])
+
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
+    ) -> None:
+        """Steps; where the device's memory did not suffice for the gradient, it is computed again in smaller pieces."""
+
+        def closure() -> Any:
+            while True:
+                try:
+                    assert optimizer_closure is not None
+                    return optimizer_closure()
+                except RuntimeError as error:
+                    # Gradients of earlier batches of this step cannot be told from those of half a batch.
+                    if not out_of_memory(error) or self.trainer.accumulate_grad_batches > 1:
+                        raise
+                    self.micro_batches.halve(self.trainer.datamodule.settings.batch_size, error)  # type: ignore[attr-defined]
+
+        super().optimizer_step(epoch, batch_idx, optimizer, closure)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["micro_batches"] = self.micro_batches.parts
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.micro_batches.parts = checkpoint.get("micro_batches", 1)
 
     def eval_logits(self, batch: Batch, locale: str) -> Tensor:
         """The logits of the member that learnt the locale."""
@@ -165,6 +209,10 @@ class JointClassifier(Evaluated):
             )
             for name in self.members
         }
+
+
+def _rows(batch: Mapping[str, Batch]) -> int:
+    return max(len(part["labels"]) for part in batch.values())
 
 
 class Rate:
