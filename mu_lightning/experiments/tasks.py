@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from mu_lightning.errors import UserError
-from mu_lightning.evaluation.loop import evaluate, evaluate_named
+from mu_lightning.evaluation.loop import evaluate, evaluate_named, packed
 from mu_lightning.evaluation.metrics import Scores
 from mu_lightning.experiments.bench import Bench, model_bytes
 from mu_lightning.models.ensemble import Panel
@@ -89,10 +89,11 @@ class RowTask:
         model = bench.classifier(state)
         scores: dict[str, Scores] = {}
         seconds: dict[str, float] = {}
-        for tag in self.locales:
-            started = time.perf_counter()
-            scores |= evaluate(model, bench.loaders([tag]))
-            seconds[tag] = time.perf_counter() - started
+        with packed(model):  # once for all locales
+            for tag in self.locales:
+                started = time.perf_counter()
+                scores |= evaluate(model, bench.loaders([tag]))
+                seconds[tag] = time.perf_counter() - started
         size = model_bytes(state)
         return Scored(scores, seconds, peak_bytes(), dict.fromkeys(self.locales, size))
 

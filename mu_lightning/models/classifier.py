@@ -139,7 +139,13 @@ class IntentClassifier(Evaluated):
 
     @contextmanager
     def packed(self) -> Iterator[None]:
-        """While it lasts, and the weights do not change, logits come from `PackedClassifier` where it can give them."""
+        """While it lasts, and the weights do not change, logits come from `PackedClassifier` where it can give them.
+
+        Inside such a block a further one changes nothing.
+        """
+        if self._packed is not None:
+            yield
+            return
         here = self.home.device.type == "cpu"
         self._packed = PackedClassifier(self.model) if here and can_pack(self.model) else None
         try:

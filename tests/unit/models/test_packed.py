@@ -97,6 +97,15 @@ def test_training_never_sees_packed_weights(classifier: IntentClassifier, data_m
     assert classifier._packed is None
 
 
+def test_a_block_in_a_block_packs_nothing_anew_and_ends_nothing(classifier: IntentClassifier) -> None:
+    with packed(classifier):
+        outer = classifier._packed
+        with packed(classifier):
+            assert classifier._packed is outer
+        assert classifier._packed is outer
+    assert classifier._packed is None
+
+
 def test_lower_precision_is_left_to_the_plain_forward_pass(classifier: IntentClassifier, data_module: Any) -> None:
     batch = next(iter(data_module().eval_loaders("test", ["en-US"])["en-US"]))
     classifier.eval()
