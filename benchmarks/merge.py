@@ -1,24 +1,27 @@
 """Merging side by side: ours, mergekit and the floor, each a whole process; wall time and peak private memory.
 
-`python benchmarks/merge.py --mergekit .venv-mergekit/bin/mergekit-yaml` makes five XLM-R-base-size classifiers that
-were "fine-tuned" from one base, merges them by each method, and prints a table. The floor reads every byte of the
-sources once and writes the result: a bare loop over memory-mapped files. `--size tiny` tries it in seconds.
+`python benchmarks/merge.py` makes five XLM-R-base-size classifiers that were "fine-tuned" from one base, merges them by
+each method with every program in turn, several times over, and writes the medians into `docs/benchmarks.md`. The floor
+reads every byte of the sources once, adds them and writes the result: a bare loop over memory-mapped files. Then twenty
+sources beside five: the five folders under four names each, so that the disk decides nothing. `--size tiny` tries all
+that in a few minutes and writes nothing, `--folder` keeps the models for another run.
 """
 
 import argparse
 import json
-import subprocess
+import shutil
+import statistics
 import sys
 import tempfile
-import threading
-import time
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 import yaml
+from common import measured, provenance, table, write_section
 from safetensors.torch import load_file, save_file
 
-ROOT = Path(__file__).parents[1]
 SIZES = {
     "base": {"vocab_size": 250_002, "hidden_size": 768, "num_hidden_layers": 12, "intermediate_size": 3072},
     "small": {"vocab_size": 50_000, "hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536},
@@ -33,20 +36,23 @@ METHODS = {
     "breadcrumbs": {"density": 0.9, "gamma": 0.01},
     "slerp": {"t": 0.5},
 }
+MANY = ("linear", "ties")
+Measure = tuple[float, float]
 
 
 def make_models(folder: Path, size: str, count: int, changed_rows: float) -> list[Path]:
-    """Writes a base and `count` models that differ from it everywhere but in most rows of the embeddings."""
+    """A base and `count` models that differ from it everywhere but in most rows of the embeddings."""
+    paths = [folder / name for name in ("base", *(f"source{index}" for index in range(1, count + 1)))]
+    if all((path / "model.safetensors").is_file() for path in paths):
+        return paths
     from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification  # not in the floor's time
 
     config = XLMRobertaConfig(**SIZES[size], num_attention_heads=SIZES[size]["hidden_size"] // 32, num_labels=60)
     torch.manual_seed(0)
     model = XLMRobertaForSequenceClassification(config)
     base = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    paths = []
-    for index in range(count + 1):
-        path = folder / ("base" if index == 0 else f"source{index}")
-        path.mkdir(parents=True)
+    for index, path in enumerate(paths):
+        path.mkdir(parents=True, exist_ok=True)
         (path / "config.json").write_text(json.dumps(config.to_dict() | {"architectures": [type(model).__name__]}))
         state = dict(base)
         for name, tensor in base.items() if index else ():
@@ -55,7 +61,6 @@ def make_models(folder: Path, size: str, count: int, changed_rows: float) -> lis
                 change[torch.rand(len(change)) >= changed_rows] = 0
             state[name] = tensor + change
         save_file(state, path / "model.safetensors", {"format": "pt"})
-        paths.append(path)
     return paths
 
 
@@ -88,68 +93,49 @@ def floor(models: list[Path], output: Path) -> None:
             file.write(total.numpy().data)
 
 
-def measured(command: list[str]) -> tuple[float, float]:
-    """Seconds and peak private memory in GB (anonymous pages: not the file cache) of a whole process."""
-    started = time.perf_counter()
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    peak = 0
+class Bench:
+    """Runs the programs in a folder and keeps every measurement.
 
-    def watch() -> None:
-        nonlocal peak
-        status = Path(f"/proc/{process.pid}/status")
-        while process.poll() is None:
-            try:
-                lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
-                peak = max(peak, int(lines.get("RssAnon", "0 kB").split()[0]))
-            except (OSError, ValueError):
-                return
-            time.sleep(0.01)
+    Args:
+        folder: where recipes and results go.
+        mergekit: the program mergekit-yaml, None to leave it out.
+    """
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    output, _ = process.communicate()
-    watcher.join()
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{output[-2000:]}")
-    return time.perf_counter() - started, peak / 1e6
+    def __init__(self, folder: Path, mergekit: str | None) -> None:
+        self.folder = folder
+        self.mergekit = mergekit
+        self.found: dict[tuple[str, str], list[Measure]] = {}
+        self.apart: dict[str, float] = {}
 
+    def run(self, name: str, program: str, command: Callable[[Path], list[str]]) -> Path:
+        """Measures a program once; returns what it wrote, which is gone with the next run of it."""
+        output = self.folder / program
+        shutil.rmtree(output, ignore_errors=True)
+        took = measured(command(output))
+        self.found.setdefault((name, program), []).append(took)
+        print(f"{name:>20}  {program:<8}  {took[0]:7.1f} s  {took[1]:6.2f} GB", flush=True)
+        return output
 
-def main() -> None:
-    """Runs the comparison and prints it as Markdown."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", choices=SIZES, default="base", help="size of the models")
-    parser.add_argument("--models", type=int, default=5, help="how many are merged")
-    parser.add_argument("--changed-rows", type=float, default=0.05, help="share of the embeddings' rows that differ")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), help="which to run")
-    parser.add_argument("--mergekit", default=None, help="the program mergekit-yaml; without it ours and the floor run")
-    parser.add_argument("--folder", type=Path, default=None, help="where to write the models (default: temporary)")
-    parser.add_argument("--floor", nargs="+", type=Path, default=None, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.floor:
-        floor(arguments.floor[:-1], arguments.floor[-1])
-        return
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
-        folder = Path(temporary)
-        models = make_models(folder / "models", arguments.size, arguments.models, arguments.changed_rows)
-        print(
-            f"{arguments.models} models of {(models[0] / 'model.safetensors').stat().st_size / 1e9:.2f} GB, "
-            f"{arguments.changed_rows:.0%} of the embeddings' rows changed, {torch.get_num_threads()} threads\n"
-        )
-        print("| method | ours | mergekit | ours / mergekit | largest difference |\n|---|---|---|---|---|")
-        for method in arguments.methods:
-            path = folder / f"{method}.yaml"
-            path.write_text(yaml.safe_dump(recipe(method, models)))
-            ours = measured(
-                [sys.executable, "cli.py", "merge", "--recipe", str(path), "--output", str(folder / "ours")]
-            )
-            theirs, apart = None, ""
-            if arguments.mergekit:
-                theirs = measured([arguments.mergekit, str(path), str(folder / "theirs")])
-                apart = f"{difference(folder / 'ours', folder / 'theirs'):.0e}"
-            print(_row(method, ours, theirs, apart if method != "dare_ties" else "(random)"), flush=True)
-            subprocess.run(["rm", "-rf", str(folder / "ours"), str(folder / "theirs")], check=True)
-        command = [sys.executable, __file__, "--floor", *map(str, models[1:]), str(folder / "floor")]
-        print(_row("floor (linear)", measured(command), None, ""))
+    def merge(self, name: str, method: str, models: list[Path], compare: bool = True) -> None:
+        """Merges by ours and, if asked, by mergekit."""
+        path = self.folder / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(recipe(method, models)))
+        arguments = [sys.executable, "cli.py", "merge", "--recipe", str(path)]
+        ours = self.run(name, "ours", lambda output: [*arguments, "--output", str(output)])
+        if self.mergekit is not None and compare:
+            program = self.mergekit
+            theirs = self.run(name, "mergekit", lambda output: [program, str(path), str(output)])
+            self.apart[name] = difference(ours, theirs)
+
+    def floor(self, models: list[Path]) -> None:
+        """The floor, once."""
+        names = list(map(str, models[1:]))
+        self.run("floor", "floor", lambda output: [sys.executable, __file__, "--floor", *names, str(output)])
+
+    def median(self, name: str, program: str) -> Measure | None:
+        """The median time of a program's runs, and their highest memory."""
+        runs = self.found.get((name, program))
+        return None if not runs else (statistics.median(run[0] for run in runs), max(run[1] for run in runs))
 
 
 def difference(one: Path, other: Path) -> float:
@@ -161,10 +147,103 @@ def difference(one: Path, other: Path) -> float:
     )
 
 
-def _row(name: str, ours: tuple[float, float], theirs: tuple[float, float] | None, apart: str) -> str:
-    cells = [f"{seconds:.1f} s, {memory:.2f} GB" for seconds, memory in (ours, *([theirs] if theirs else []))]
-    ratio = f"{ours[0] / theirs[0]:.2f}" if theirs else ""
-    return f"| {name} | {cells[0]} | {cells[1] if theirs else ''} | {ratio} | {apart} |"
+def report(bench: Bench, arguments: argparse.Namespace, gigabytes: float) -> str:
+    """The section: command, machine, tables."""
+    base = bench.median("floor", "floor")
+    rows = []
+    for method in arguments.methods:
+        ours, theirs = bench.median(method, "ours"), bench.median(method, "mergekit")
+        assert ours is not None
+        cells = [method, _cell(ours), _cell(theirs)]
+        cells += [f"{ours[0] / theirs[0]:.2f}" if theirs else "", f"{ours[0] / base[0]:.2f}" if base else ""]
+        apart = f"{bench.apart[method]:.0e}" if method in bench.apart else ""
+        rows.append([*cells, "(random)" if method == "dare_ties" and apart else apart])
+    rows.append(["floor (linear)", _cell(base), "", "", "1.00", ""])
+    head = ["method", "ours", "mergekit", "ours / mergekit", "ours / floor", "largest difference"]
+    packages = ("torch", "safetensors", *(("mergekit",) if bench.mergekit else ()))
+    parts = [
+        "## Merging",
+        provenance(*packages, hidden=("--folder", "--mergekit")),
+        f"{arguments.models} XLM-R classifiers of {gigabytes:.2f} GB in float32, which differ from their base "
+        f"everywhere but in {1 - arguments.changed_rows:.0%} of the embeddings' rows. Whole processes, imports "
+        f"included: the median of {arguments.repeats} alternating runs, and the highest private memory (anonymous "
+        "pages, not the file cache). The floor reads each byte of the sources once, adds them and writes the result, "
+        "in a bare loop over memory-mapped files. Parameters are mergekit's: "
+        + "; ".join(f"{name} {METHODS[name]}" for name in arguments.methods if METHODS[name])
+        + ".",
+        table(head, rows),
+    ]
+    many = []
+    for method in MANY:
+        few, most = (bench.median(f"{method} of {count}", "ours") for count in ("five", "twenty"))
+        if few and most:
+            many.append([method, _cell(few), _cell(most), f"{most[0] / few[0]:.2f}"])
+    if many:
+        parts += [
+            "Twenty sources beside five (the five folders under four names each):",
+            table(["method", "5 sources", "20 sources", "time, 20 / 5"], many),
+        ]
+    return "\n\n".join(parts)
+
+
+def _cell(measure: Measure | None) -> str:
+    return "" if measure is None else f"{measure[0]:.1f} s, {measure[1]:.2f} GB"
+
+
+def find_mergekit(given: str | None) -> str | None:
+    """The program mergekit-yaml: the one given, else this environment's; raises SystemExit where there is none."""
+    if given == "none":
+        return None
+    beside = Path(sys.executable).with_name("mergekit-yaml")
+    found = given or (str(beside) if beside.is_file() else shutil.which("mergekit-yaml"))
+    if found is None or not Path(found).is_file():
+        raise SystemExit('no mergekit: pip install -c constraints.txt -e ".[benchmark]", or --mergekit none')
+    return str(Path(found).absolute())
+
+
+def main() -> None:
+    """Runs the comparison, prints each run, and writes the section."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--size", choices=SIZES, default="base", help="size of the models; the page is for base")
+    add("--models", type=int, default=5, help="how many are merged")
+    add("--changed-rows", type=float, default=0.05, help="share of the embeddings' rows that differ")
+    add("--methods", nargs="*", choices=METHODS, default=list(METHODS), help="which to run")
+    add("--repeats", type=int, default=3, help="runs of everything, one after the other")
+    add("--no-twenty", action="store_true", help="leave the twenty sources out")
+    add("--mergekit", default=None, help="the program mergekit-yaml (default: this environment's), or none")
+    add("--folder", type=Path, default=None, help="where the models are kept (default: a temporary folder)")
+    add("--floor", nargs="+", type=Path, default=None, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.floor:
+        floor(arguments.floor[:-1], arguments.floor[-1])
+        return
+    mergekit = find_mergekit(arguments.mergekit)
+    if arguments.folder is not None:
+        arguments.folder.mkdir(parents=True, exist_ok=True)
+    holder = tempfile.TemporaryDirectory() if arguments.folder is None else nullcontext(str(arguments.folder))
+    with holder as kept, tempfile.TemporaryDirectory(dir=kept) as temporary:
+        models = make_models(
+            Path(kept).absolute() / arguments.size, arguments.size, arguments.models, arguments.changed_rows
+        )
+        base, *sources = models
+        twenty = [base, *(Path(temporary) / f"copy{index}" for index in range(20))]
+        for index, link in enumerate(twenty[1:]):
+            link.symlink_to(sources[index % len(sources)])
+        bench = Bench(Path(temporary), mergekit)
+        bench.floor(models)  # fills the file cache
+        bench.found.clear()
+        for _ in range(arguments.repeats):
+            bench.floor(models)
+            for method in arguments.methods:
+                bench.merge(method, method, models)
+            for method in () if arguments.no_twenty else MANY:
+                bench.merge(f"{method} of five", method, models, compare=False)
+                bench.merge(f"{method} of twenty", method, twenty, compare=False)
+        section = report(bench, arguments, (base / "model.safetensors").stat().st_size / 1e9)
+    print("\n" + section)
+    if arguments.size == "base":
+        write_section("merge", section)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from mu_lightning.checkpoints import load_classifier
 from mu_lightning.data.batching import seed_of
 from mu_lightning.data.encoding import EncodedRows
 from mu_lightning.experiments.merge_data import MergeTexts
+from mu_lightning.merging.checks import check_finite
 from mu_lightning.merging.engine import merge_tensors
 from mu_lightning.merging.folder_plan import FolderPlan
 from mu_lightning.merging.job import Job
@@ -36,11 +37,21 @@ def collected(
 
     The statistics lie in files beside the result until the block ends, so that memory holds those of one model alone.
     """
+    _check_finite(plan)
     device = plan.job.device or torch.device("cpu")
     with _scratch(plan.output) as folder:
         stored = _Stored(folder)
         _COLLECTORS[plan.job.method.name](plan, texts, stored, device, _Bar(progress))
         yield stored.statistics(plan.job.names)
+
+
+def _check_finite(plan: FolderPlan) -> None:
+    """Raises UserError for a NaN or an infinity: a broken model has no statistics."""
+    files = MappedFiles()
+    for name, folder in plan.folders.items():
+        for tensor, entry in folder.tensors.items():
+            if entry.dtype.is_floating_point:
+                check_finite(files.tensor(entry).float(), tensor, name)
 
 
 def mean_coefficients(statistics: Mapping[str, State]) -> dict[str, float]:

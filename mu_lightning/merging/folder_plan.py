@@ -24,6 +24,7 @@ from mu_lightning.merging.model_folders import (
     open_folder,
 )
 from mu_lightning.merging.pieces import PIECE
+from mu_lightning.merging.selection import SAMPLE
 
 OUTPUT_DTYPES = {
     "float32": torch.float32,
@@ -86,11 +87,17 @@ class FolderPlan:
 
     @property
     def peak_memory(self) -> int:
-        """A rough upper bound of the memory that the merge itself takes, in bytes; the file cache is not counted."""
+        """A rough upper bound of the memory that the merge itself takes, in bytes; the file cache is not counted.
+
+        A method that sees whole tensors holds a vector of each source and a few results; any other does so of a piece
+        for each thread; a survey keeps samples of each source.
+        """
         largest = max(math.prod(shape) for _, shape in self.tensors.values())
-        whole = self.job.method.granularity == "tensor"
-        seen = largest if whole else min(largest, PIECE) * torch.get_num_threads()
-        return (3 * len(self.folders) + 6) * seen * 4
+        sources, method = len(self.folders), self.job.method
+        if method.granularity == "tensor":
+            return (sources + 4) * largest * 4
+        surveyed = min(8 * SAMPLE, largest * 4) * sources if method.survey is not None else 0
+        return (3 * sources + 12) * min(largest, PIECE) * torch.get_num_threads() * 4 + surveyed
 
     def describe(self) -> str:
         """The plan for reading: what would be merged, how, how much, and where to."""

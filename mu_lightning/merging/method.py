@@ -66,8 +66,8 @@ class Method:
         granularity: what a piece may be: any `elements`, whole `rows` (along the first dimension), or a whole `tensor`.
         survey: statistics over a whole tensor or model that `combine` needs first.
         survey_scope: what `survey` looks at, given the parameters.
-        local: whether an element where all sources equal the base comes out as the base whatever the others are; then
-            rows that no source changed are not even computed.
+        local: whether a row in which all sources equal the base comes out as the base and changes no other; then such
+            rows are not even computed.
         needs_base: whether task vectors are taken against a base model.
         may_use_base: whether it uses a base where one is given, and does without where not.
         takes_weights: whether the sources' weights change the result.

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from mu_lightning.merging.method import Piece, View
 
-_SAMPLE = 2**16
+SAMPLE = 2**20
 _SIGMAS = 5.0
-_SMALLEST = 5e-324  # the least number above zero
 
 
 def kth_largest(
@@ -31,7 +30,7 @@ def kth_largest(
     Returns:
         For each vector and rank the magnitude of that rank; 0 beyond the last element, infinity for rank 0.
     """
-    step = max(1, view.total // _SAMPLE)
+    step = max(1, view.total // SAMPLE)
 
     def sampled(piece: Piece) -> list[tuple[int, np.ndarray]]:
         return [(part.numel(), part.reshape(-1)[::step].abs().cpu().numpy()) for part in vectors(piece)]
@@ -45,6 +44,7 @@ def kth_largest(
     searches = []
     for index, asked in enumerate(ranks):
         ordered = np.sort(samples[index].all())[::-1]
+        samples[index] = _Values()  # of many sources they would add up
         searches.append([_Search(rank, seen[index], ordered, exact=step == 1) for rank in asked])
     while open_searches := [search for group in searches for search in group if search.value is None]:
 
@@ -70,8 +70,8 @@ class _Values:
     holes.
     """
 
-    def __init__(self) -> None:
-        self._array = np.empty(2**12, dtype=np.float32)
+    def __init__(self, expected: int = 2**12) -> None:
+        self._array = np.empty(expected, dtype=np.float32)
         self._count = 0
 
     def add(self, values: np.ndarray) -> None:
@@ -109,17 +109,19 @@ class _Search:
             share = rank / seen
             margin = _SIGMAS * math.sqrt(len(sample) * share * (1 - share)) + 8
             first, last = math.floor(share * len(sample) - margin), math.ceil(share * len(sample) + margin)
+            self._inside = _Values(math.ceil(1.1 * seen * 2 * margin / len(sample)))
             self._high = sample[first].item() if first >= 0 else math.inf
             self._low = sample[last].item() if last < len(sample) else 0.0
 
     def look(self, magnitude: Tensor) -> tuple[int, np.ndarray]:
         """How many elements of a piece lie above the bracket, and those inside but for zeros: there may be many."""
-        low, high = max(self._low, _SMALLEST), self._high
+        low, high = self._low, self._high
         if magnitude.device.type != "cpu":
-            return int((magnitude > high).sum()), magnitude[(magnitude >= low) & (magnitude <= high)].cpu().numpy()
+            enough = magnitude > 0 if low == 0 else magnitude >= low
+            return int((magnitude > high).sum()), magnitude[enough & (magnitude <= high)].cpu().numpy()
         # numpy compares, picks a few elements out of many and sorts several times faster than torch does on a CPU.
         values = magnitude.numpy()
-        inside = values[(values >= low) & (values <= high)]
+        inside = values[(values > 0 if low == 0 else values >= low) & (values <= high)]
         return int(np.count_nonzero(values > high)), inside
 
     def add(self, above: int, inside: np.ndarray) -> None:

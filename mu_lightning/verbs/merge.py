@@ -37,7 +37,12 @@ def parser() -> ArgumentParser:
     add("--config", action="config", help="a YAML file with any of these arguments")
     add_source_arguments(result, num_languages=None)
     result.set_defaults(preweight=None)
-    add("--method", choices=tuple(METHODS), default=None, help=f"the merge method (default: {DEFAULT_METHOD})")
+    add(
+        "--method",
+        type=str | None,
+        default=None,
+        help=f"the merge method: {', '.join(METHODS)} (default: {DEFAULT_METHOD})",
+    )
     add(
         "--mode",
         type=str | None,
@@ -168,7 +173,7 @@ def _from_target(arguments: Namespace) -> Planned:
     parameters = parse_parameters(arguments.parameters)
     if arguments.param_value_mask_rate is not None:
         method, parameters = with_dropping(method, arguments.param_value_mask_rate, parameters)
-    found = find_method(method)
+    found = find_method(method)  # an unknown one is said before anything is looked for
     if arguments.num_languages is None:
         arguments.num_languages = min(NUM_LANGUAGES, found.max_sources or NUM_LANGUAGES)
     sources = plan_from(arguments)

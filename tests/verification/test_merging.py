@@ -149,12 +149,12 @@ def test_twenty_sources_cost_no_more_than_their_share(tmp_path: Path) -> None:
     shapes = {"layer.weight": (512, 768)}
     sources = {f"s{index}": state(index, shapes) for index in range(20)}
     base, times = state(99, shapes), {}
-    for count in (5, 20, 5, 20, 5, 20):
+    for count in (5, 20) * 6:
         chosen = dict(list(sources.items())[:count])
         start = time.process_time()  # a busy machine must not decide
         merge_tensors("ties", chosen, dict.fromkeys(chosen, 1.0), base=base)
         times[count] = min(times.get(count, 1e9), time.process_time() - start)
-    assert times[20] < 6 * times[5]  # 4.5 on an idle machine (benchmarks/merge.py); this only catches a quadratic
+    assert times[20] < 8 * times[5]  # about 4 on an idle machine (benchmarks/merge.py); a quadratic would be 16
 
 
 def test_what_was_merged_can_be_merged_again(tmp_path: Path) -> None:

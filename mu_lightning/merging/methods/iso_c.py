@@ -93,6 +93,7 @@ METHODS = [
         combine=iso_c,
         parameters=IsoC,
         granularity="tensor",
+        local=True,
         needs_base=True,
     ),
     Method(
@@ -103,6 +104,7 @@ METHODS = [
         combine=iso_cts,
         parameters=IsoCts,
         granularity="tensor",
+        local=True,
         needs_base=True,
     ),
 ]

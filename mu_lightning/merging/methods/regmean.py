@@ -12,7 +12,6 @@ import torch
 from mu_lightning.errors import UserError
 from mu_lightning.merging.method import Method, Piece
 from mu_lightning.merging.parameters import option
-from mu_lightning.merging.task_vectors import weighted_sum
 from mu_lightning.merging.weighting import MEAN, scaled_weights
 
 
@@ -33,7 +32,10 @@ def regmean(piece: Piece, parameters: RegMean) -> torch.Tensor:
         UserError: a Gram matrix of another shape, or one that some sources have and others lack.
     """
     factors = scaled_weights(piece.weights, MEAN)
-    average = piece.sources[0] + weighted_sum([source - piece.sources[0] for source in piece.sources], factors)
+    first = piece.sources[0]
+    average = first.clone()
+    for source, factor in zip(piece.sources[1:], factors[1:], strict=True):
+        average.add_(source - first, alpha=factor)
     statistics = list(piece.statistics or ())
     if all(each is None for each in statistics):
         return average

@@ -53,5 +53,6 @@ METHOD = Method(
     combine=tsv_m,
     parameters=TsvM,
     granularity="tensor",
+    local=True,
     needs_base=True,
 )

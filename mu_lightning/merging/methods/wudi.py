@@ -75,5 +75,6 @@ METHOD = Method(
     combine=wudi,
     parameters=Wudi,
     granularity="tensor",
+    local=True,
     needs_base=True,
 )

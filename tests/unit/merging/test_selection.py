@@ -38,7 +38,7 @@ def vectors(kind: str, count: int) -> torch.Tensor:
 @pytest.mark.parametrize("kind", ["normal", "mostly zeros", "many ties", "sorted"])
 @pytest.mark.parametrize("count", [1, 999, 200_000])
 def test_it_equals_a_full_sort(kind: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selection, "_SAMPLE", 2**10)
+    monkeypatch.setattr(selection, "SAMPLE", 2**10)
     vector = vectors(kind, count)
     full = vector.abs().sort(descending=True).values
     ranks = sorted({1, max(1, count // 50), max(1, count // 5), max(1, count // 2), max(1, count - 3), count})
@@ -48,7 +48,7 @@ def test_it_equals_a_full_sort(kind: str, count: int, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("sampled", [1e-9, 1e9])
 def test_a_bracket_that_misses_is_widened(sampled: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selection, "_SAMPLE", 100)
+    monkeypatch.setattr(selection, "SAMPLE", 100)
     vector = vectors("normal", 5_000)
     for start in range(0, 5_000, 600):
         vector[start : start + 600 : 50] = sampled  # every element that the sample sees
@@ -60,3 +60,18 @@ def test_a_bracket_that_misses_is_widened(sampled: float, monkeypatch: pytest.Mo
 def test_left_out_elements_are_zeros() -> None:
     vector = vectors("normal", 100)
     assert kth_largest(view_of([vector], 30, 1000), sources, [[0, 101, 150]]) == [[float("inf"), 0.0, 0.0]]
+
+
+def test_zeros_are_counted_but_never_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "SAMPLE", 2**10)
+    kept = []
+    add = selection._Search.add
+    monkeypatch.setattr(
+        selection._Search, "add", lambda self, above, inside: (kept.append(inside), add(self, above, inside))
+    )
+    vector = vectors("mostly zeros", 200_000)
+    ranks = [1, 4_000, 50_000, 199_999]
+    full = vector.abs().sort(descending=True).values
+    assert kth_largest(view_of([vector], 7_001), sources, [ranks]) == [[full[rank - 1].item() for rank in ranks]]
+    assert kept
+    assert all((values > 0).all() for values in kept)

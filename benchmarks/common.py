@@ -1,0 +1,102 @@
+"""What the benchmarks share: measuring a whole process, naming the machine, and their page `docs/benchmarks.md`."""
+
+import os
+import platform
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "benchmarks.md"
+_INTRODUCTION = """# Benchmarks
+
+Each section is written by the program that it names, from runs on the machine that it names.
+"""
+
+
+def measured(command: Sequence[str]) -> tuple[float, float]:
+    """Seconds and peak private memory in GB (anonymous pages: not the file cache) of a whole process."""
+    started = time.perf_counter()
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    peak = 0
+
+    def watch() -> None:
+        nonlocal peak
+        status = Path(f"/proc/{process.pid}/status")
+        while process.poll() is None:
+            try:
+                lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+                peak = max(peak, int(lines.get("RssAnon", "0 kB").split()[0]))
+            except (OSError, ValueError):
+                return
+            time.sleep(0.01)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    output, _ = process.communicate()
+    seconds = time.perf_counter() - started
+    watcher.join()
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{output[-2000:]}")
+    return seconds, peak / 1e6
+
+
+def provenance(*packages: str, hidden: Sequence[str] = ()) -> str:
+    """The command, the day, the machine and the versions, for a section's head.
+
+    Args:
+        packages: whose versions count.
+        hidden: flags whose value says where things lie on this machine, and is left out.
+    """
+    words = [f"benchmarks/{Path(sys.argv[0]).name}"]
+    skip = False
+    for word in sys.argv[1:]:
+        skip, value = word in hidden, skip
+        if not skip and not value:
+            words.append(word)
+    versions = ", ".join(f"{name} {_version(name)}" for name in packages)
+    return (
+        f"`python {' '.join(words)}`, {datetime.now(UTC):%d %B %Y}. Machine: {machine()}. "
+        f"Python {platform.python_version()}, {versions}."
+    )
+
+
+def machine() -> str:
+    """Processor, cores and memory."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        model = platform.processor() or platform.machine()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    return f"{model}, {os.cpu_count()} cores, {memory:.0f} GB, {platform.system()}"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
+
+
+def write_section(name: str, text: str, page: Path = PAGE) -> None:
+    """Puts `text` into the page in place of the section of that name, or at its end; the others stay as they are."""
+    content = page.read_text(encoding="utf-8") if page.is_file() else _INTRODUCTION
+    start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    section = f"{start}\n{text.strip()}\n{end}\n"
+    if start in content:
+        before, _, rest = content.partition(start)
+        content = before + section + rest.partition(f"{end}\n")[2]
+    else:
+        content = f"{content.rstrip()}\n\n{section}"
+    page.write_text(content, encoding="utf-8")
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "of another environment"
