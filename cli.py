@@ -1,100 +1,46 @@
 """The program: a verb and what runs it. `python cli.py --help` lists the verbs without importing anything heavy."""
 
+import importlib
 import shlex
 import sys
-from collections.abc import Callable
 
-Run = Callable[[list[str]], int]
+# LightningCLI's verbs, which share a module; every other verb is the module of its name in mu_lightning/verbs.
+LIGHTNING_VERBS = ("fit", "validate", "test", "predict")
 
-
-def _lightning(verb: str) -> Run:
-    def run(argv: list[str]) -> int:
-        from mu_lightning.verbs import fit
-
-        if verb != "fit" or {"-h", "--help"} & set(argv):
-            return fit.run(verb, argv)
-        import callbacks
-
-        return fit.run(verb, argv, {name: getattr(callbacks, name) for name in callbacks.__all__})
-
-    return run
-
-
-def _merge(argv: list[str]) -> int:
-    from mu_lightning.verbs import merge
-
-    return merge.run(argv)
-
-
-def _ensemble(argv: list[str]) -> int:
-    from mu_lightning.verbs import ensemble
-
-    return ensemble.run(argv)
-
-
-def _nxn(argv: list[str]) -> int:
-    from mu_lightning.verbs import nxn
-
-    return nxn.run(argv)
-
-
-def _sweep(argv: list[str]) -> int:
-    from mu_lightning.verbs import sweep
-
-    return sweep.run(argv)
-
-
-def _sts(argv: list[str]) -> int:
-    from mu_lightning.verbs import sts
-
-    return sts.run(argv)
-
-
-def _similarity(argv: list[str]) -> int:
-    from mu_lightning.verbs import similarity
-
-    return similarity.run(argv)
-
-
-def _report(argv: list[str]) -> int:
-    from mu_lightning.verbs import report
-
-    return report.run(argv)
-
-
-def _pretrain(argv: list[str]) -> int:
-    from mu_lightning.verbs import pretrain
-
-    return pretrain.run(argv)
-
-
-def _workspace(argv: list[str]) -> int:
-    from mu_lightning.verbs import workspace
-
-    return workspace.run(argv)
-
-
-VERBS: dict[str, tuple[str, Run]] = {
-    "fit": ("train classifiers: one locale, several, or several merged towards a target", _lightning("fit")),
-    "validate": ("score a trained classifier on dev splits", _lightning("validate")),
-    "test": ("score a trained classifier on test splits", _lightning("test")),
-    "predict": ("write a trained classifier's predictions", _lightning("predict")),
-    "merge": ("merge source models into one for a target", _merge),
-    "ensemble": ("let source models vote on a target", _ensemble),
-    "nxn": ("score every source model on every locale", _nxn),
-    "sweep": ("run a grid of targets, merge methods, weights, votes and baselines", _sweep),
-    "sts": ("score sentence embeddings against people's judgements of similarity", _sts),
-    "similarity": ("show a target's typological neighbours and their weights", _similarity),
-    "report": ("write what results say: a page, tables, figures", _report),
-    "pretrain": ("make a small multilingual base from a corpus' text", _pretrain),
-    "workspace": ("save a W&B workspace that is laid out for merges", _workspace),
+VERBS: dict[str, str] = {
+    "fit": "train classifiers: one locale, several, or several merged towards a target",
+    "validate": "score a trained classifier on dev splits",
+    "test": "score a trained classifier on test splits",
+    "predict": "write a trained classifier's predictions",
+    "merge": "merge source models into one for a target",
+    "ensemble": "let source models vote on a target",
+    "nxn": "score every source model on every locale",
+    "sweep": "run a grid of targets, merge methods, weights, votes and baselines",
+    "sts": "score sentence embeddings against people's judgements of similarity",
+    "similarity": "show a target's typological neighbours and their weights",
+    "report": "write what results say: a page, tables, figures",
+    "pretrain": "make a small multilingual base from a corpus' text",
+    "workspace": "save a W&B workspace that is laid out for merges",
 }
+
+
+def _run(verb: str, argv: list[str]) -> int:
+    if verb not in LIGHTNING_VERBS:
+        status: int = importlib.import_module(f"mu_lightning.verbs.{verb}").run(argv)
+        return status
+    from mu_lightning.verbs import fit
+
+    if verb != "fit" or {"-h", "--help"} & set(argv):
+        return fit.run(verb, argv)
+    import callbacks
+
+    return fit.run(verb, argv, {name: getattr(callbacks, name) for name in callbacks.__all__})
 
 
 def usage() -> str:
     """The program's help."""
     width = max(map(len, VERBS))
-    verbs = "\n".join(f"  {name:<{width}}  {summary}" for name, (summary, _) in VERBS.items())
+    verbs = "\n".join(f"  {name:<{width}}  {summary}" for name, summary in VERBS.items())
     return (
         "usage: mu-lightning VERB [arguments]      (in a checkout: python cli.py VERB [arguments])\n\n"
         "Trains XLM-R intent classifiers for several locales together and merges them by typology.\n\n"
@@ -121,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if argv[0] not in VERBS:
             raise unknown("verb", argv[0], VERBS)
-        return VERBS[argv[0]][1](argv[1:])
+        return _run(argv[0], argv[1:])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
