@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mu_lightning.experiments.report import figures, maps
-from mu_lightning.experiments.report.content import Figure, Section, Table, Value
+from mu_lightning.experiments.report.content import Figure, Section, Table, Value, points
 from mu_lightning.experiments.report.evidence import Evidence
 from mu_lightning.experiments.report.scores import ordered
 
@@ -109,7 +109,7 @@ def timelines(evidence: Evidence) -> Section | None:
                 Value(f"{kept} of {len(run.index)}", kept),
                 Value(f"{100 * run.before[0]:.1f}", run.before[0]),
                 Value(f"{100 * run.after[-1]:.1f}", run.after[-1]),
-                Value(f"{100 * gain:+.1f}".replace("-", "\u2212"), gain),
+                Value(points(gain), gain),
             ]
         )
     records = [
