@@ -19,6 +19,7 @@ VERBS: dict[str, str] = {
     "sts": "score sentence embeddings against people's judgements of similarity",
     "similarity": "show a target's typological neighbours and their weights",
     "report": "write what results say: a page, tables, figures",
+    "schedule": "show when a schedule would have merged, over a run's recorded scores",
     "pretrain": "make a small multilingual base from a corpus' text",
     "workspace": "save a W&B workspace that is laid out for merges",
 }

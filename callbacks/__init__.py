@@ -3,6 +3,8 @@
 from callbacks.checkpoint import DurableCheckpointIO, RunCheckpoint
 from callbacks.dashboard import Dashboard
 from callbacks.guard import Guard
+from callbacks.history import History
+from callbacks.kept_merges import KeptMerges
 from callbacks.logs import ContinuedLogs
 from callbacks.manifest import Manifest
 from callbacks.merge import MergeCallback
@@ -13,6 +15,8 @@ __all__ = [
     "Dashboard",
     "DurableCheckpointIO",
     "Guard",
+    "History",
+    "KeptMerges",
     "Manifest",
     "MergeCallback",
     "RunCheckpoint",

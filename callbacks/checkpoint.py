@@ -14,7 +14,7 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment
 
 from callbacks.merge import MergeCallback
 from mu_lightning.errors import Interrupted, UserError
-from mu_lightning.experiments.loop_state import as_after_step, as_before_batch_end, as_before_epoch_end
+from mu_lightning.experiments.loop_state import as_after_step, as_before_epoch_end
 from mu_lightning.experiments.random_state import random_state, set_random_state
 from mu_lightning.experiments.run_checkpoints import (
     BEFORE_MERGE,
@@ -29,7 +29,7 @@ from mu_lightning.experiments.signals import STATUS, Signals
 from mu_lightning.settings import CheckpointSettings
 
 # The hook in which a checkpoint is saved.
-Place = Literal["start", "step", "batch end", "before epoch end", "epoch end", "end"]
+Place = Literal["start", "step", "before epoch end", "epoch end", "end"]
 
 
 class DurableCheckpointIO(TorchCheckpointIO):
@@ -138,12 +138,10 @@ class RunCheckpoint(Checkpoint):
         return path
 
     def _before_merge(self, trainer: Trainer) -> None:
+        if 0 < trainer.max_steps <= trainer.global_step:
+            return  # Lightning would go on from there with nothing, not even the end of the epoch
         assert self._merges is not None
-        at_epoch_end = self._merges.at_epoch_end
-        last_batch = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
-        if 0 < trainer.max_steps <= trainer.global_step or (last_batch and not at_epoch_end):
-            return  # Lightning would go on from there without the end of the epoch
-        self._place = "before epoch end" if at_epoch_end else "batch end"
+        self._place = "before epoch end" if self._merges.at_epoch_end else "step"
         self._save(trainer, BEFORE_MERGE)
 
     def _heed_signals(self, trainer: Trainer) -> None:
@@ -162,8 +160,6 @@ class RunCheckpoint(Checkpoint):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if self._place == "step":
             as_after_step(checkpoint["loops"], trainer.accumulate_grad_batches)
-        elif self._place == "batch end":
-            as_before_batch_end(checkpoint["loops"])
         elif self._place == "before epoch end":
             as_before_epoch_end(checkpoint["loops"], _validates(trainer))
         checkpoint[RECORD] = {

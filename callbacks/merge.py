@@ -1,47 +1,46 @@
 """MergeCallback: merges the members while they train."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
-from torch.optim import Optimizer
 
-from mu_lightning.data.module import IntentDataModule
-from mu_lightning.evaluation.loop import evaluate, evaluate_named
-from mu_lightning.merging.distances import drift, pairwise_distances
-from mu_lightning.merging.engine import merge_tensors
+from mu_lightning.experiments.merge_round import MergeRound, Proposal, committed_targets
+from mu_lightning.merging.afterwards import OuterState, mean_weights, pulled, settle_moments
+from mu_lightning.merging.distances import mean_distance
+from mu_lightning.merging.reweighting import READS_TARGET
 from mu_lightning.models.agreement import check_agreement
 from mu_lightning.models.classifier import IntentClassifier
-from mu_lightning.models.ensemble import Panel
 from mu_lightning.models.joint import JointClassifier
-from mu_lightning.schedules import Schedule
+from mu_lightning.schedules import Moment, Past, Schedule
 from mu_lightning.settings import MergeSettings
-
-ENSEMBLE = "ensemble"
 
 
 class MergeCallback(Callback):
-    """At the end of an epoch in which the schedule says so: scores, merges, scores again, and commits or rolls back.
+    """When the schedule says so: scores, merges, scores again, and commits or rolls back.
 
-    A committed merge replaces every member by the merged model. It happens in ``on_train_epoch_end``, after the epoch's
-    validation and before checkpoints are written, so a checkpoint holds merged weights with the merged model's scores.
+    It acts in ``on_train_epoch_end``, after the epoch's validation and before checkpoints are written, so that a
+    checkpoint holds merged weights with the merged model's scores; a schedule by steps also between an optimiser step
+    and the next batch. Scores are gathered in every process; the first one decides, for all.
 
     Args:
         target: the locale that is merged for; its dev split is scored around each merge.
         weights: member -> merge weight; they sum to 1.
         schedule: when to merge.
-        settings: method, its parameters, what becomes of the optimiser's moments, tolerance.
+        settings: how to merge, and what becomes of members and optimiser.
         seed: the run's seed, for methods that draw random numbers.
         base: the state dict that the members started from, for methods on task vectors and distances; the first
             member's as training starts, if none is given.
+        others: further targets -> member -> merge weight.
 
     Attributes:
         history: a record of each merge, in order, of plain values only (see docs/iterative.md for its fields).
-        merged: the state dict of the last committed merge.
-        before_merge: called with the trainer once a merge is decided, before anything is scored or changed.
+        epochs: the scores at each epoch's end, in order, of plain values only.
+        models: target -> the state dict of its last committed merge.
+        before_merge: called with the trainer once a merge is decided, before anything of it is scored or changed.
+        at_epoch_end: whether the merge under way stands at an epoch's end, and not within one.
     """
 
     def __init__(
@@ -52,148 +51,197 @@ class MergeCallback(Callback):
         settings: MergeSettings,
         seed: int = 0,
         base: Mapping[str, Tensor] | None = None,
+        others: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
         self.target = target
         self.weights = dict(weights)
+        self.targets = {target: self.weights} | {name: dict(found) for name, found in (others or {}).items()}
         self.schedule = schedule
         self.settings = settings
         self.seed = seed
         self.base = base
         self.history: list[dict[str, Any]] = []
-        self.merged: dict[str, Tensor] | None = None
+        self.epochs: list[dict[str, Any]] = []
+        self.models: dict[str, dict[str, Tensor]] = {}
+        self.outer: OuterState | None = None
         self.before_merge: Callable[[Trainer], None] | None = None
         self.at_epoch_end = True
         # A merge that was decided but not made: a checkpoint from before a merge holds it, and it is made on resuming.
         self._pending: str | None = None
+        self._validated: tuple[int, int, dict[str, float]] | None = None
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The members that any target's merge weighs."""
+        return tuple(dict.fromkeys(name for weights in self.targets.values() for name in weights))
+
+    @property
+    def merged(self) -> dict[str, Tensor] | None:
+        """The state dict of the first target's last committed merge."""
+        return self.models.get(self.target)
 
     @property
     def supervision(self) -> str:
-        """What of the target the decisions looked at: a rollback reads its dev labels."""
-        return "none" if self.settings.tolerance is None else "target-dev-labels"
+        """What of the primary target the decisions looked at."""
+        return self.supervision_of(self.target)
+
+    def supervision_of(self, target: str) -> str:
+        """What of a target the decisions looked at: its dev labels, if schedule, weights or a rollback read them.
+
+        A schedule reads the primary target's alone.
+        """
+        reads = READS_TARGET[self.settings.reweight] or self.settings.tolerance is not None
+        return "target-dev-labels" if reads or (target == self.target and self.schedule.reads_target) else "none"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if self.base is None:  # before a checkpoint is read: the members are still what they start from
-            assert isinstance(pl_module, JointClassifier)
+        assert isinstance(pl_module, JointClassifier)
+        # Before a checkpoint is read: the members are still what they start from.
+        if self.base is None:
             first = pl_module.member(next(iter(self.weights))).merge_state()
             self.base = {name: tensor.detach().cpu().clone() for name, tensor in first.items()}
+        if self.settings.outer != "none" and self.outer is None:
+            self.outer = OuterState(dict(self.base))
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        # At the start of the batch that follows a step: the step has been logged, and a run that goes on from a
+        # checkpoint between the two comes through here again. The step that ends an epoch belongs to the epoch's end.
+        if self.schedule.by_step and batch_idx and batch_idx % trainer.accumulate_grad_batches == 0:
+            now = Moment(trainer.current_epoch + 1, trainer.global_step, epoch_end=False)
+            # What a schedule goes by within an epoch is the same in every process, so none has to be asked.
+            reason = self._pending or self.schedule.due(now, Past(self.epochs, self.history))
+            if reason is not None:
+                self._merge(trainer, pl_module, now, reason, None)
+        merges = [record["step"] for record in self.history if record["committed"] and record["sync"] != "none"]
+        if self.settings.learning_rate == "rewarm" and merges:
+            assert isinstance(pl_module, JointClassifier)
+            _rewarm(trainer, pl_module, merges[-1], self.settings.rewarm)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.sanity_checking:
+            found = {locale: scores.accuracy for locale, scores in pl_module.scores.items()}  # type: ignore[union-attr, operator]
+            self._validated = (trainer.global_step, len(self.history), found)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, JointClassifier)
-        epoch = trainer.current_epoch + 1
-        reason = self._pending or self.schedule.due(epoch, _is_last(trainer, epoch))
+        epoch, step = trainer.current_epoch + 1, trainer.global_step
+        scores = None
+        if self.settings.score_epochs or self.schedule.reads_scores:
+            known = self._validated
+            own = known[2] if known and known[:2] == (step, len(self.history)) else None
+            scores = self._round(trainer).scores(self._members(pl_module), own)
+            # A run that goes on from a checkpoint of this very moment has them already.
+            self.epochs = [*(found for found in self.epochs if found["epoch"] < epoch)]
+            self.epochs.append({"epoch": epoch, "step": step, **scores})
+        now = Moment(epoch, step, epoch_end=True, last=_is_last(trainer, epoch))
+        due = self._pending or self.schedule.due(now, Past(self.epochs, self.history))
+        reason = trainer.strategy.broadcast(due)
         if reason is not None:
-            self._pending = reason
-            if self.before_merge is not None:
-                self.before_merge(trainer)
-            self._pending = None
-            record = self._merge(trainer, pl_module, epoch, reason)
-            self.history.append(record)
-            after = record["targets"][self.target]["after"]
-            pl_module.log("merge/accuracy", after, logger=False, rank_zero_only=True)
+            self._merge(trainer, pl_module, now, reason, scores)
 
-    def _merge(self, trainer: Trainer, module: JointClassifier, epoch: int, reason: str) -> dict[str, Any]:
+    def _merge(
+        self, trainer: Trainer, module: LightningModule, now: Moment, reason: str, scores: dict[str, Any] | None
+    ) -> None:
+        self.at_epoch_end = now.epoch_end
+        self._pending = reason
+        if self.before_merge is not None:
+            self.before_merge(trainer)
+        self._pending = None
         started = time.perf_counter()
-        members = {name: module.member(name) for name in self.weights}
-        module.rest()
-        states = {name: member.merge_state() for name, member in members.items()}
-        data: IntentDataModule = trainer.datamodule  # type: ignore[attr-defined]
-        loaders = data.eval_loaders("dev", [self.target])
-        assert self.base is not None
-        distances = pairwise_distances(states, self.base)
-        with trainer.precision_plugin.forward_context():
-            panel = Panel(members, {ENSEMBLE: ("uriel_logits", list(self.weights.values()))}, with_members=True)
-            scores = evaluate_named(panel, loaders)
-            before = {name: found[self.target].accuracy for name, found in scores.items()}
-            sources = {name: {"before": _own_accuracy(member, data, name)} for name, member in members.items()}
-            merged = merge_tensors(
-                self.settings.method,
-                states,
-                self.weights,
-                base=self.base,
-                parameters=self.settings.parameters,
-                seed=self.seed,
-            )
-            candidate = next(iter(members.values())).with_merged(merged)
-            after = evaluate(candidate, loaders)[self.target].accuracy
-            for name, found in sources.items():
-                found["after"] = _own_accuracy(candidate, data, name)
-        mean = sum(before[name] for name in members) / len(members)
-        tolerance = self.settings.tolerance
+        members = self._members(module)
+        proposal = self._round(trainer).propose(members, scores, self.outer)
         # One process decides for all: scores are equal on every device, but nothing should rest on that.
-        committed = bool(trainer.strategy.broadcast(tolerance is None or after >= mean - tolerance))
+        verdicts, committed = trainer.strategy.broadcast(committed_targets(proposal.targets, self.settings))
+        for target, found in proposal.targets.items():
+            found["committed"] = verdicts[target]
+            if verdicts[target]:
+                state = proposal.models[target]
+                self.models[target] = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
         if committed:
-            self._replace(members.values(), merged, trainer.optimizers)
-            check_agreement(
-                {name: member.merge_state() for name, member in members.items()},
-                f"after merge {len(self.history) + 1}",
-            )
-            self.merged = {name: tensor.detach().cpu().clone() for name, tensor in merged.items()}
-        return {
+            self._carry_out(trainer, members, proposal)
+        record = {
             "index": len(self.history) + 1,
-            "epoch": epoch,
-            "step": trainer.global_step,
+            "epoch": now.epoch,
+            "step": now.step,
             "reason": reason,
             "method": self.settings.method,
-            "sync": "replace",
+            "sync": self.sync,
             "moments": self.settings.moments,
             "committed": committed,
             "seconds": time.perf_counter() - started,
-            "targets": {
-                self.target: {
-                    "weights": dict(self.weights),
-                    "before": before,
-                    "mean_before": mean,
-                    "after": after,
-                    "gain": after - mean,
-                    "committed": committed,
-                }
-            },
-            "sources": sources,
-            "distances": {"|".join(pair): distance for pair, distance in distances.items()},
-            "drift": drift(distances),
-            "schedule": {"name": "every-epochs"},
+            "targets": proposal.targets,
+            "sources": proposal.sources,
+            "distances": proposal.distances,
+            "drift": mean_distance(proposal.distances),
         }
+        record["schedule"] = self.schedule.state(Past(self.epochs, [*self.history, record]))
+        self.history.append(record)
+        module.log("merge/accuracy", proposal.targets[self.target]["after"], logger=False, rank_zero_only=True)
 
-    @torch.no_grad()
-    def _replace(
-        self, members: Sequence[IntentClassifier] | Any, merged: Mapping[str, Tensor], optimizers: Sequence[Optimizer]
-    ) -> None:
-        models = [member.model for member in members]
-        for member in members:
-            member.take(merged)
-        for optimizer in optimizers:
-            for parameters in zip(*(model.parameters() for model in models), strict=True):
-                self._settle(optimizer, parameters)
+    @property
+    def sync(self) -> str:
+        """What members do after a merge: ``replace``, ``pull`` or ``none``."""
+        return "none" if self.settings.follow == "none" else self.settings.sync
 
-    def _settle(self, optimizer: Optimizer, parameters: Sequence[Tensor]) -> None:
-        states = [optimizer.state[parameter] for parameter in parameters if optimizer.state.get(parameter)]
-        if len(states) < len(parameters) or self.settings.moments == "keep":
+    def _carry_out(self, trainer: Trainer, members: Mapping[str, IntentClassifier], proposal: Proposal) -> None:
+        self.outer = proposal.outer
+        if self.sync == "none":
             return
-        for moment in ("exp_avg", "exp_avg_sq"):
-            if self.settings.moments == "reset":
-                mean = torch.zeros_like(states[0][moment])
-            else:
-                factors = self.weights.values()
-                mean = sum(state[moment] * factor for state, factor in zip(states, factors, strict=True))
-            for state in states:
-                state[moment].copy_(mean)
-        if self.settings.moments == "reset":
-            for state in states:
-                state["step"].zero_()
+        for member in members.values():
+            member.take(
+                proposal.followed
+                if self.sync == "replace"
+                else pulled(member.merge_state(), proposal.followed, self.settings.pull_keep)
+            )
+        found = [found["weights"] for found in proposal.targets.values()]
+        weights = mean_weights(found if self.settings.follow == "mean" else found[:1], list(members))
+        for optimizer in trainer.optimizers:
+            for parameters in zip(*(member.parameters() for member in members.values()), strict=True):
+                states = [optimizer.state.get(parameter, {}) for parameter in parameters]
+                settle_moments(states, weights, self.settings.moments)
+        after = {name: member.merge_state() for name, member in members.items()}
+        check_agreement(after, f"after merge {len(self.history) + 1}")
+
+    def _members(self, module: LightningModule) -> dict[str, IntentClassifier]:
+        assert isinstance(module, JointClassifier)
+        module.rest()  # where members take turns on the device, scores and merges find all in one place
+        return {name: module.member(name) for name in self.members}
+
+    def _round(self, trainer: Trainer) -> MergeRound:
+        assert self.base is not None
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        precision = trainer.precision_plugin.forward_context
+        return MergeRound(self.targets, self.settings, data, self.base, self.seed, precision)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"history": self.history, "merged": self.merged, "pending": self._pending}
+        past = Past(self.epochs, self.history)
+        return {
+            "history": self.history,
+            "epochs": self.epochs,
+            "schedule": self.schedule.state(past),
+            "models": self.models,
+            "outer": self.outer.state_dict() if self.outer else None,
+            "pending": self._pending,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.history = list(state_dict["history"])
-        self.merged = state_dict["merged"]
+        self.epochs = list(state_dict["epochs"])
+        self.models = dict(state_dict["models"])
+        self.outer = OuterState(**state_dict["outer"]) if state_dict["outer"] else None
         self._pending = state_dict["pending"]
 
 
-def _own_accuracy(classifier: IntentClassifier, data: IntentDataModule, member: str) -> float:
-    """Mean accuracy on the dev splits of the locales that the member learns from."""
-    scores = evaluate(classifier, data.eval_loaders("dev", data.members[member]))
-    return sum(found.accuracy for found in scores.values()) / len(scores)
+def _rewarm(trainer: Trainer, module: JointClassifier, merged_at: int, share: float) -> None:
+    """Lowers the rates of the coming step while they rise again after a merge, over a share of each member's epoch.
+
+    The planned rate is read anew each time, so nothing of this has to be undone, or resumed.
+    """
+    for found in trainer.lr_scheduler_configs:
+        for group, planned in zip(found.scheduler.optimizer.param_groups, found.scheduler.get_last_lr(), strict=True):
+            rate = module.rates[group["member"]]
+            since = rate.done(trainer.global_step) - rate.done(merged_at)
+            steps = max(1, round(share * rate.own[-1]))
+            if since < steps:
+                group["lr"] = planned * (since + 1) / (steps + 1)
 
 
 def _is_last(trainer: Trainer, epoch: int) -> bool:

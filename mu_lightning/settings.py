@@ -13,6 +13,11 @@ from mu_lightning.errors import UserError, check_number
 EMBEDDED_BASE = Path("checkpoints/xlm-r-cldr")
 
 Moments = Literal["average", "keep", "reset"]
+Sync = Literal["replace", "pull", "none"]
+Follow = Literal["first", "mean", "none"]
+Outer = Literal["none", "nesterov"]
+Reweight = Literal["none", "target-dev", "source-dev"]
+LearningRateAfter = Literal["continue", "rewarm"]
 
 
 @dataclass(frozen=True)
@@ -72,22 +77,69 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class MergeSettings:
-    """When and how the members are merged while they train.
+    """When and how the members are merged while they train, and what they do afterwards.
 
     Attributes:
         method: a registered merge method (``python cli.py merge --list-methods``).
         parameters: the method's own parameters.
-        frequency: merge after every so many epochs; 0 merges only once, at the end.
+        schedule: when to merge: a name such as ``adaptive``, with parameters as in ``every-steps:n=50``, several joined
+            by ``+``, or a mapping; ``python cli.py schedule --list`` shows them. Null: every `frequency` epochs.
+        frequency: merge after every so many epochs; 0 merges only once, at the end. ``adaptive`` starts from it.
+        adaptive: merge more often while merges help and less often while they don't.
+        performance_trigger: merge also when a member or the ensemble stopped improving.
+        convergence_threshold: gains of dev accuracy below it count as none.
+        reweight: merge weights stay as typology has them (``none``), or are re-read at each merge: from the members'
+            accuracy on the target's dev split (``target-dev``), or their accuracy on their own times typology's
+            weights (``source-dev``).
+        reweight_temperature: of re-read weights: below 1 better members weigh more, above 1 less.
+        sync: what members do after a merge: take the merged weights (``replace``), move towards them (``pull``, as
+            PAPA does), or keep their own (``none``).
+        pull_keep: of ``pull``: the share of its own weights that a member keeps, PAPA's alpha; 0 replaces.
+        follow: of several targets: members follow the ``first`` target's merged model, the ``mean`` of them all, or
+            ``none``.
         moments: what becomes of the optimiser's moments after a merge: averaged with the merge weights, kept, or reset.
+        learning_rate: after a merge, ``continue`` as planned, or ``rewarm``: rise again from 0 to the planned rate.
+        rewarm: of ``rewarm``: over this share of an epoch.
+        outer: ``nesterov`` takes the step from one merge to the next by Nesterov momentum, as DiLoCo does.
+        outer_learning_rate: of ``nesterov``; 1 without momentum is a plain merge.
+        outer_momentum: of ``nesterov``.
         tolerance: a merge is rolled back where it lowers the accuracy on the target's dev split (from the members' mean
             to the merged model) by more than this; it looks at the target's dev labels, so null (never) is the default.
+        keep_merges: the merged models of so many last merges are kept in the run's folder, beside the best; -1: all.
+        score_epochs: score the members on the target's dev split after each epoch, merge or not, for schedules that
+            read it and for ``python cli.py schedule``.
     """
 
     method: str = "linear"
     parameters: dict[str, Any] = field(default_factory=dict)
+    schedule: dict[str, Any] | str | None = None
     frequency: int = 1
+    adaptive: bool = False
+    performance_trigger: bool = False
+    convergence_threshold: float = 1e-4
+    reweight: Reweight = "none"
+    reweight_temperature: float = 1.0
+    sync: Sync = "replace"
+    pull_keep: float = 0.5
+    follow: Follow = "first"
     moments: Moments = "average"
+    learning_rate: LearningRateAfter = "continue"
+    rewarm: float = 0.1
+    outer: Outer = "none"
+    outer_learning_rate: float = 0.7
+    outer_momentum: float = 0.9
     tolerance: float | None = None
+    keep_merges: int = 1
+    score_epochs: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("pull_keep", "outer_momentum"):
+            check_number(f"merge.{name}", getattr(self, name), least=0, most=1)
+        for name in ("rewarm", "outer_learning_rate", "convergence_threshold"):
+            check_number(f"merge.{name}", getattr(self, name), least=0)
+        check_number("merge.reweight_temperature", self.reweight_temperature, above=0)
+        check_number("merge.tolerance", self.tolerance)
+        check_number("merge.keep_merges", self.keep_merges, least=-1)
 
 
 @dataclass(frozen=True)

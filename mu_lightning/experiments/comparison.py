@@ -61,6 +61,16 @@ def compare(
     return results + [Result(f"ensemble, {vote}", scores[vote], details={"weights": weights}) for vote in VOTES]
 
 
+def score_members(sources: Mapping[str, IntentClassifier], plan: SourcePlan, data: IntentDataModule) -> list[Result]:
+    """Scores each source alone and their weighted vote on the target's test split, where there is no merged model."""
+    weights = {name: plan.weights[name] for name in sources}
+    panel = Panel(sources, {"ensemble": ("uriel_logits", list(weights.values()))}, with_members=True)
+    scores = evaluate_named(panel, data.eval_loaders("test", [plan.target]))
+    alone = [Result(f"source {name}", scores[name][plan.target]) for name in sources]
+    vote = Result("ensemble, uriel_logits", scores["ensemble"][plan.target], details={"weights": weights})
+    return [*alone, vote]
+
+
 def merge_once(
     sources: Mapping[str, IntentClassifier],
     weights: Mapping[str, float],

@@ -29,16 +29,6 @@ def as_after_step(loops: Loops, accumulate: int) -> None:
     _set_position(fit, batches)
 
 
-def as_before_batch_end(loops: Loops) -> None:
-    """Tells a state saved in ``on_train_batch_end`` where its epoch's batches go on; Lightning does the rest.
-
-    Args:
-        loops: the checkpoint's ``loops``; changed in place.
-    """
-    fit = loops["fit_loop"]
-    _set_position(fit, fit["epoch_loop.batch_progress"]["current"]["ready"])
-
-
 def as_before_epoch_end(loops: Loops, validated: bool) -> None:
     """Moves a state saved in ``on_train_epoch_end`` to before the callbacks' ``on_train_epoch_end``.
 

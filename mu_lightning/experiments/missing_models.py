@@ -6,7 +6,7 @@ from typing import Any
 from mu_lightning.checkpoints import model_folder_name
 from mu_lightning.data.registry import open_corpus
 from mu_lightning.errors import UserError
-from mu_lightning.experiments.run_plan import POOLED, default_folder, is_first_process
+from mu_lightning.experiments.run_plan import POOLED, default_folder, is_first_process, wanted_targets
 from mu_lightning.locales import locale, locale_list
 
 ALL = "all"
@@ -27,11 +27,12 @@ def settle_locales(config: Any) -> bool:
         UserError: an unknown locale, or ``skip_existing`` for a run with a target, which makes no source models.
     """
     locales = locale_list(config.locales)
-    if config.skip_existing and config.target_lang:
+    targets = wanted_targets(config)
+    if config.skip_existing and targets:
         raise UserError("--skip-existing is for source models, and a run with --target-lang makes none: leave it out")
     if locales == [ALL]:
         available = open_corpus(config.data.corpus, config.data.data_dir).locales
-        locales = [tag for tag in available if tag != config.target_lang]
+        locales = [tag for tag in available if tag not in targets]
         config.locales = locales
     if not config.skip_existing or not locales:
         return True
@@ -44,7 +45,7 @@ def settle_locales(config: Any) -> bool:
     if not config.multilingual:
         config.locales = left
     if left and config.output_dir is None:
-        config.output_dir = _free(default_folder(config, tuple(config.locales)))
+        config.output_dir = _free(default_folder(config, tuple(config.locales), targets))
     return bool(left)
 
 

@@ -11,17 +11,14 @@ from mu_lightning.data.corpus import SPLITS, Corpus
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.data.registry import open_corpus
 from mu_lightning.errors import UserError
+from mu_lightning.experiments.merge_plan import check_merge
 from mu_lightning.experiments.resuming import BEGUN, resumes
 from mu_lightning.files import refuse_existing
 from mu_lightning.locales import locale as known_locale
 from mu_lightning.locales import locale_list
-from mu_lightning.merging.job import plan_job
-from mu_lightning.merging.registry import find_method
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.distributed import strategy_for
 from mu_lightning.models.joint import JointClassifier
-from mu_lightning.schedules import EveryEpochs
-from mu_lightning.settings import MergeSettings
 from mu_lightning.typology.plan import SourcePlan, plan_sources
 
 if TYPE_CHECKING:
@@ -40,7 +37,7 @@ class RunPlan:
         tokenizer: the base's.
         base: the classifier that every member starts from.
         members: member -> the locales that it learns from.
-        sources: the target's sources and weights, None without a target.
+        targets: the targets' sources and weights, the primary one's first; none without a target.
         output_dir: the run's folder.
         exports: member -> its model folder, where there is no target.
         seed: the run's seed.
@@ -51,14 +48,19 @@ class RunPlan:
     tokenizer: "PreTrainedTokenizerBase"
     base: "PreTrainedModel"
     members: dict[str, tuple[str, ...]]
-    sources: SourcePlan | None
+    targets: tuple[SourcePlan, ...]
     output_dir: Path
     exports: dict[str, Path]
     seed: int
 
     @property
+    def sources(self) -> SourcePlan | None:
+        """The primary target's sources and weights, None without a target."""
+        return self.targets[0] if self.targets else None
+
+    @property
     def target(self) -> str | None:
-        """The locale that is merged for."""
+        """The primary target: the locale that is merged for."""
         return self.sources.target if self.sources else None
 
     def data(self, members: dict[str, tuple[str, ...]]) -> IntentDataModule:
@@ -82,20 +84,20 @@ def plan_run(config: Any) -> RunPlan:
     """
     seed = int(config.seed_everything)
     locales = tuple(locale_list(config.locales) or ())
-    for tag in (*locales, *([config.target_lang] if config.target_lang else [])):
+    wanted = wanted_targets(config)
+    for tag in (*locales, *wanted):
         known_locale(tag)
-    _check_requests(config, locales)
+    _check_requests(config, locales, wanted)
     _check_trainer(config)
     tokenizer = load_tokenizer(config.model.base)
     corpus = open_corpus(config.data.corpus, config.data.data_dir)
     for tag in locales:
         if tag not in corpus.locales:
             raise UserError(f"the corpus {corpus.name} has no locale {tag} here: it has {', '.join(corpus.locales)}")
-    sources = None
-    if config.target_lang:
-        sources = plan_sources(
-            config.target_lang,
-            available=corpus.locales,
+    targets = tuple(
+        plan_sources(
+            target,
+            available=[tag for tag in corpus.locales if tag not in wanted],
             locales=locales or None,
             num_languages=config.num_languages,
             preweight=config.preweight,
@@ -103,14 +105,23 @@ def plan_run(config: Any) -> RunPlan:
             settings=config.typology,
             seed=seed,
         )
-        locales = sources.sources
-        _check_merge(config.merge, sources)
+        for target in wanted
+    )
+    if targets:
+        locales = tuple(dict.fromkeys(tag for sources in targets for tag in sources.sources))
+        for sources in targets:
+            schedule = check_merge(config.merge, sources)
+        if schedule.by_step and 0 < config.model.members_in_memory < len(locales):
+            raise UserError(
+                f"the schedule {schedule.name} merges in the middle of an epoch, where with --members-in-memory some "
+                "members have not trained yet: choose a schedule by epochs, or leave out --members-in-memory"
+            )
     members: dict[str, tuple[str, ...]] = {tag: (tag,) for tag in locales}
     if config.multilingual:
         members = {POOLED: tuple(locales)}
-    output_dir = config.output_dir or default_folder(config, locales)
+    output_dir = config.output_dir or default_folder(config, locales, wanted)
     exports = {}
-    if sources is None:
+    if not targets:
         names = {name: model_folder_name(config.model.base, corpus.name, name) for name in members}
         exports = {name: config.models_dir / folder for name, folder in names.items()}
     if is_first_process() and not resumes(config, output_dir):
@@ -120,7 +131,7 @@ def plan_run(config: Any) -> RunPlan:
         refuse_existing(output_dir, "an unfinished run (--resume goes on with it)" if unfinished else "a result")
     base = load_base(config.model.base, corpus.label_names, seed)
     _check_length(config.data.max_length, base)
-    plan = RunPlan(config, corpus, tokenizer, base, members, sources, output_dir, exports, seed)
+    plan = RunPlan(config, corpus, tokenizer, base, members, targets, output_dir, exports, seed)
     _read_rows(plan)
     return plan
 
@@ -130,14 +141,29 @@ def is_first_process() -> bool:
     return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
 
 
-def _check_requests(config: Any, locales: tuple[str, ...]) -> None:
-    if not locales and not config.target_lang:
+def wanted_targets(config: Any) -> tuple[str, ...]:
+    """The targets that a configuration names, the primary one first: `target_lang`, then `target_languages`."""
+    return tuple(
+        dict.fromkeys(
+            [*([config.target_lang] if config.target_lang else []), *(locale_list(config.target_languages) or [])]
+        )
+    )
+
+
+def _check_requests(config: Any, locales: tuple[str, ...], targets: tuple[str, ...]) -> None:
+    if not locales and not targets:
         raise UserError("nothing to train: name --locales, or --target-lang to choose its sources by typology")
     if len(set(locales)) < len(locales):
         raise UserError(f"a locale is named twice in {', '.join(locales)}")
-    if config.multilingual and config.target_lang:
+    among = [tag for tag in targets if tag in locales]
+    if among and len(targets) > 1:
+        raise UserError(
+            f"the target {among[0]} is among the sources: through the members that follow a merged model its labels "
+            "would reach it"
+        )
+    if config.multilingual and targets:
         raise UserError("--multilingual trains one model, so nothing can be merged: leave out --target-lang")
-    if config.compare and not config.target_lang:
+    if config.compare and not targets:
         raise UserError("--compare needs a target: give --target-lang")
     if config.enable_wandb and not _wandb_can_log():
         raise UserError(
@@ -166,16 +192,6 @@ def _wandb_can_log() -> bool:
     return netrc.is_file() and "wandb" in netrc.read_text(encoding="utf-8", errors="replace")
 
 
-def _check_merge(merging: MergeSettings, sources: SourcePlan) -> None:
-    method = find_method(merging.method)
-    if method.needs_statistics:
-        raise UserError(
-            f"{method.name} needs {method.needs_statistics}, which is not at hand while training: choose another method"
-        )
-    plan_job(method, sources.weights, sources.sources, has_base=True, parameters=merging.parameters)
-    EveryEpochs(merging.frequency)
-
-
 def _check_length(max_length: int, base: "PreTrainedModel") -> None:
     # XLM-R counts positions from its padding id + 1 on, so its table is that much longer than its longest text.
     positions = base.config.max_position_embeddings - (base.config.pad_token_id or 0) - 1
@@ -183,15 +199,15 @@ def _check_length(max_length: int, base: "PreTrainedModel") -> None:
         raise UserError(f"data.max_length is {max_length}, but the base reads at most {positions} tokens")
 
 
-def default_folder(config: Any, locales: tuple[str, ...]) -> Path:
+def default_folder(config: Any, locales: tuple[str, ...], targets: tuple[str, ...] = ()) -> Path:
     """Where a run goes that names no folder."""
-    what = config.target_lang or (locales[0] if len(locales) == 1 else f"{len(locales)}-locales")
+    what = "+".join(targets) or (locales[0] if len(locales) == 1 else f"{len(locales)}-locales")
     return Path("runs") / f"{Path(config.model.base).name}_{config.data.corpus}_{what}"
 
 
 def _read_rows(plan: RunPlan) -> None:
     data = plan.data(plan.members)
     learnt = {tag for locales in plan.members.values() for tag in locales}
-    for tag in sorted(learnt | ({plan.target} if plan.target else set())):
+    for tag in sorted(learnt | {sources.target for sources in plan.targets}):
         for split in SPLITS:
             data.rows(tag, split)

@@ -8,12 +8,15 @@ from typing import Any
 
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger, WandbLogger
+from torch import Tensor
 
 from mu_lightning.checkpoints import model_folder_name, save_model
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.evaluation.loop import evaluate
-from mu_lightning.experiments.comparison import compare
+from mu_lightning.experiments.comparison import compare, score_members
 from mu_lightning.experiments.fitting import fit
+from mu_lightning.experiments.merge_plan import check_merge
+from mu_lightning.experiments.merge_round import last_weights
 from mu_lightning.experiments.provenance import data_fingerprints
 from mu_lightning.experiments.results import Result, show, write_results
 from mu_lightning.experiments.resuming import BEGUN, Resumption, resumes
@@ -25,8 +28,7 @@ from mu_lightning.merging.registry import find_method
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.distributed import strategy_for
 from mu_lightning.models.joint import JointClassifier
-from mu_lightning.schedules import EveryEpochs
-from mu_lightning.typology.plan import table
+from mu_lightning.typology.plan import SourcePlan, table
 from mu_lightning.watching.loggers import run_loggers
 from mu_lightning.watching.sinks import report_model
 
@@ -71,7 +73,7 @@ class TrainingRun:
         plan = self.plan
         self._begin()
         module = plan.joint(list(plan.members))
-        self._say(table(plan.sources) if plan.sources else f"training {', '.join(plan.members)}")
+        self._say("\n".join(map(table, plan.targets)) or f"training {', '.join(plan.members)}")
         self._say(
             f"{len(plan.members)} members of {Path(plan.config.model.base).name} on {plan.corpus.name}, learning rate "
             f"{module.learning_rate:.1e}, in {self.folder}"
@@ -82,12 +84,17 @@ class TrainingRun:
             merges = self.callbacks["MergeCallback"](
                 plan.sources.target,
                 plan.sources.weights,
-                EveryEpochs(plan.config.merge.frequency),
+                check_merge(plan.config.merge, plan.sources),
                 plan.config.merge,
                 seed=plan.seed,
-                base={name: tensor.clone() for name, tensor in plan.base.state_dict().items()},
+                others={sources.target: sources.weights for sources in plan.targets[1:]},
             )
-            extra += [merges, self.callbacks["Dashboard"](merges, self.folder)]
+            extra += [
+                merges,
+                self.callbacks["Dashboard"](merges, self.folder),
+                self.callbacks["History"](merges, self.folder),
+                self.callbacks["KeptMerges"](merges, self.folder, plan.config.merge.keep_merges, self._keep),
+            ]
         data = plan.data(plan.members)
         trainer = self._fit(module, data, "fit", extra)
         results = (
@@ -139,41 +146,68 @@ class TrainingRun:
 
     def _targeted(self, module: JointClassifier, data: IntentDataModule, merges: Any, trainer: Trainer) -> list[Result]:
         plan = self.plan
-        assert plan.sources is not None
-        target = plan.sources.target
-        found = []
-        if merges.merged is None:
-            # There is no merged model then, and none must be made up.
-            self._say("every merge was rolled back: the run has no merged model")
-        else:
-            final = IntentClassifier(copy.deepcopy(plan.base)).to(trainer.strategy.root_device)
-            final.model.load_state_dict(merges.merged)
-            scores = evaluate(final, data.eval_loaders("test", [target]))
-            details = {"weights": plan.sources.weights, "merges": len(merges.history)}
-            found = [Result("iterative merging", scores[target], merges.supervision, details)]
-            self._save(self.folder / "merged", final, plan.sources.sources, trainer, self._merge_report(merges))
-            for logger in trainer.loggers if trainer.is_global_zero else ():
-                report_model(
-                    logger, self.folder / "merged", f"{self.folder.name}-merged", {"target": target, **details}
+        results = self._references() if plan.config.compare else []
+        for sources in plan.targets:
+            state = merges.models.get(sources.target)
+            if state is None:
+                # There is no merged model then, and none must be made up.
+                self._say(
+                    f"{sources.target}: {'every merge was rolled back' if merges.history else 'nothing was merged'}: "
+                    "the run has no merged model, so the members are scored as they are"
                 )
-        return [*(self._references() if plan.config.compare else []), *found]
+                module.to(trainer.strategy.root_device)
+                results += score_members({name: module.member(name) for name in sources.sources}, sources, data)
+                continue
+            final = self._merged(state).to(trainer.strategy.root_device)
+            scores = evaluate(final, data.eval_loaders("test", [sources.target]))
+            weights = last_weights(merges.history, sources.target)
+            details = {"weights": weights, "merges": len(merges.history)}
+            supervision = merges.supervision_of(sources.target)
+            results.append(Result("iterative merging", scores[sources.target], supervision, details))
+            folder, report = self._merged_folder(sources), self._merge_report(sources, merges.history)
+            self._save(folder, final, sources.sources, trainer, report)
+            name = f"{self.folder.name}-merged" + (f"-{sources.target}" if len(plan.targets) > 1 else "")
+            for logger in trainer.loggers if trainer.is_global_zero else ():
+                report_model(logger, folder, name, {"target": sources.target, **details})
+        if not merges.models:
+            for name in plan.members:
+                own = model_folder_name(plan.config.model.base, plan.corpus.name, name)
+                self._save(self.folder / "members" / own, module.member(name), [name], trainer)
+        return results
+
+    def _merged(self, state: Mapping[str, Tensor]) -> IntentClassifier:
+        """A classifier of a merged state."""
+        return IntentClassifier(copy.deepcopy(self.plan.base)).with_merged(state)
+
+    def _merged_folder(self, sources: SourcePlan) -> Path:
+        merged = self.folder / "merged"
+        return merged / sources.target if len(self.plan.targets) > 1 else merged
+
+    def _keep(self, folder: Path, target: str, state: Mapping[str, Tensor], history: Sequence[dict[str, Any]]) -> None:
+        """Writes the merged model of the last merge in `history`."""
+        sources = next(sources for sources in self.plan.targets if sources.target == target)
+        details = {"verb": "fit", "locales": list(sources.sources), "target": target, "config": self.config}
+        report = self._merge_report(sources, history)
+        save_model(folder, self._merged(state).model, self.plan.tokenizer, details, report)
 
     def _references(self) -> list[Result]:
-        """The same members without merges, and the target's own: trained side by side, kept, and scored."""
+        """The same members without merges, and the targets' own: trained side by side, kept, and scored."""
         plan = self.plan
-        assert plan.sources is not None
-        target, sources = plan.sources.target, plan.sources.sources
-        members = {**plan.members, target: (target,)}
-        self._say(f"for comparison, without merges: {', '.join(sources)}, and {target} natively")
+        targets = [sources.target for sources in plan.targets]
+        members = {**plan.members, **{target: (target,) for target in targets}}
+        self._say(f"for comparison, without merges: {', '.join(plan.members)}, and {', '.join(targets)} natively")
         module, data = plan.joint(list(members)), plan.data(members)
         trainer = self._fit(module, data, "references", [])
         module.to(trainer.strategy.root_device)
         for name in members:
             folder = model_folder_name(plan.config.model.base, plan.corpus.name, name)
             self._save(self.folder / "sources" / folder, module.member(name), [name], trainer)
-        classifiers = {name: module.member(name) for name in sources}
-        native, base = module.member(target), plan.base.state_dict()
-        return compare(classifiers, native, plan.sources, data, plan.config.merge, plan.seed, base)
+        base, results = plan.base.state_dict(), []
+        for sources in plan.targets:
+            classifiers = {name: module.member(name) for name in sources.sources}
+            native = module.member(sources.target)
+            results += compare(classifiers, native, sources, data, plan.config.merge, plan.seed, base)
+        return results
 
     def _exported(self, module: JointClassifier, data: IntentDataModule, trainer: Trainer) -> list[Result]:
         module.to(trainer.strategy.root_device)
@@ -198,24 +232,24 @@ class TrainingRun:
             details = {"verb": "fit", "locales": list(locales), "target": self.plan.target, "config": self.config}
             save_model(folder, classifier.model, self.plan.tokenizer, details, more)
 
-    def _merge_report(self, merges: Any) -> Callable[[Path], None]:
-        sources, merging = self.plan.sources, self.plan.config.merge
-        assert sources is not None
+    def _merge_report(self, sources: SourcePlan, history: Sequence[dict[str, Any]]) -> Callable[[Path], None]:
+        merging = self.plan.config.merge
         method = find_method(merging.method)
+        weights = last_weights(history, sources.target)
         details = {
             "mode": "merged while training",
             "target": sources.target,
             "preweight": sources.preweight,
             "base": Path(self.plan.config.model.base).name,
             "sources": [
-                {"source": tag, "weight": sources.weights[tag], "similarity": sources.similarities[tag]}
+                {"source": tag, "weight": weights[tag], "similarity": sources.similarities[tag]}
                 for tag in sources.sources
             ],
             "parameters": asdict(build_parameters(method, merging.parameters)),
             "merges": [
-                f"{record['index']} after epoch {record['epoch']}, {record['reason']}, "
-                + ("committed" if record["committed"] else "rolled back")
-                for record in merges.history
+                f"{record['index']} in epoch {record['epoch']}, {record['reason']}, "
+                + ("committed" if record["targets"][sources.target]["committed"] else "rolled back")
+                for record in history
             ],
         }
         return lambda folder: write_details(folder, method, details)
@@ -245,6 +279,7 @@ class TrainingRun:
             }
         paths = {
             "merged model": self.folder / "merged",
+            "members": self.folder / "members",
             "scores": self.folder / "results.json",
             "what each merge changed": self.folder / "merges.html",
             "accuracy around each merge": self.folder / "merges.png",

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from itertools import combinations
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,6 +47,6 @@ def pairwise_distances(
     return found
 
 
-def drift(distances: Mapping[tuple[str, str], float]) -> float:
+def mean_distance(distances: Mapping[Any, float]) -> float:
     """The mean of the pairwise distances; 0 for a single model."""
     return math.fsum(distances.values()) / len(distances) if distances else 0.0

@@ -163,7 +163,7 @@ class JointClassifier(Evaluated):
                     {"member": name, "params": chosen, "weight_decay": self.settings.weight_decay if decays else 0.0}
                 )
         optimizer = AdamW(groups, lr=self.learning_rate, fused=True)
-        rates = self._rates()
+        self.rates = rates = self._rates()
         # Partials, because a callable object's state would go into checkpoints and back: it follows from the data.
         factors: list[Callable[[int], float]] = [
             partial(Rate.__call__, rates[group["member"]]) for group in optimizer.param_groups
@@ -234,16 +234,19 @@ class Rate:
         self.total = own[-1] * epochs + last[-1]
         self.warm = round(self.total * warmup)
 
+    def done(self, step: int) -> int:
+        """The member's own steps before the run's step `step`."""
+        epoch, place = divmod(step, len(self.own) - 1)
+        if self.epochs < 0 or epoch < self.epochs:
+            return epoch * self.own[-1] + self.own[place]
+        place = step - self.epochs * (len(self.own) - 1)
+        return self.epochs * self.own[-1] + self.last[min(place, len(self.last) - 1)]
+
     def __call__(self, step: int) -> float:
         """The factor at the run's step `step`, 0 to 1."""
         if self.epochs < 0:
             return 1.0
-        epoch, place = divmod(step, len(self.own) - 1)
-        if epoch < self.epochs:
-            done = epoch * self.own[-1] + self.own[place]
-        else:
-            place = step - self.epochs * (len(self.own) - 1)
-            done = self.epochs * self.own[-1] + self.last[min(place, len(self.last) - 1)]
+        done = self.done(step)
         if done < self.warm:
             return (done + 1) / (self.warm + 1)
         return max(0.0, (self.total - done) / max(1, self.total - self.warm))

@@ -39,6 +39,11 @@ SHORT_NAMES = {
     "--merge-frequency": "--merge.frequency",
     "--ckpt-path": "--ckpt_path",
     "--checkpoint-before-merge": "--checkpoint.before_merge",
+    "--schedule": "--merge.schedule",
+    "--adaptive-merge-frequency": "--merge.adaptive",
+    "--performance-merge-trigger": "--merge.performance_trigger",
+    "--convergence-threshold": "--merge.convergence_threshold",
+    "--keep-merges": "--merge.keep_merges",
     "--feature-set": "--typology.feature_set",
     "--similarity-source": "--typology.similarity_source",
     "--similarity-matrix": "--typology.similarity_matrix",
@@ -48,7 +53,7 @@ SHORT_NAMES = {
 }
 
 # Short names that need no value: they switch something on.
-SWITCHES = {"--checkpoint-before-merge"}
+SWITCHES = {"--adaptive-merge-frequency", "--checkpoint-before-merge", "--performance-merge-trigger"}
 
 TRAINER_DEFAULTS: dict[str, Any] = {
     "max_epochs": 6,
@@ -74,6 +79,13 @@ def add_arguments(parser: ArgumentParser, verb: str) -> None:
         parser.add_argument("--model-path", type=str, required=True, help="a model folder, or a hub id")
         return
     parser.add_argument("--target-lang", type=str | None, default=None, help="the locale to merge for; none: no merges")
+    parser.add_argument(
+        "--target-languages",
+        nargs="+",
+        type=str,
+        default=None,
+        help="several targets, each with its own weights and merged model; the first decides",
+    )
     parser.add_argument(
         "--num-languages", type=int, default=5, help="sources to choose by typology where --locales is not given"
     )
@@ -129,6 +141,8 @@ def expand_short_names(argv: list[str], short_names: Mapping[str, str] = SHORT_N
 
     >>> expand_short_names(["--top-k", "5", "--seed=1"])
     ['--typology.top_k', '5', '--seed_everything=1']
+    >>> expand_short_names(["--adaptive-merge-frequency", "--top-k", "5"])
+    ['--merge.adaptive', 'true', '--typology.top_k', '5']
     """
     expanded = []
     for place, word in enumerate(argv):

@@ -15,7 +15,7 @@ from mu_lightning.data.registry import open_corpus
 from mu_lightning.errors import UserError, check_number
 from mu_lightning.experiments.missing_models import settle_locales
 from mu_lightning.experiments.results import Result, show, write_results
-from mu_lightning.experiments.run_plan import is_first_process, plan_run
+from mu_lightning.experiments.run_plan import is_first_process, plan_run, wanted_targets
 from mu_lightning.experiments.signals import terminable
 from mu_lightning.experiments.training import TrainingRun
 from mu_lightning.files import atomic_file, refuse_existing
@@ -93,7 +93,7 @@ class FitCLI(_GroupedCLI):
 
     Args:
         arguments: the verb and its arguments.
-        callbacks: the classes ``MergeCallback``, ``Dashboard`` and ``Manifest``.
+        callbacks: the classes in `callbacks`, by name.
     """
 
     def __init__(self, arguments: list[str], callbacks: Mapping[str, Any]) -> None:
@@ -103,7 +103,7 @@ class FitCLI(_GroupedCLI):
     def instantiate_classes(self) -> None:
         self.config_init = self.parser.instantiate(self.config)
         settings = self.config_init[self.verb]
-        if settings.target_lang and "MergeCallback" not in self.callbacks:
+        if wanted_targets(settings) and "MergeCallback" not in self.callbacks:
             raise UserError("a target was given, but no callback to merge with")
         _check_trainer(settings.trainer)
         self.run = None

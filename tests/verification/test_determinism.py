@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from callbacks.merge import MergeCallback
-from mu_lightning.schedules import EveryEpochs
+from mu_lightning.schedule_config import schedule_of
 from mu_lightning.settings import MergeSettings
 
 MEMBERS = {"en-US": 0.5, "nl-NL": 0.3, "de-DE": 0.2}
@@ -31,7 +31,8 @@ def run(joint: Any, data_module: Any, trainer: Any, dropout_base: Path, tmp_path
 
     def go(seed: int = 0, resumed_from: Path | None = None, name: str = "run", **settings: Any) -> Run:
         module = joint(list(MEMBERS), dropout_base, seed)
-        merges = MergeCallback("af-ZA", MEMBERS, EveryEpochs(2), MergeSettings(**settings), seed)
+        merging = MergeSettings(**{"frequency": 2, **settings})
+        merges = MergeCallback("af-ZA", MEMBERS, schedule_of(merging), merging, seed)
         saving = ModelCheckpoint(tmp_path / name, "{epoch}", save_top_k=-1, save_on_train_epoch_end=True)
         fitting = trainer(EPOCHS, merges, saving, enable_checkpointing=True, accumulate_grad_batches=2)
         fitting.fit(
@@ -69,7 +70,13 @@ def history(run: Run) -> list[dict[str, Any]]:
 def assert_same_runs(one: Run, other: Run) -> None:
     assert_same(one.weights, other.weights)
     assert_same(one.optimizer, other.optimizer)
+    for state in (run.merges.state_dict() for run in (one, other)):
+        assert state["pending"] is None
     assert_same(one.merges.merged, other.merges.merged)
+    assert one.merges.epochs == other.merges.epochs
+    if one.merges.outer:
+        assert other.merges.outer
+        assert_same(one.merges.outer.state_dict(), other.merges.outer.state_dict())
     assert history(one) == history(other)
 
 
@@ -89,14 +96,22 @@ def test_another_seed_gives_another_result(run: Callable[..., Run]) -> None:
 
 
 @pytest.mark.parametrize("after", [1, 2, 3], ids=["before the first merge", "at a merge", "between merges"])
-@pytest.mark.parametrize("moments", ["average", "reset"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"moments": "average"},
+        {"moments": "reset", "learning_rate": "rewarm", "rewarm": 1.5},
+        {"outer": "nesterov", "schedule": "adaptive:start=2"},
+    ],
+    ids=["averaged", "reset and re-warmed", "outer and adaptive"],
+)
 def test_a_run_resumed_after_an_epoch_ends_as_the_undisturbed_one(
-    run: Callable[..., Run], tmp_path: Path, after: int, moments: str
+    run: Callable[..., Run], tmp_path: Path, after: int, settings: dict[str, Any]
 ) -> None:
-    whole = run(name="whole", moments=moments)
-    resumed = run(resumed_from=tmp_path / "whole" / f"epoch={after - 1}.ckpt", name="resumed", moments=moments)
+    whole = run(name="whole", **settings)
+    resumed = run(resumed_from=tmp_path / "whole" / f"epoch={after - 1}.ckpt", name="resumed", **settings)
     assert_same_runs(whole, resumed)
-    assert [record["index"] for record in resumed.merges.history] == [1, 2]
+    assert [record["index"] for record in resumed.merges.history][:2] == [1, 2]
     # What it went on from was not the end already.
     stored = torch.load(tmp_path / "whole" / f"epoch={after - 1}.ckpt", weights_only=True)["state_dict"]
     assert not torch.equal(stored["members.en-US.model.classifier.dense.weight"], _dense(whole))

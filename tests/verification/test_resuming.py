@@ -13,7 +13,7 @@ from callbacks.checkpoint import DurableCheckpointIO, RunCheckpoint
 from callbacks.logs import ContinuedLogs
 from callbacks.merge import MergeCallback
 from mu_lightning.experiments.run_checkpoints import Saved, saved_checkpoints
-from mu_lightning.schedules import EveryEpochs
+from mu_lightning.schedule_config import schedule_of
 from mu_lightning.settings import CheckpointSettings, MergeSettings
 from mu_lightning.watching.loggers import TableLogger
 from tests.verification.test_determinism import assert_same
@@ -35,8 +35,14 @@ class Run(NamedTuple):
 def run(joint: Any, data_module: Any, trainer: Any, dropout_base: Path, tmp_path: Path) -> Callable[..., Run]:
     """Trains, merging every second epoch and saving before merges and at every step; goes on from a checkpoint."""
 
-    def go(name: str, resumed_from: Saved | None = None, epochs: int = 3, **arguments: Any) -> Run:
-        merges = MergeCallback("af-ZA", MEMBERS, EveryEpochs(2), MergeSettings())
+    def go(
+        name: str,
+        resumed_from: Saved | None = None,
+        epochs: int = 3,
+        merging: MergeSettings = MergeSettings(frequency=2),  # noqa: B008
+        **arguments: Any,
+    ) -> Run:
+        merges = MergeCallback("af-ZA", MEMBERS, schedule_of(merging), merging)
         settings = CheckpointSettings(before_merge=True, every_n_steps=1, keep=0)
         folder = tmp_path / name
         saving = RunCheckpoint(folder / "checkpoints", {}, settings)
@@ -94,6 +100,24 @@ def test_from_each_kind_of_checkpoint_a_run_ends_as_the_undisturbed_one(
     epochs = {saved.epoch: saved for saved in whole.checkpoints if saved.reason == "interval"}
     steps = [saved for saved in whole.checkpoints if saved.reason == "interval" and saved not in epochs.values()]
     for saved in (whole.checkpoints[0], epochs[1], steps[-1], *before_merges):
+        resumed = run(saved.path.stem, saved, **arguments)
+        for what in ("weights", "optimizer", "history", "logged"):
+            assert_same(getattr(whole, what), getattr(resumed, what), f"{saved.path.stem}: {what}")
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.filterwarnings("error:You're resuming from a checkpoint that ended before the epoch ended")
+def test_from_before_and_after_a_merge_between_steps_a_run_ends_as_the_undisturbed_one(
+    run: Callable[..., Run], accumulate: int
+) -> None:
+    settings = MergeSettings(schedule="every-steps:n=2", outer="nesterov", learning_rate="rewarm", moments="reset")
+    arguments: dict[str, Any] = {"merging": settings, "epochs": 2, "accumulate_grad_batches": accumulate}
+    whole = run("whole", **arguments)
+    within = [saved for saved in whole.checkpoints if saved.reason == "before merge" and saved.step == 2]
+    within += [saved for saved in whole.checkpoints if saved.reason == "interval" and saved.step == 2]
+    assert [saved.merges for saved in within] == [0, 1], "one before the merge, one after it"
+    assert len(whole.history) > 2
+    for saved in within:
         resumed = run(saved.path.stem, saved, **arguments)
         for what in ("weights", "optimizer", "history", "logged"):
             assert_same(getattr(whole, what), getattr(resumed, what), f"{saved.path.stem}: {what}")

@@ -27,6 +27,7 @@ def plan(tiny_base: Path, corpus: Any, tmp_path: Path, monkeypatch: pytest.Monke
             "seed_everything": 3,
             "locales": None,
             "target_lang": None,
+            "target_languages": None,
             "num_languages": 2,
             "preweight": "uriel",
             "weights": None,
@@ -68,6 +69,19 @@ def test_a_target_chooses_its_nearest_sources_and_exports_no_member(plan: Any) -
     assert tuple(plan(target_lang="af-ZA", locales=SOURCES).members) == tuple(SOURCES)
 
 
+def test_several_targets_have_their_own_sources_and_share_the_members(plan: Any) -> None:
+    found = plan(target_lang="af-ZA", target_languages=["en-US, af-ZA"], num_languages=2)
+    assert [sources.target for sources in found.targets] == ["af-ZA", "en-US"]
+    assert found.target == "af-ZA"
+    for sources in found.targets:
+        assert set(sources.sources) == {"nl-NL", "de-DE"}, "no target is a source"
+        assert sum(sources.weights.values()) == pytest.approx(1)
+    assert found.targets[0].weights != found.targets[1].weights
+    assert set(found.members) == {"nl-NL", "de-DE"}
+    assert found.output_dir == Path("runs/tiny-0.0_small_af-ZA+en-US")
+    assert plan(target_languages=["en-US"]).target == "en-US"
+
+
 def test_a_multilingual_run_has_one_member_of_all_locales(plan: Any) -> None:
     found = plan(locales=SOURCES, multilingual=True)
     assert found.members == {POOLED: tuple(SOURCES)}
@@ -107,6 +121,22 @@ def test_members_are_copies_of_one_base_with_one_head(plan: Any) -> None:
         ({"target_lang": "af-ZA", "merge": MergeSettings("liner")}, "did you mean linear"),
         ({"target_lang": "af-ZA", "merge": MergeSettings("linear", {"lam": 1})}, "unknown parameter of linear 'lam'"),
         ({"target_lang": "af-ZA", "merge": MergeSettings(frequency=-1)}, "merge frequency -1"),
+        ({"target_lang": "af-ZA", "merge": MergeSettings(schedule="adaptiv")}, "did you mean adaptive"),
+        (
+            {"target_lang": "af-ZA", "merge": MergeSettings(schedule="every-steps:m=2")},
+            "unknown parameter of every-steps",
+        ),
+        ({"target_lang": "af-ZA", "merge": MergeSettings(sync="pul")}, "unknown merge.sync 'pul': did you mean pull"),
+        (
+            {"target_lang": "af-ZA", "merge": MergeSettings(outer="nesterov", sync="none")},
+            "they keep their own weights",
+        ),
+        ({"target_lang": "af-ZA", "merge": MergeSettings(schedule="plateau", score_epochs=False)}, "reads the scores"),
+        (
+            {"target_lang": "af-ZA", "merge": MergeSettings("magmax", reweight="target-dev")},
+            "magmax takes no weights",
+        ),
+        ({"target_lang": "af-ZA", "target_languages": ["nl-NL"], "locales": SOURCES}, "the target nl-NL is among the"),
         (
             {"target_lang": "af-ZA", "locales": SOURCES, "merge": MergeSettings("slerp")},
             "slerp merges at most 2 sources, 3 given",

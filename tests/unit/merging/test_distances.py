@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mu_lightning.merging.distances import drift, pairwise_distances
+from mu_lightning.merging.distances import mean_distance, pairwise_distances
 
 BASE = {"a": torch.zeros(2, 2), "b": torch.zeros(3), "ids": torch.arange(4)}
 
@@ -27,7 +27,7 @@ def test_it_is_the_euclidean_distance_of_task_vectors_over_their_mean_norm() -> 
         apart = math.sqrt(sum((p - q) ** 2 for p, q in zip(*vectors, strict=True)))
         norms = [math.sqrt(sum(v * v for v in vector)) for vector in vectors]
         assert distance == pytest.approx(apart / (sum(norms) / 2), rel=1e-5)
-    assert drift(found) == pytest.approx(sum(found.values()) / 3)
+    assert mean_distance(found) == pytest.approx(sum(found.values()) / 3)
 
 
 def test_equal_models_are_at_exactly_zero_opposite_ones_at_two_and_orthogonal_ones_at_root_two() -> None:
@@ -39,6 +39,6 @@ def test_equal_models_are_at_exactly_zero_opposite_ones_at_two_and_orthogonal_on
     assert pairwise_distances({"x": left, "y": right}, BASE)["x", "y"] == pytest.approx(math.sqrt(2))
 
 
-def test_models_that_have_not_moved_from_the_base_are_at_zero_and_one_alone_has_no_drift() -> None:
+def test_models_that_have_not_moved_from_the_base_are_at_zero_and_one_alone_has_no_mean_distance() -> None:
     assert pairwise_distances({"x": BASE, "y": BASE}, BASE) == {("x", "y"): 0.0}
-    assert drift(pairwise_distances({"x": model(*range(7))}, BASE)) == 0.0
+    assert mean_distance(pairwise_distances({"x": model(*range(7))}, BASE)) == 0.0

@@ -1,0 +1,49 @@
+"""History: the scores at each epoch's end and the merges, in a file that schedules can be replayed over."""
+
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_only
+
+from callbacks.merge import MergeCallback
+from mu_lightning.experiments.replay import HISTORY
+from mu_lightning.files import write_json
+from mu_lightning.schedules import Past
+
+
+class History(Callback):
+    """Keeps ``history.json`` in the run's folder up to date: what ``python cli.py schedule`` reads.
+
+    It is written whole each time from what the `MergeCallback` remembers, so a resumed run has no gap and no double.
+
+    Args:
+        merges: the callback whose scores and merges are written down; put this one after it.
+        folder: the run's folder.
+    """
+
+    def __init__(self, merges: MergeCallback, folder: Path) -> None:
+        self.merges = merges
+        self.folder = folder
+        self._written = (0, 0)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        if len(self.merges.history) != self._written[1]:
+            self._write()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._write()
+
+    @rank_zero_only
+    def _write(self) -> None:
+        epochs, history = self.merges.epochs, self.merges.history
+        self._written = (len(epochs), len(history))
+        write_json(
+            self.folder / HISTORY,
+            {
+                "targets": list(self.merges.targets),
+                "schedule": self.merges.schedule.state(Past(epochs, history)),
+                "epochs": epochs,
+                "merges": history,
+            },
+        )

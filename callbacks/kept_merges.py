@@ -1,0 +1,104 @@
+"""KeptMerges: the merged models of the last merges and of the best one, as model folders in the run's folder."""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
+
+from callbacks.merge import MergeCallback
+from mu_lightning.files import write_json
+
+Save = Callable[[Path, str, Mapping[str, Tensor], Sequence[dict[str, Any]]], None]
+
+
+class KeptMerges(Callback):
+    """Writes the merged model of each committed merge into ``merges/NNNN/``, and removes those no longer wanted.
+
+    The last is always kept, and the best, by the primary target's dev accuracy; ``merges/kept.json`` says which is
+    which. With several targets the folder has one for each.
+
+    Args:
+        merges: the callback whose merged models are kept; put this one after it.
+        folder: the run's folder.
+        keep: so many last ones are kept; -1: all.
+        save: writes a model folder: its path, the target, the state dict, the merges up to that one.
+    """
+
+    def __init__(self, merges: MergeCallback, folder: Path, keep: int, save: Save) -> None:
+        self.merges = merges
+        self.folder = folder / "merges"
+        self.keep = keep
+        self.save = save
+        self._seen = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # A run that goes on from a checkpoint makes the merges after it again.
+        committed = self._committed()
+        self._seen = len(self.merges.history)
+        if committed and not self._path(committed[-1]).is_dir():
+            self._write(committed[-1])
+        self._prune()
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        self._update()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._update()
+
+    def best(self) -> dict[str, Any] | None:
+        """The record of the committed merge whose model did best on the primary target's dev split."""
+        after = {record["index"]: record["targets"][self.merges.target]["after"] for record in self._committed()}
+        return max(self._committed(), key=lambda record: after[record["index"]], default=None)
+
+    def _committed(self) -> list[dict[str, Any]]:
+        """The merges that gave the primary target a model."""
+        return [record for record in self.merges.history if record["targets"][self.merges.target]["committed"]]
+
+    def _path(self, record: Mapping[str, Any]) -> Path:
+        return self.folder / f"{record['index']:04d}"
+
+    def _update(self) -> None:
+        history = self.merges.history
+        if len(history) == self._seen:
+            return
+        new, self._seen = history[self._seen :], len(history)
+        # Only the last merge's models are at hand; there is never more than one new one.
+        if new[-1]["targets"][self.merges.target]["committed"]:
+            self._write(new[-1])
+        self._prune()
+
+    @rank_zero_only
+    def _write(self, record: Mapping[str, Any]) -> None:
+        path = self._path(record)
+        _remove(path)
+        several = len(self.merges.targets) > 1
+        for target, found in record["targets"].items():
+            if found["committed"]:
+                state = self.merges.models[target]
+                self.save(path / target if several else path, target, state, self.merges.history[: record["index"]])
+
+    @rank_zero_only
+    def _prune(self) -> None:
+        committed, best = self._committed(), self.best()
+        last = committed if self.keep < 0 else committed[-max(1, self.keep) :]
+        kept = {self._path(record).name for record in [*last, *([best] if best else [])]}
+        for path in sorted(self.folder.glob("[0-9]*")):
+            if path.name not in kept:
+                _remove(path)
+        if committed and best:
+            names = sorted(path.name for path in self.folder.glob("[0-9]*"))
+            facts = {"target": self.merges.target, "best": self._path(best).name, "last": self._path(last[-1]).name}
+            write_json(self.folder / "kept.json", {**facts, "kept": names})
+
+
+def _remove(path: Path) -> None:
+    """Removes a model folder; it loses its name first, so that no half of it is taken for a model."""
+    if path.is_dir():
+        doomed = path.with_name(f".{path.name}.removed")
+        shutil.rmtree(doomed, ignore_errors=True)
+        path.rename(doomed)
+        shutil.rmtree(doomed)
