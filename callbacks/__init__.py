@@ -7,6 +7,7 @@ from callbacks.history import History
 from callbacks.kept_merges import KeptMerges
 from callbacks.logs import ContinuedLogs
 from callbacks.manifest import Manifest
+from callbacks.member_stopping import MemberStopping
 from callbacks.merge import MergeCallback
 from callbacks.throughput import Throughput
 
@@ -18,6 +19,7 @@ __all__ = [
     "History",
     "KeptMerges",
     "Manifest",
+    "MemberStopping",
     "MergeCallback",
     "RunCheckpoint",
     "Throughput",

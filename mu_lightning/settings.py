@@ -12,6 +12,9 @@ from mu_lightning.errors import UserError, check_number
 
 EMBEDDED_BASE = Path("checkpoints/xlm-r-cldr")
 
+Adapter = Literal["none", "lora"]
+AdapterMerge = Literal["adapters", "folded"]
+ClassWeights = Literal["none", "balanced"]
 Moments = Literal["average", "keep", "reset"]
 Sync = Literal["replace", "pull", "none"]
 Follow = Literal["first", "mean", "none"]
@@ -47,16 +50,45 @@ class DataSettings:
 
 
 @dataclass(frozen=True)
+class LoraSettings:
+    """The size of LoRA's adapters.
+
+    Attributes:
+        r: rank of each adapter.
+        alpha: an adapter's product is scaled by alpha / r.
+        dropout: on what goes into the adapters.
+        target_modules: the linear modules that are adapted, by name; null: peft's choice for the architecture (query
+            and value of XLM-R's attention).
+        save_adapter: write each exported model's adapter beside it too, into its folder ``adapter``.
+    """
+
+    r: int = 8
+    alpha: int = 16
+    dropout: float = 0.0
+    target_modules: list[str] | None = None
+    save_adapter: bool = False
+
+
+@dataclass(frozen=True)
 class ModelSettings:
     """What a member is and how it learns (AdamW with linear warm-up and decay).
 
     Attributes:
         base: the encoder that every member starts from: a folder or a hub id such as ``xlm-roberta-base``.
         learning_rate: peak learning rate of every member; null: 5e-5 at XLM-R-base's width of 768, growing with the
-            inverse square of the encoder's width, at most 1e-3 (so 1e-3 for the embedded base).
+            inverse square of the encoder's width, at most 1e-3 (so 1e-3 for the embedded base); ten times that for
+            adapters.
         weight_decay: AdamW's decoupled weight decay, on matrices only.
         warmup: share of a member's steps in which its learning rate rises from 0.
         label_smoothing: probability mass that the loss spreads over the other labels.
+        class_weights: ``balanced`` weighs each utterance by the inverse of its label's frequency among the member's
+            train rows, with mean 1.
+        patience: a member stops to train when its own dev accuracy has not risen for so many epochs; it stays in the
+            merges. null: never.
+        gradient_checkpointing: compute activations again in the backward pass instead of keeping them: the same weights
+            with less memory, a third slower.
+        adapter: ``lora``: members share the frozen base in memory and train adapters on it, and heads.
+        lora: the adapters' size.
         members_in_memory: members on the device at a time, for a small GPU: between merges they take turns, moments
             with them, and the others rest in ordinary memory. The weights are the same in the end. 0: all at once.
     """
@@ -66,6 +98,11 @@ class ModelSettings:
     weight_decay: float = 0.01
     warmup: float = 0.06
     label_smoothing: float = 0.0
+    class_weights: ClassWeights = "none"
+    patience: int | None = None
+    gradient_checkpointing: bool = False
+    adapter: Adapter = "none"
+    lora: LoraSettings = field(default_factory=LoraSettings)
     members_in_memory: int = 0
 
     def __post_init__(self) -> None:
@@ -82,6 +119,8 @@ class MergeSettings:
     Attributes:
         method: a registered merge method (``python cli.py merge --list-methods``).
         parameters: the method's own parameters.
+        adapter: what a merge of members with adapters acts on: the adapters and heads as they are, or the folded
+            weights, of which the base is then made anew.
         schedule: when to merge: a name such as ``adaptive``, with parameters as in ``every-steps:n=50``, several joined
             by ``+``, or a mapping; ``python cli.py schedule --list`` shows them. Null: every `frequency` epochs.
         frequency: merge after every so many epochs; 0 merges only once, at the end. ``adaptive`` starts from it.
@@ -112,6 +151,7 @@ class MergeSettings:
 
     method: str = "linear"
     parameters: dict[str, Any] = field(default_factory=dict)
+    adapter: AdapterMerge = "adapters"
     schedule: dict[str, Any] | str | None = None
     frequency: int = 1
     adaptive: bool = False

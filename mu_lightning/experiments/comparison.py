@@ -1,6 +1,5 @@
 """Iterative merging beside what it has to beat: native, best source, merged once, ensembles."""
 
-import copy
 from collections.abc import Mapping
 
 from torch import Tensor
@@ -79,9 +78,6 @@ def merge_once(
     base: Mapping[str, Tensor] | None = None,
 ) -> IntentClassifier:
     """One merge of trained classifiers, in memory, as a new classifier."""
-    states = {name: source.model.state_dict() for name, source in sources.items()}
-    merged = copy.deepcopy(next(iter(sources.values())))
-    merged.model.load_state_dict(
-        merge_tensors(merging.method, states, weights, base=base, parameters=merging.parameters, seed=seed)
-    )
-    return merged
+    states = {name: source.merge_state() for name, source in sources.items()}
+    merged = merge_tensors(merging.method, states, weights, base=base, parameters=merging.parameters, seed=seed)
+    return next(iter(sources.values())).with_merged(merged)

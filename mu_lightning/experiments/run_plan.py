@@ -1,7 +1,8 @@
 """What a training run will do, settled and checked before anything long begins."""
 
+import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +17,14 @@ from mu_lightning.experiments.resuming import BEGUN, resumes
 from mu_lightning.files import refuse_existing
 from mu_lightning.locales import locale as known_locale
 from mu_lightning.locales import locale_list
+from mu_lightning.models.adapters import adapted_members
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.distributed import strategy_for
 from mu_lightning.models.joint import JointClassifier
 from mu_lightning.typology.plan import SourcePlan, plan_sources
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 POOLED = "multilingual"
@@ -67,13 +70,19 @@ class RunPlan:
         """A data module for training `members`."""
         return IntentDataModule(self.corpus, self.tokenizer, self.config.data, members, seed=self.seed)
 
+    def merged(self, state: Mapping[str, "Tensor"]) -> IntentClassifier:
+        """An ordinary classifier of a merged state."""
+        return self.joint([POOLED]).member(POOLED).with_merged(state)
+
     def joint(self, members: Sequence[str]) -> JointClassifier:
         """Fresh members, each a copy of the base with the one head."""
-        import copy
-
-        return JointClassifier(
-            {name: IntentClassifier(copy.deepcopy(self.base)) for name in members}, self.config.model, self.seed
-        )
+        model, merging = self.config.model, self.config.merge
+        made: Mapping[str, IntentClassifier]
+        if model.adapter == "lora":
+            made = adapted_members(self.base, members, model.lora, self.seed, merging.adapter)
+        else:
+            made = {name: IntentClassifier(copy.deepcopy(self.base)) for name in members}
+        return JointClassifier(made, model, self.seed)
 
 
 def plan_run(config: Any) -> RunPlan:
@@ -132,6 +141,8 @@ def plan_run(config: Any) -> RunPlan:
     base = load_base(config.model.base, corpus.label_names, seed)
     _check_length(config.data.max_length, base)
     plan = RunPlan(config, corpus, tokenizer, base, members, targets, output_dir, exports, seed)
+    if config.model.adapter == "lora":
+        plan.joint([POOLED])  # whether such adapters can be made at all
     _read_rows(plan)
     return plan
 
@@ -180,6 +191,9 @@ def _check_trainer(config: Any) -> None:
             f"--members-in-memory {config.model.members_in_memory}: expected how many members are on the device at a "
             "time, or 0 for all"
         )
+    patience = config.model.patience
+    if patience is not None and (patience < 1 or trainer.get("limit_val_batches") == 0):
+        raise UserError(f"--model.patience {patience}: expected a number of epochs from 1 on, and dev scores to go by")
     cut = [name for name in ("limit_train_batches", "overfit_batches", "fast_dev_run") if trainer.get(name)]
     if config.model.members_in_memory and cut:
         raise UserError(f"--trainer.{cut[0]} cuts off the last turns of --members-in-memory: use --data.limit_train")

@@ -25,6 +25,7 @@ from mu_lightning.files import write_json
 from mu_lightning.merging.folder_report import write_details
 from mu_lightning.merging.parameters import build_parameters
 from mu_lightning.merging.registry import find_method
+from mu_lightning.models.adapters import AdaptedClassifier
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.distributed import strategy_for
 from mu_lightning.models.joint import JointClassifier
@@ -124,8 +125,11 @@ class TrainingRun:
             self._say(f"going on from {last.path}" if last else f"{stage}: no checkpoint yet, it begins anew")
         arguments = dict(self._trainer_arguments)
         # Callbacks from a configuration have state of their own: each fit gets fresh ones.
+        patience = self.plan.config.model.patience
+        stopping = [] if patience is None else [self.callbacks["MemberStopping"](patience)]
         guard = self.callbacks["Guard"](saving, self.plan.config.guard)
-        own = [*callbacks, guard, self.callbacks["ContinuedLogs"](), self.callbacks["Throughput"](), saving]
+        logs = [self.callbacks["ContinuedLogs"](), self.callbacks["Throughput"]()]
+        own = [*stopping, *callbacks, guard, *logs, saving]
         arguments["callbacks"] = [*copy.deepcopy(arguments.get("callbacks") or []), *own]
         arguments["logger"] = arguments.get("logger") or self._loggers(stage)
         self._open_loggers += arguments["logger"] if isinstance(arguments["logger"], list) else []
@@ -158,7 +162,7 @@ class TrainingRun:
                 module.to(trainer.strategy.root_device)
                 results += score_members({name: module.member(name) for name in sources.sources}, sources, data)
                 continue
-            final = self._merged(state).to(trainer.strategy.root_device)
+            final = self.plan.merged(state).to(trainer.strategy.root_device)
             scores = evaluate(final, data.eval_loaders("test", [sources.target]))
             weights = last_weights(merges.history, sources.target)
             details = {"weights": weights, "merges": len(merges.history)}
@@ -175,10 +179,6 @@ class TrainingRun:
                 self._save(self.folder / "members" / own, module.member(name), [name], trainer)
         return results
 
-    def _merged(self, state: Mapping[str, Tensor]) -> IntentClassifier:
-        """A classifier of a merged state."""
-        return IntentClassifier(copy.deepcopy(self.plan.base)).with_merged(state)
-
     def _merged_folder(self, sources: SourcePlan) -> Path:
         merged = self.folder / "merged"
         return merged / sources.target if len(self.plan.targets) > 1 else merged
@@ -188,7 +188,7 @@ class TrainingRun:
         sources = next(sources for sources in self.plan.targets if sources.target == target)
         details = {"verb": "fit", "locales": list(sources.sources), "target": target, "config": self.config}
         report = self._merge_report(sources, history)
-        save_model(folder, self._merged(state).model, self.plan.tokenizer, details, report)
+        save_model(folder, self.plan.merged(state).model, self.plan.tokenizer, details, report)
 
     def _references(self) -> list[Result]:
         """The same members without merges, and the targets' own: trained side by side, kept, and scored."""
@@ -202,7 +202,7 @@ class TrainingRun:
         for name in members:
             folder = model_folder_name(plan.config.model.base, plan.corpus.name, name)
             self._save(self.folder / "sources" / folder, module.member(name), [name], trainer)
-        base, results = plan.base.state_dict(), []
+        base, results = plan.joint([targets[0]]).member(targets[0]).merge_state(), []
         for sources in plan.targets:
             classifiers = {name: module.member(name) for name in sources.sources}
             native = module.member(sources.target)
@@ -230,7 +230,15 @@ class TrainingRun:
         """Writes a model folder in the first process; a resumed run may have it already."""
         if trainer.is_global_zero and not (self._resumption and folder.is_dir()):
             details = {"verb": "fit", "locales": list(locales), "target": self.plan.target, "config": self.config}
-            save_model(folder, classifier.model, self.plan.tokenizer, details, more)
+            with_adapter = self.plan.config.model.lora.save_adapter
+
+            def extra(folder: Path) -> None:
+                if with_adapter and isinstance(classifier, AdaptedClassifier):
+                    classifier.save_adapter(folder / "adapter")
+                if more is not None:
+                    more(folder)
+
+            save_model(folder, classifier.plain().model, self.plan.tokenizer, details, extra)
 
     def _merge_report(self, sources: SourcePlan, history: Sequence[dict[str, Any]]) -> Callable[[Path], None]:
         merging = self.plan.config.merge

@@ -124,6 +124,10 @@ class IntentClassifier(Evaluated):
         merged.take(state)
         return merged
 
+    def plain(self) -> "IntentClassifier":
+        """This classifier as an ordinary model, as it is exported."""
+        return self
+
     def forward(self, batch: Batch) -> Tensor:
         """Logits, shape (B, classes), in float32.
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -34,6 +35,8 @@ class JointClassifier(Evaluated):
 
     Attributes:
         losses: member -> its loss in the last training step.
+        stopped: members that no longer learn; their batches are passed over, and merges still have them.
+        label_weights: member -> the weight of each label in its loss, shape (labels,); only under ``class_weights``.
     """
 
     def __init__(self, members: Mapping[str, IntentClassifier], settings: ModelSettings, seed: int = 0) -> None:
@@ -46,14 +49,21 @@ class JointClassifier(Evaluated):
         self.loss = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
         self.micro_batches = MicroBatches()
         self.losses: dict[str, Tensor] = {}
+        if settings.gradient_checkpointing:
+            for member in members.values():
+                model: Any = member.model  # the older name is on its way out of transformers
+                enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+                enable({"use_reentrant": False})
+        self.stopped: set[str] = set()
+        self.label_weights: dict[str, Tensor] = {}
 
     @property
     def learning_rate(self) -> float:
-        """The peak learning rate: the one that was set, or the one that suits the members' width."""
+        """The peak learning rate: the one that was set, or the one that suits the members' width and adapters."""
         if self.settings.learning_rate is not None:
             return self.settings.learning_rate
         width: int = self.member(next(iter(self.members))).model.config.hidden_size
-        return min(1e-3, 5e-5 * (768 / width) ** 2)
+        return min(1e-3, 5e-5 * (768 / width) ** 2) * (1 if self.settings.adapter == "none" else 10)
 
     def member(self, name: str) -> IntentClassifier:
         """The member of that name."""
@@ -85,6 +95,14 @@ class JointClassifier(Evaluated):
                 home = self.device if name in self._present else OFF
                 place(self.member(name), home, self.trainer.optimizers)
 
+    def setup(self, stage: str) -> None:
+        """Weighs labels by how rare they are among a member's train rows."""
+        if stage == "fit" and self.settings.class_weights == "balanced":
+            data = self.trainer.datamodule  # type: ignore[attr-defined]
+            for name in self.members:
+                counts = sum(data.label_counts(locale) for locale in data.members[name])
+                self.label_weights[name] = balanced(torch.as_tensor(counts))
+
     def on_train_batch_start(self, batch: Mapping[str, Batch], batch_idx: int) -> None:
         if self.at_once and (group := self._turns.places(self.current_epoch)[batch_idx].group) != self._present:
             self.rest(keeping=group)
@@ -99,7 +117,7 @@ class JointClassifier(Evaluated):
         for name in self.members.keys() - losses.keys():
             # It has no batch here, and Lightning would log its last loss again with every step.
             self.trainer.fit_loop._results.pop(f"training_step.train/loss/{name}", None)
-        if not losses:  # the rest of an optimiser step of members whose epoch is over
+        if not losses:  # the rest of an optimiser step of members whose epoch is over, or that have stopped
             return torch.zeros((), device=self.device, requires_grad=True)
         self.log_dict({f"train/loss/{name}": loss.detach() for name, loss in losses.items()}, batch_size=1)
         total = torch.stack(list(losses.values())).sum()
@@ -111,6 +129,8 @@ class JointClassifier(Evaluated):
             losses = {}
             try:
                 for name, part in batch.items():
+                    if name in self.stopped:
+                        continue
                     torch.manual_seed(seed_of(self.seed, name, self.current_epoch, number, self.global_rank))
                     losses[name] = self.micro_batches.mean(part, partial(self._loss, name)) * part["share"]
                 return losses
@@ -120,7 +140,12 @@ class JointClassifier(Evaluated):
                 self.micro_batches.halve(_rows(batch), error)
 
     def _loss(self, name: str, part: Batch) -> Tensor:
-        return self.loss(self.member(name)(part), part["labels"])
+        logits, labels = self.member(name)(part), part["labels"]
+        if name not in self.label_weights:
+            return self.loss(logits, labels)
+        # By the number of rows and not by the sum of their weights: only so the parts of a batch add up to the whole.
+        weight, smoothing = self.label_weights[name].to(logits), self.settings.label_smoothing
+        return cross_entropy(logits, labels, weight, reduction="sum", label_smoothing=smoothing) / len(labels)
 
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
@@ -213,6 +238,19 @@ class JointClassifier(Evaluated):
 
 def _rows(batch: Mapping[str, Batch]) -> int:
     return max(len(part["labels"]) for part in batch.values())
+
+
+def balanced(counts: Tensor) -> Tensor:
+    """Weights of labels in proportion to 1 / count, with mean 1 over the rows; 0 for a label without rows.
+
+    Args:
+        counts: rows of each label, shape (labels,).
+
+    Returns:
+        The weights, shape (labels,), float32: ``rows / (labels that occur * count)``, as scikit-learn's ``balanced``.
+    """
+    weights = counts.sum() / ((counts > 0).sum() * counts.double())
+    return torch.where(counts > 0, weights, 0.0).float()
 
 
 class Rate:

@@ -34,6 +34,7 @@ SHORT_NAMES = {
     "--batch-size": "--data.batch_size",
     "--base": "--model.base",
     "--learning-rate": "--model.learning_rate",
+    "--adapter": "--model.adapter",
     "--members-in-memory": "--model.members_in_memory",
     "--merge-algorithm": "--merge.method",
     "--merge-frequency": "--merge.frequency",

@@ -6,8 +6,10 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 
+from mu_lightning.data import batching
+from mu_lightning.data.module import IntentDataModule
 from mu_lightning.evaluation.loop import evaluate
-from mu_lightning.models.joint import Rate
+from mu_lightning.models.joint import Rate, balanced
 
 MEMBERS = ("en-US", "de-DE", "nl-NL")
 
@@ -161,3 +163,122 @@ def test_label_smoothing_is_in_the_loss(joint: Any, data_module: Any, trainer: A
         fitting.fit(joint(["en-US"], label_smoothing=smoothing), datamodule=data_module(["en-US"]))
         logged.append(fitting.callback_metrics["train/loss/en-US"].item())
     assert logged[0] != logged[1]
+
+
+def test_balanced_weights_are_those_of_scikit_learn_and_average_to_one_over_the_rows() -> None:
+    counts = torch.tensor([6, 3, 0, 1])
+    weights = balanced(counts)
+    # n / (k * count) of the three labels that occur, n = 10.
+    assert weights.tolist() == pytest.approx([10 / 18, 10 / 9, 0, 10 / 3])
+    assert (weights * counts).sum().item() == pytest.approx(10)
+
+
+def test_class_weights_are_each_members_own_and_count_in_its_loss(joint: Any, data_module: Any, trainer: Any) -> None:
+    members = {"west": ("de-DE", "nl-NL"), "en-US": ("en-US",)}
+    module, data = joint(list(members), class_weights="balanced"), data_module(members)
+    losses, batches = [], []
+
+    class Note(Callback):
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+            losses.append(trainer.callback_metrics["train/loss/west"].item())
+            batches.append(batch["west"])
+
+    start = joint(list(members))
+    trainer(1, Note(), limit_train_batches=1).fit(module, datamodule=data)
+    counts = data.label_counts("de-DE") + data.label_counts("nl-NL")
+    assert torch.equal(module.label_weights["west"], balanced(torch.as_tensor(counts)))
+    assert not torch.equal(module.label_weights["west"], module.label_weights["en-US"])
+    labels = batches[0]["labels"]
+    each = torch.nn.functional.cross_entropy(start.member("west")(batches[0]), labels, reduction="none")
+    assert losses[0] == pytest.approx((each * module.label_weights["west"][labels]).mean().item(), rel=1e-5)
+
+
+def test_a_weighted_loss_of_parts_adds_up_to_that_of_the_whole_batch(joint: Any, data_module: Any) -> None:
+    module, data = joint(["en-US"], class_weights="balanced", label_smoothing=0.1), data_module(["en-US"])
+    module.label_weights["en-US"] = balanced(torch.as_tensor(data.label_counts("en-US")))
+    labels = torch.tensor(data.rows("en-US", "train").labels[:8])
+    logits = torch.randn(8, 25, generator=torch.Generator().manual_seed(0))
+    whole = module._loss("en-US", logits, labels)
+    parts = [
+        module._loss("en-US", logits[part], labels[part]) * len(labels[part]) / 8 for part in (slice(3), slice(3, 8))
+    ]
+    torch.testing.assert_close(sum(parts), whole)
+
+
+def test_gradient_checkpointing_computes_activations_again_and_changes_no_bit(
+    joint: Any, data_module: Any, trainer: Any, dropout_base: Any
+) -> None:
+    def run(checkpointing: bool) -> tuple[Any, int]:
+        module = joint(["en-US"], dropout_base, gradient_checkpointing=checkpointing)
+        model = module.member("en-US").model
+        calls = []
+        model.roberta.encoder.layer[0].attention.register_forward_hook(lambda *_: calls.append(1))
+        trainer(1).fit(module, datamodule=data_module(["en-US"]))
+        return model.state_dict(), len(calls)
+
+    (plain, once), (again, twice) = run(False), run(True)
+    assert twice == 2 * once
+    assert all(torch.equal(plain[key], again[key]) for key in plain)
+
+
+def test_in_bf16_weights_and_logits_stay_in_float32_and_the_arithmetic_is_coarser(
+    joint: Any, data_module: Any, trainer: Any
+) -> None:
+    def run(precision: str) -> Any:
+        module = joint(["en-US"])
+        trainer(1, precision=precision).fit(module, datamodule=data_module(["en-US"]))
+        return module.member("en-US")
+
+    exact, coarse = run("32-true"), run("bf16-mixed")
+    assert {parameter.dtype for parameter in coarse.parameters()} == {torch.float32}
+    batch = next(iter(data_module(["en-US"]).eval_loaders("dev")["en-US"]))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert coarse(batch).dtype == torch.float32
+    key = "classifier.dense.weight"
+    one, other = exact.merge_state()[key], coarse.merge_state()[key]
+    assert not torch.equal(one, other)
+    assert (one - other).abs().mean() < 1e-3, "eight steps of 1e-3 at most"
+
+
+def test_accumulated_batches_make_the_steps_of_the_large_batch(
+    joint: Any, data_module: Any, trainer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches of eight cut in halves, two of which make a step."""
+    batches = batching.TrainSampler.global_batches
+
+    def halves(self: Any) -> Any:
+        for batch in batches(self):
+            if len(batch) == 8:
+                yield from (batch[:4], batch[4:])
+
+    def whole(self: Any) -> Any:
+        return (batch for batch in batches(self) if len(batch) == 8)
+
+    def learnt(cut: Any, count: int, accumulate: int) -> Any:
+        with monkeypatch.context() as patch:
+            patch.setattr(batching.TrainSampler, "global_batches", cut)
+            patch.setattr(IntentDataModule, "member_batches", lambda self: dict.fromkeys(self.members, count))
+            module = joint(["en-US"], warmup=0.2)
+            fitting = trainer(2, accumulate_grad_batches=accumulate, gradient_clip_val=0.5)
+            fitting.fit(module, datamodule=data_module(["en-US"]))
+            assert fitting.global_step == 14
+            return module.member("en-US").merge_state()
+
+    large, accumulated = learnt(whole, 7, 1), learnt(halves, 14, 2)
+    for key in large:
+        if not key.endswith("self.key.bias"):  # it has no gradient but rounding
+            torch.testing.assert_close(accumulated[key], large[key], atol=1e-5, rtol=0)
+
+
+def test_a_stopped_members_batches_are_passed_over(joint: Any, data_module: Any, trainer: Any) -> None:
+    module = joint(["en-US", "nl-NL"])
+    start = {key: value.clone() for key, value in module.member("en-US").merge_state().items()}
+    module.stopped = {"en-US"}
+    fitting = trainer(1)
+    fitting.fit(module, datamodule=data_module(["en-US", "nl-NL"]))
+    assert fitting.global_step == 8, "the longer member is the stopped one: its steps are empty at the end"
+    assert all(torch.equal(start[key], value) for key, value in module.member("en-US").merge_state().items())
+    alone = joint(["nl-NL"])
+    trainer(1).fit(alone, datamodule=data_module(["nl-NL"]))
+    other = alone.member("nl-NL").merge_state()
+    assert all(torch.equal(other[key], value) for key, value in module.member("nl-NL").merge_state().items())
