@@ -36,6 +36,7 @@ def plan(tiny_base: Path, corpus: Any, tmp_path: Path, monkeypatch: pytest.Monke
             "models_dir": Path("models"),
             "output_dir": None,
             "resume": False,
+            "ckpt_path": None,
             "enable_wandb": False,
             "data": DataSettings(corpus="small"),
             "model": ModelSettings(base=str(tiny_base)),
