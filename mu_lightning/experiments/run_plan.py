@@ -143,6 +143,11 @@ def plan_run(config: Any) -> RunPlan:
     plan = RunPlan(config, corpus, tokenizer, base, members, targets, output_dir, exports, seed)
     if config.model.adapter == "lora":
         plan.joint([POOLED])  # whether such adapters can be made at all
+        if targets and config.merge.adapter == "folded" and config.merge.sync == "pull":
+            raise UserError(
+                "--merge.sync pull leaves each member weights of its own, which a shared base cannot hold: choose "
+                "--merge.adapter adapters, or --merge.sync replace"
+            )
     _read_rows(plan)
     return plan
 

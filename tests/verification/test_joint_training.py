@@ -11,6 +11,7 @@ from torch import Tensor
 
 from callbacks.merge import MergeCallback
 from mu_lightning.data.batching import TrainSampler, eval_loader, train_loader
+from mu_lightning.models.joint import JointClassifier
 from mu_lightning.schedules import EveryEpochs
 from mu_lightning.settings import MergeSettings
 
@@ -134,9 +135,12 @@ def test_after_a_committed_merge_all_members_are_equal_and_are_the_merged_model(
         assert_same(module.member(name).model.state_dict(), merges.merged)
 
 
-def test_merging_equal_members_changes_no_bit(joint: Any, data_module: Any, trainer: Any) -> None:
+def test_merging_equal_members_changes_no_bit(
+    joint: Any, data_module: Any, trainer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Nothing is learnt at a rate of 0, so the members are still equal when they are merged.
-    module, merges = joint(MEMBERS, learning_rate=0.0), merging()
+    monkeypatch.setattr(JointClassifier, "learning_rate", 0.0)
+    module, merges = joint(MEMBERS), merging()
     start = {name: tensor.clone() for name, tensor in module.member("en-US").model.state_dict().items()}
     trainer(1, merges).fit(module, datamodule=data_module(MEMBERS))
     assert merges.history[0]["committed"]

@@ -10,7 +10,7 @@ import torch
 from mu_lightning.data import registry
 from mu_lightning.errors import UserError
 from mu_lightning.experiments.run_plan import POOLED, RunPlan, is_first_process, plan_run
-from mu_lightning.settings import DataSettings, MergeSettings, ModelSettings
+from mu_lightning.settings import DataSettings, LoraSettings, MergeSettings, ModelSettings
 from mu_lightning.typology.plan import TypologySettings
 
 SOURCES = ["nl-NL", "de-DE", "en-US"]
@@ -107,6 +107,19 @@ def test_members_are_copies_of_one_base_with_one_head(plan: Any) -> None:
         ({"target_lang": "af-AZ"}, "unknown locale 'af-AZ'"),
         ({"locales": SOURCES, "multilingual": True, "target_lang": "af-ZA"}, "--multilingual trains one model"),
         ({"locales": SOURCES, "compare": True}, "--compare needs a target"),
+        (
+            {
+                "target_lang": "af-ZA",
+                "model": ModelSettings(adapter="lora"),
+                "merge": MergeSettings(adapter="folded", sync="pull"),
+            },
+            "which a shared base cannot hold",
+        ),
+        (
+            {"locales": SOURCES, "model": ModelSettings(adapter="lora", lora=LoraSettings(r=0))},
+            "`r` should be a positive integer",
+        ),
+        ({"locales": SOURCES, "model": ModelSettings(patience=0)}, "--model.patience 0: expected a number of epochs"),
         ({"locales": SOURCES, "trainer": {"strategy": "fsdp"}}, "members are not trained under the strategy fsdp"),
         ({"locales": SOURCES, "model": ModelSettings(members_in_memory=-1)}, "--members-in-memory -1"),
         (
@@ -184,12 +197,9 @@ def test_a_folder_that_holds_something_is_refused_and_so_is_a_model_that_exists(
     plan(locales=["de-DE"])
 
 
-def test_a_run_that_was_cut_short_may_be_resumed_but_not_a_finished_one(plan: Any, tmp_path: Path) -> None:
+def test_a_run_that_was_cut_short_may_be_resumed(plan: Any, tmp_path: Path) -> None:
     (tmp_path / "out" / "checkpoints").mkdir(parents=True)
     assert plan(locales=["nl-NL"], output_dir=Path("out"), resume=True).output_dir == Path("out")
-    (tmp_path / "out" / "results.json").write_text("{}")
-    with pytest.raises(UserError, match="out holds a finished run: there is nothing to resume"):
-        plan(locales=["nl-NL"], output_dir=Path("out"), resume=True)
 
 
 @pytest.mark.parametrize("name", ["LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"])
