@@ -28,10 +28,14 @@ def interference_free(vectors: list[Tensor]) -> Tensor:
     share = min(vectors[0].shape) // len(vectors)
     if share == 0:  # fewer directions than sources: each keeps its first
         share = 1
-    parts = [decomposed(vector) for vector in vectors]
-    left = torch.cat([part[0][:, :share] for part in parts], 1)
-    values = torch.cat([part[1][:share] for part in parts])
-    right = torch.cat([part[2][:share] for part in parts])
+    parts = []
+    for left, values, right in map(decomposed, vectors):
+        # A direction that the source does not have is arbitrary, and would bend the others' when made orthogonal.
+        count = min(share, int((values > values[0] * torch.finfo(values.dtype).eps * max(vectors[0].shape)).sum()))
+        parts.append((left[:, :count], values[:count], right[:count]))
+    left = torch.cat([part[0] for part in parts], 1)
+    values = torch.cat([part[1] for part in parts])
+    right = torch.cat([part[2] for part in parts])
     return orthogonal(left) * values @ orthogonal(right)
 
 

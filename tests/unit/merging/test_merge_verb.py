@@ -180,3 +180,74 @@ def test_a_merged_model_is_uploaded(models: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(UserError, match="cannot upload to 'a/b/c'"):
         run(arguments(models, "--push-to-hub", "a/b/c", "--output", "other"))
     assert not Path("other").exists()
+
+
+def test_overrides_and_shards_on_the_command_line(models: Path) -> None:
+    run(
+        arguments(
+            models,
+            *("--mode", "average", "--max-shard-size", "6KB", "--output", "out"),
+            *("--overrides", "classifier.*:weight.it-IT=0,weight.en-US=0,weight.el-GR=1"),
+        )
+    )
+    assert len(list(Path("out").glob("model-*.safetensors"))) > 2
+    merged = AutoModelForSequenceClassification.from_pretrained("out").state_dict()
+    greek = load_file(models / "xlm-r_cldr_el-GR" / "model.safetensors")
+    assert all(torch.equal(merged[name], greek[name]) for name in merged if name.startswith("classifier."))
+    embeddings = "roberta.embeddings.word_embeddings.weight"
+    assert not torch.equal(merged[embeddings], greek[embeddings])
+    assert "classifier.*" in Path("out/merge_recipe.yaml").read_text()
+    with pytest.raises(UserError, match="no tensor matches the pattern 'head"):
+        run(arguments(models, "--overrides", "head.*:weight.it-IT=0", "--output", "other"))
+
+
+def test_a_base_that_the_sources_name_is_found(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(Path("base"), 9)
+    with pytest.raises(UserError, match=r"does not say the base model .* name it by --base-model"):
+        run(arguments(models, "--mode", "ties"))
+    for folder in models.iterdir():
+        details = {"config": {"model": {"base": str(Path("base").absolute())}}}
+        (folder / "training_details.json").write_text(json.dumps(details))
+    run(arguments(models, "--mode", "ties"))
+    assert "by the sources' training details" in capsys.readouterr().out
+    run(arguments(models, "--mode", "ties", "--base-model", "base", "--output", "named"))
+    one, other = (load_file(f"{name}/model.safetensors") for name in ("merged/ties_uriel_sq-AL", "named"))
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+    details = {"config": {"model": {"base": "another/base"}}}
+    (models / "xlm-r_cldr_el-GR" / "training_details.json").write_text(json.dumps(details))
+    with pytest.raises(UserError, match="the sources disagree on the base model"):
+        run(arguments(models, "--mode", "ties", "--output", "third"))
+
+
+def test_a_method_for_two_models_takes_two_sources(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--target-lang", "sq-AL", "--models-dir", str(models)]
+    run([*given, "--mode", "slerp"])
+    details = json.loads(Path("merged/slerp_uriel_sq-AL/merge_details.json").read_text())
+    assert len(details["sources"]) == 2
+    assert details["supervision"] == "none"
+    with pytest.raises(UserError, match="slerp merges at most 2 sources, 3 given"):
+        run([*given, "--mode", "slerp", "--num-languages", "3", "--output", "other"])
+    run([*given, "--mode", "fisher_simple", "--num-languages", "3"])
+    capsys.readouterr()
+    run([*given, "--mode", "magmax", "--num-languages", "3", "--base-model", str(models / "xlm-r_cldr_it-IT")])
+    assert "magmax finds what each source counts by itself" in capsys.readouterr().out
+
+
+def test_ties_and_float8_that_would_lose_something_are_refused(models: Path) -> None:
+    states = {folder: load_file(folder / "model.safetensors") for folder in models.iterdir()}
+    embeddings = "roberta.embeddings.word_embeddings.weight"
+    for folder, state in states.items():
+        save_file({**state, "lm_head.decoder.weight": state[embeddings] + 1}, folder / "model.safetensors")
+    with pytest.raises(UserError, match=r"lm_head.decoder.weight of .* would be lost: its config ties"):
+        run(arguments(models, "--dry-run"))
+    for folder, state in states.items():
+        save_file(state, folder / "model.safetensors")
+        config = json.loads((folder / "config.json").read_text())
+        changed = {"tie_word_embeddings": False, "architectures": ["XLMRobertaForMaskedLM"]}
+        (folder / "config.json").write_text(json.dumps(config | changed))
+    with pytest.raises(UserError, match=r"the output embedding of .* is lost"):
+        run(arguments(models, "--dry-run"))
+    folder, state = next(iter(states.items()))
+    save_file({**state, embeddings: state[embeddings].to(torch.float8_e4m3fn)}, folder / "model.safetensors")
+    with pytest.raises(UserError, match=f"{embeddings} is float.* cannot be promoted"):
+        run(arguments(models, "--dry-run"))

@@ -8,6 +8,7 @@ import torch
 
 from mu_lightning.errors import UserError
 from mu_lightning.merging import pieces
+from mu_lightning.merging.draws import whole_numbers
 from mu_lightning.merging.engine import merge_tensors
 from mu_lightning.merging.methods.della import chances
 
@@ -100,6 +101,43 @@ def test_dare_drops_and_rescales() -> None:
         density=1.0,
         scope="tensor",
     )
+
+
+def kept_by_draws(key: str, source: str, chance: np.ndarray | float) -> np.ndarray:
+    """1 where the draws that belong to run 0, tensor and source keep an element, piece after piece."""
+    shape = tuple(BASE[key].shape)
+    sizes = [27] * (shape[0] // 27) + [shape[0] % 27] if len(shape) == 1 else [3 * 9] * 4 + [2 * 9]
+    drawn, start = [], 0
+    for size in sizes:
+        place = start // 9 if len(shape) > 1 else start  # a piece of a matrix is named by its first row
+        drawn.append(whole_numbers(size, 0, key, source, place).numpy())
+        start += size
+    return ((np.concatenate(drawn).reshape(shape).astype(np.float64) + 2**15) / 2**16 < chance).astype(np.float64)
+
+
+def test_dare_and_della_against_their_formulas_with_the_same_draws() -> None:
+    def dropped(key: str) -> np.ndarray:
+        return np.stack([kept_by_draws(key, n, 0.7) * t / 0.7 for n, t in zip(NAMES, TAUS[key], strict=True)])
+
+    check("dare_linear", lambda key: 0.4 * weighted(dropped(key), 3 * W), density=0.7)
+    check("dare_ties", lambda key: disjoint_mean(dropped(key), W), density=0.7, trim=1.0)
+    check(
+        "dare_ties",
+        lambda key: disjoint_mean(np.stack([kept_of(t, 0.2) for t in dropped(key)]), W),
+        density=0.7,
+        scope="tensor",
+    )
+
+    def sampled(key: str) -> np.ndarray:
+        found = []
+        for name, tau in zip(NAMES, TAUS[key], strict=True):
+            ranks = np.abs(tau).argsort(-1).argsort(-1)
+            chance = 0.6 - 0.1 + 0.2 * ranks / (tau.shape[-1] - 1)
+            found.append(kept_by_draws(key, name, chance) * tau / chance)
+        return np.stack(found)
+
+    check("della_linear", lambda key: 0.4 * weighted(sampled(key), 3 * W), density=0.6)
+    check("della", lambda key: disjoint_mean(sampled(key), W), density=0.6)
 
 
 def test_draws_depend_on_run_tensor_and_source_alone() -> None:
@@ -263,6 +301,25 @@ def test_iso_c() -> None:
 
     check("iso_c", formula)
     check("iso_cts", formula, common=1.0)
+
+
+def test_iso_cts() -> None:
+    def formula(key: str) -> np.ndarray:
+        if key == "v":
+            return weighted(TAUS[key], W)
+        parts = [3 * w * tau for w, tau in zip(W, TAUS[key], strict=True)]
+        left, values, right = np.linalg.svd(sum(parts), full_matrices=False)
+        lefts, rights, strengths = [left[:, :6]], [right[:6]], [values[:6]]  # 9 directions, a third of them their own
+        for part in parts:
+            rest = part - lefts[0] @ lefts[0].T @ part
+            left, values, right = np.linalg.svd(rest, full_matrices=False)
+            lefts.append(left[:, :1])
+            rights.append(right[:1])
+            strengths.append(values[:1])
+        bases = orthogonal(np.concatenate(lefts, 1)), orthogonal(np.concatenate(rights).T).T
+        return bases[0] @ bases[1] * np.concatenate(strengths).mean()
+
+    check("iso_cts", formula, common=2 / 3)
 
 
 def test_iso_cts_gives_every_source_directions_of_its_own() -> None:
