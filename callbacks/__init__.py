@@ -9,6 +9,7 @@ from callbacks.logs import ContinuedLogs
 from callbacks.manifest import Manifest
 from callbacks.member_stopping import MemberStopping
 from callbacks.merge import MergeCallback
+from callbacks.progress import Progress
 from callbacks.throughput import Throughput
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Manifest",
     "MemberStopping",
     "MergeCallback",
+    "Progress",
     "RunCheckpoint",
     "Throughput",
 ]

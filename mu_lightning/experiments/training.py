@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger, WandbLogger
 from torch import Tensor
 
@@ -31,7 +32,7 @@ from mu_lightning.models.distributed import strategy_for
 from mu_lightning.models.joint import JointClassifier
 from mu_lightning.typology.plan import SourcePlan, table
 from mu_lightning.watching.loggers import run_loggers
-from mu_lightning.watching.sinks import report_model
+from mu_lightning.watching.sinks import report_models
 
 
 class TrainingRun:
@@ -129,8 +130,10 @@ class TrainingRun:
         stopping = [] if patience is None else [self.callbacks["MemberStopping"](patience)]
         guard = self.callbacks["Guard"](saving, self.plan.config.guard)
         logs = [self.callbacks["ContinuedLogs"](), self.callbacks["Throughput"]()]
-        own = [*stopping, *callbacks, guard, *logs, saving]
-        arguments["callbacks"] = [*copy.deepcopy(arguments.get("callbacks") or []), *own]
+        given = copy.deepcopy(arguments.get("callbacks") or [])
+        if arguments.get("enable_progress_bar") is not False and not any(isinstance(one, ProgressBar) for one in given):
+            logs.append(self.callbacks["Progress"]())
+        arguments["callbacks"] = [*given, *stopping, *callbacks, guard, *logs, saving]
         arguments["logger"] = arguments.get("logger") or self._loggers(stage)
         self._open_loggers += arguments["logger"] if isinstance(arguments["logger"], list) else []
         arguments["default_root_dir"] = checkpoints  # where Lightning looks for what a requeued SLURM job left
@@ -170,9 +173,8 @@ class TrainingRun:
             results.append(Result("iterative merging", scores[sources.target], supervision, details))
             folder, report = self._merged_folder(sources), self._merge_report(sources, merges.history)
             self._save(folder, final, sources.sources, trainer, report)
-            name = f"{self.folder.name}-merged" + (f"-{sources.target}" if len(plan.targets) > 1 else "")
             for logger in trainer.loggers if trainer.is_global_zero else ():
-                report_model(logger, folder, name, {"target": sources.target, **details})
+                report_models(logger, self.folder, sources.target, folder, details)
         if not merges.models:
             for name in plan.members:
                 own = model_folder_name(plan.config.model.base, plan.corpus.name, name)

@@ -1,5 +1,6 @@
 """Where a merge is reported: one function a logger and one a file. A further one is a function and a line here."""
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -27,15 +28,37 @@ def report(logger: Logger, history: Sequence[Record]) -> None:
     logger.log_metrics(merge_values(history[-1]), step=history[-1]["index"])
 
 
-def report_model(logger: Logger, folder: Path, name: str, metadata: Mapping[str, Any]) -> None:
-    """Hands a merged model's folder to a logger that keeps models (W&B: an artifact); others take no notice."""
-    if isinstance(logger, WandbLogger):
-        import wandb
+def report_models(logger: Logger, run: Path, target: str, final: Path, metadata: Mapping[str, Any]) -> None:
+    """Hands a target's merged models to a logger that keeps models (W&B: an artifact); others take no notice.
 
-        artifact = wandb.Artifact(name, type="model", metadata=dict(metadata))
+    The models of the merges that the run's folder has kept are versions of one artifact, ``<run>-merged-<target>``,
+    each with the alias ``merge-<index>``, the best also ``best``; the last version is the run's result, ``final``.
+
+    Args:
+        logger: the logger.
+        run: the run's folder.
+        target: the locale that was merged for.
+        final: the folder of the run's result.
+        metadata: plain values about it.
+    """
+    if not isinstance(logger, WandbLogger):
+        return
+    import wandb
+
+    kept = run / "merges" / "kept.json"
+    best = json.loads(kept.read_text(encoding="utf-8"))["best"] if kept.is_file() else None
+    versions = []
+    for folder in sorted((run / "merges").glob("[0-9]*")):
+        model = folder if (folder / "config.json").is_file() else folder / target  # of several targets each has one
+        if (model / "config.json").is_file():
+            aliases = [f"merge-{int(folder.name)}", *(["best"] if folder.name == best else [])]
+            versions.append((model, {"merge": int(folder.name)}, aliases))
+    for model, more, aliases in [*versions, (final, dict(metadata), ["final"])]:
+        name = re.sub(r"[^\w.-]+", "-", f"{run.name}-merged-{target}")
+        artifact = wandb.Artifact(name, type="model", metadata={"target": target, **more})
         # Large files are not copied into W&B's cache: the folder is written once and never changed.
-        artifact.add_dir(str(folder), skip_cache=True, policy="immutable")
-        logger.experiment.log_artifact(artifact)
+        artifact.add_dir(str(model), skip_cache=True, policy="immutable")
+        logger.experiment.log_artifact(artifact, aliases=aliases)
 
 
 def _to_wandb(logger: Any, history: Sequence[Record]) -> None:

@@ -22,7 +22,7 @@ from mu_lightning.schedules import EveryEpochs
 from mu_lightning.settings import MergeSettings
 from mu_lightning.watching import wandb_files
 from mu_lightning.watching.loggers import run_loggers
-from mu_lightning.watching.sinks import report_model
+from mu_lightning.watching.sinks import report_models
 from mu_lightning.watching.values import merge_values, model_rows
 
 WEIGHTS = {"en-US": 0.5, "de-DE": 0.3, "nl-NL": 0.2}
@@ -151,10 +151,11 @@ def test_the_csv_log_of_steps_has_no_merges_in_it(run: Run, tmp_path: Path) -> N
 def test_an_offline_wandb_run_records_numbers_tables_bars_and_the_merged_model(run: Run, tmp_path: Path) -> None:
     logger = WandbLogger(project="tests", save_dir=tmp_path)
     merges = run(logger)
-    model = tmp_path / "merged"
-    model.mkdir()
-    (model / "config.json").write_text("{}")
-    report_model(logger, model, "run-merged", {"target": "af-ZA"})
+    for name in ("merged", "merges/0001", "merges/0003/af-ZA", "merges/0003/sq-AL"):
+        (tmp_path / "run" / name).mkdir(parents=True)
+        (tmp_path / "run" / name / "config.json").write_text(json.dumps(name))
+    (tmp_path / "run" / "merges" / "kept.json").write_text('{"best": "0001"}')
+    report_models(logger, tmp_path / "run", "af-ZA", tmp_path / "run" / "merged", {"merges": 3})
     records = finish(logger)
     identity = wandb_files.run_id(tmp_path)
     assert identity is not None
@@ -180,9 +181,13 @@ def test_an_offline_wandb_run_records_numbers_tables_bars_and_the_merged_model(r
     ]
     assert tables["merge/weights_table"]["data"] == [list(item) for item in WEIGHTS.items()]
     assert any(kind == "config" and "wandb/bar/v0" in str(one) for kind, one in records), "the bar of weights"
-    (artifact,) = [one.artifact for kind, one in records if kind == "artifact" and one.artifact.type == "model"]
-    assert (artifact.name, json.loads(artifact.metadata)) == ("run-merged", {"target": "af-ZA"})
-    assert [entry.path for entry in artifact.manifest.contents] == ["config.json"]
+    models = [one.artifact for kind, one in records if kind == "artifact" and one.artifact.type == "model"]
+    assert [(one.name, json.loads(one.metadata), sorted(one.aliases)) for one in models] == [
+        ("run-merged-af-ZA", {"target": "af-ZA", "merge": 1}, ["best", "latest", "merge-1"]),
+        ("run-merged-af-ZA", {"target": "af-ZA", "merge": 3}, ["latest", "merge-3"]),
+        ("run-merged-af-ZA", {"target": "af-ZA", "merges": 3}, ["final", "latest"]),
+    ]
+    assert len({entry.digest for one in models for entry in one.manifest.contents}) == 3
 
 
 def test_each_merge_is_said_in_one_line(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
