@@ -1,6 +1,7 @@
 """Two classifiers on one target: McNemar's exact test, with its effect sizes."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -37,8 +38,6 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> McNemar:
     Raises:
         ValueError: the arrays differ in length, or hold something between right and wrong.
     """
-    from scipy.stats import binomtest
-
     if first.shape != second.shape:
         raise ValueError(f"McNemar's test needs the same rows of both classifiers, not {len(first)} and {len(second)}")
     if not np.isin(np.concatenate([first, second]), (0, 1)).all():
@@ -53,5 +52,13 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> McNemar:
         only_second,
         only_first / only_second if only_second else float("inf"),
         only_first / apart - 0.5,
-        float(binomtest(only_first, apart).pvalue),
+        _fair_coin(only_first, apart),
     )
+
+
+@cache
+def _fair_coin(heads: int, throws: int) -> float:
+    """Two-sided exact p-value; a report asks for the same few counts thousands of times."""
+    from scipy.stats import binomtest
+
+    return float(binomtest(heads, throws).pvalue)

@@ -9,7 +9,7 @@ import numpy as np
 
 from mu_lightning.evaluation.statistics import baselines
 from mu_lightning.evaluation.statistics.paired import McNemar, mcnemar
-from mu_lightning.evaluation.statistics.ranks import Ranking, SignedRanks, holm, rank_methods, signed_ranks
+from mu_lightning.evaluation.statistics.ranks import TIE, Ranking, SignedRanks, holm, rank_methods, signed_ranks
 from mu_lightning.evaluation.statistics.resampling import Bootstrap, Difference, Marks
 from mu_lightning.experiments.report.evidence import JOINT, OWN_RUN, UNIFORM, Evidence, Method
 
@@ -228,14 +228,13 @@ class Comparisons:
 
     def win_rates(self, methods: Sequence[str]) -> np.ndarray:
         """Share of shared targets on which the row's method beats the column's, ties counting half; NaN without any."""
-        evidence = self.evidence
+        accuracies = np.array([[self.evidence.accuracy(name, t) for t in self.evidence.targets] for name in methods])
         rates = np.full((len(methods), len(methods)), np.nan)
-        for row, one in enumerate(methods):
-            for column, other in enumerate(methods):
-                shared = set(evidence.targets_of(one)) & set(evidence.targets_of(other))
-                if row != column and shared:
-                    found = signed_ranks([evidence.accuracy(one, t) - evidence.accuracy(other, t) for t in shared])
-                    rates[row, column] = (found.wins + found.ties / 2) / len(shared)
+        for row, column in np.ndindex(rates.shape):
+            differences = accuracies[row] - accuracies[column]
+            shared = differences[~np.isnan(differences)]
+            if row != column and shared.size:
+                rates[row, column] = np.mean(np.where(np.abs(shared) < TIE, 0.5, shared > 0))
         return rates
 
     @cached_property

@@ -229,7 +229,8 @@ def _map(
         for column, text in enumerate(line):
             dark = abs((values[row, column] - low) / (high - low) - 0.5) > 0.32 if text else False
             colour = "#fdfdfd" if dark else "#16191d"
-            axes.text(column, row, text, ha="center", va="center", fontsize=6.5, color=colour)
+            label = axes.text(column, row, text, ha="center", va="center", fontsize=6.5, color=colour)
+            label.set_in_layout(False)  # it lies within the axes: a thousand of these need not be measured
     side = figure.colorbar(image, ax=axes, shrink=0.7, pad=0.02, fraction=0.05, aspect=18)
     side.set_label(bar, color=INK)
     side.outline.set_visible(False)
@@ -240,7 +241,8 @@ def _map(
 def _short(value: float) -> str:
     if np.isnan(value):
         return ""
-    return f"{value:+.0f}".replace("+0", "0").replace("-0", "0") if abs(value) >= 9.95 else f"{value:+.1f}"
+    text = f"{value:+.0f}" if abs(value) >= 9.95 else f"{value:+.1f}"
+    return "0" if text in ("+0.0", "-0.0") else text.replace("-", "\u2212")
 
 
 def _wrapped(text: str, width: int) -> str:

@@ -122,7 +122,8 @@ def weights(panels: Sequence[tuple[str, Sequence[str], np.ndarray]], sources: Se
             value = values[row, column]
             colour = "#fdfdfd" if value > 0.6 * highest else "#16191d"
             text = f"{value:.2f}".removeprefix("0")
-            axes.text(column, row, text, ha="center", va="center", fontsize=6.5, color=colour)
+            label = axes.text(column, row, text, ha="center", va="center", fontsize=6.5, color=colour)
+            label.set_in_layout(False)
     if image is not None:
         side = figure.colorbar(image, ax=list(grid), shrink=0.6, pad=0.02, aspect=25)
         side.set_label("weight", color=INK)
