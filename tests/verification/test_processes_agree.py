@@ -55,13 +55,15 @@ def test_two_processes_learn_what_one_learns_from_the_same_global_batches(
     alone = run(tiny_base, devices=1, **CASES[case])
     both = pair[case]
     assert both["steps"] == alone["steps"]
+    assert both["merges"] == alone["merges"] != []
     difference = max(
         float((alone["weights"][name][key] - both["weights"][name][key]).abs().max())
         for name in WEIGHTS
         for key in alone["weights"][name]
         if not key.endswith("attention.self.key.bias")
     )
-    assert 0 < difference < TOLERANCE
+    # Rounding grows where moments are begun anew, or nothing brings members together again.
+    assert 0 < difference < (TOLERANCE if "merging" not in CASES[case] else 100 * TOLERANCE)
     # Every row once, whichever device read it.
     assert both["rows"] == alone["rows"]
     assert both["predictions"] == alone["predictions"]

@@ -15,10 +15,11 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from callbacks.merge import MergeCallback
 from mu_lightning.checkpoints import load_base, load_tokenizer
 from mu_lightning.data.module import IntentDataModule
+from mu_lightning.models.agreement import check_agreement
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.distributed import JointDDPStrategy
 from mu_lightning.models.joint import JointClassifier
-from mu_lightning.schedules import EveryEpochs
+from mu_lightning.schedule_config import schedule_of
 from mu_lightning.settings import MergeSettings
 from tests.conftest import DATA, MODEL, SmallCorpus
 
@@ -27,17 +28,32 @@ CASES: dict[str, dict[str, Any]] = {
     "joint": {},
     "in turns": {"members_in_memory": 2},
     "accumulated": {"accumulate_grad_batches": 2},
+    "pulled between steps": {
+        "merging": MergeSettings(schedule="every-steps:n=3", sync="pull", moments="reset", learning_rate="rewarm")
+    },
+    "outer step, adaptive": {
+        "merging": MergeSettings(
+            schedule="adaptive:start=1+performance", outer="nesterov", reweight="target-dev", tolerance=0.05
+        )
+    },
+    "own weights kept": {"merging": MergeSettings(sync="none")},
 }
 
 
-def run(base: Path, devices: int, members_in_memory: int = 0, **arguments: Any) -> dict[str, Any]:
+def run(
+    base: Path,
+    devices: int,
+    members_in_memory: int = 0,
+    merging: MergeSettings = MergeSettings(),  # noqa: B008
+    **arguments: Any,
+) -> dict[str, Any]:
     """Trains three uneven members with merges; their weights, their dev predictions and the merge's scores."""
     corpus = SmallCorpus()
     settings = replace(MODEL, members_in_memory=members_in_memory)
     members = {name: IntentClassifier(load_base(base, corpus.label_names, 0)) for name in WEIGHTS}
     module = JointClassifier(members, settings, seed=0)
     data = IntentDataModule(corpus, load_tokenizer(base), DATA, {name: (name,) for name in WEIGHTS}, seed=0)
-    merges = MergeCallback("af-ZA", WEIGHTS, EveryEpochs(1), MergeSettings())
+    merges = MergeCallback("af-ZA", WEIGHTS, schedule_of(merging), merging)
     trainer = Trainer(
         accelerator="cpu",
         devices=devices,
@@ -54,7 +70,12 @@ def run(base: Path, devices: int, members_in_memory: int = 0, **arguments: Any) 
         **arguments,
     )
     trainer.fit(module, datamodule=data)
+    # Raises where the processes differ in a bit, whatever members took over.
+    members_now = {name: module.member(name).merge_state() for name in WEIGHTS}
+    check_agreement({**members_now, **merges.models}, "at the end")
+    told = ("index", "epoch", "step", "reason", "committed", "sync")
     return {
+        "merges": [{key: record[key] for key in told} for record in merges.history],
         "weights": {name: module.member(name).merge_state() for name in WEIGHTS},
         "rows": {name: scores.ids.tolist() for name, scores in module.scores.items()},
         "predictions": {name: scores.predictions.tolist() for name, scores in module.scores.items()},
