@@ -7,6 +7,9 @@ import sys
 # LightningCLI's verbs, which share a module; every other verb is the module of its name in mu_lightning/verbs.
 LIGHTNING_VERBS = ("fit", "validate", "test", "predict")
 
+# Verbs that skip what is there already.
+GO_ON = ("nxn", "sweep")
+
 VERBS: dict[str, str] = {
     "fit": "train classifiers: one locale, several, or several merged towards a target",
     "validate": "score a trained classifier on dev splits",
@@ -16,6 +19,7 @@ VERBS: dict[str, str] = {
     "ensemble": "let source models vote on a target",
     "nxn": "score every source model on every locale",
     "sweep": "run a grid of targets, merge methods, weights, votes and baselines",
+    "reproduce": "recompute a stored result and say whether it is the same",
     "sts": "score sentence embeddings against people's judgements of similarity",
     "similarity": "show a target's typological neighbours and their weights",
     "report": "write what results say: a page, tables, figures",
@@ -27,7 +31,9 @@ VERBS: dict[str, str] = {
 
 def _run(verb: str, argv: list[str]) -> int:
     if verb not in LIGHTNING_VERBS:
-        status: int = importlib.import_module(f"mu_lightning.verbs.{verb}").run(argv)
+        # What a result came from may be any verb, so `reproduce` is given the program itself.
+        more = (main,) if verb == "reproduce" else ()
+        status: int = importlib.import_module(f"mu_lightning.verbs.{verb}").run(argv, *more)
         return status
     from mu_lightning.verbs import fit
 
@@ -76,7 +82,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{interruption}: go on with: {_resuming(argv)}", file=sys.stderr)
         return interruption.status
     except KeyboardInterrupt:
-        print("interrupted: nothing half-written is left; a run goes on with --resume", file=sys.stderr)
+        how = "the same command" if argv[0] in GO_ON else "--resume"
+        print(f"interrupted: nothing half-written is left; a run goes on with {how}", file=sys.stderr)
         return 130
 
 

@@ -101,10 +101,19 @@ def plan_sweep(
     used = [name for name in every if any(name in cell.sources for cell in cells)]
     targets = list(dict.fromkeys(cell.target for cell in cells))
     bench = prepare(scoring, {name: every[name] for name in used}, targets, base=base)
-    bench = learning.with_texts(bench, scoring, cells, load_tokenizer(local_folder(next(iter(every.values())))))
+    bench = with_learning(learning, bench, scoring, cells, every)
     sweep = Sweep(grid, scoring, {name: every[name] for name in used}, base, learning, folder, cells, bench)
     _check_earlier(sweep)
     return sweep
+
+
+def with_learning(
+    learning: Learning, bench: Bench, scoring: Scoring, cells: Sequence[Planned], models: Mapping[str, Path | str]
+) -> Bench:
+    """The bench with the texts that the cells' methods read; raises UserError where they are not to be had."""
+    if not any(cell.kind == "merge" and find_method(cell.method or "").needs_statistics for cell in cells):
+        return bench
+    return learning.with_texts(bench, scoring, cells, load_tokenizer(local_folder(next(iter(models.values())))))
 
 
 def run_sweep(sweep: Sweep, workers: Workers) -> list[Planned]:
@@ -117,7 +126,7 @@ def run_sweep(sweep: Sweep, workers: Workers) -> list[Planned]:
     if failed:
         print(f"{len(failed)} cells failed before and are tried again", flush=True)
     failures: list[Planned] = []
-    for cell, outcome in progress(_outcomes(sweep, workers, waiting), len(waiting), "cells"):
+    for cell, outcome in progress(outcomes(sweep, workers, waiting), len(waiting), "cells"):
         if outcome.error:
             write_failure(sweep.place(cell), outcome.error, outcome.traceback, _cell(sweep, cell))
             failures.append(cell)
@@ -160,7 +169,7 @@ def summary(sweep: Sweep) -> str:
     )
 
 
-def _outcomes(sweep: Sweep, workers: Workers, waiting: Sequence[Planned]) -> Iterator[tuple[Planned, Outcome]]:
+def outcomes(sweep: Sweep, workers: Workers, waiting: Sequence[Planned]) -> Iterator[tuple[Planned, Outcome]]:
     """Runs cells and gives each with what came of it: first what the merges must know from texts, then all the rest."""
     merges = [cell for cell in waiting if cell.kind == "merge"]
     shared = sweep.folder / SHARED if workers.share_files else None
@@ -233,7 +242,7 @@ def _scoring_tasks(cells: Sequence[Planned]) -> Iterator[tuple[Task, list[Planne
 
 
 def _write(sweep: Sweep, cell: Planned, found: Scored) -> None:
-    part = cell.target if cell.target in found.scores else cell.key if cell.key in found.scores else cell.sources[0]
+    part = own_part(cell, found)
     scores = found.scores[part]
     merged = cell.kind == "merge"
     write_cell(
@@ -248,6 +257,13 @@ def _write(sweep: Sweep, cell: Planned, found: Scored) -> None:
         },
         merge_details=merge_details(cell, sweep.models, sweep.base) if merged else None,
     )
+
+
+def own_part(cell: Planned, found: Scored) -> str:
+    """What a cell's scores are called among its task's."""
+    if cell.kind == "ensemble":
+        return cell.key
+    return cell.target if cell.target in found.scores else cell.sources[0]
 
 
 def _supervision(sweep: Sweep, cell: Planned) -> Supervision:
@@ -277,12 +293,13 @@ def _cell(sweep: Sweep, cell: Planned) -> dict[str, Any]:
 
 def _recipe(sweep: Sweep, cell: Planned) -> dict[str, Any]:
     method = None if cell.kind != "merge" else find_method(cell.method or "")
+    own = {key: value for key, value in asdict(cell).items() if value not in (None, {})}
     return {
         "verb": "sweep",
         "scoring": sweep.scoring.plain(),
         "models": {name: str(sweep.models[name]) for name in cell.sources},
         "base": str(sweep.base) if method is not None and method.sees_base and sweep.base is not None else None,
-        "task": {"kind": "cell", **{key: value for key, value in asdict(cell).items() if value not in (None, {})}},
+        "task": {"kind": "cell", "cell": own},
         "learning": sweep.learning.plain() if method is not None and method.needs_statistics else None,
         "typology": {key: None if value is None else str(value) for key, value in asdict(sweep.grid.typology).items()},
     }

@@ -114,6 +114,7 @@ def add_worker_arguments(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("--max-workers", type=int | None, default=None, help="processes side by side (default: one a GPU or core)")
     add("--device", type=str, default="auto", help="where to compute: auto, cpu, cuda")
+    add("--ray", type=str | None, default=None, help="run on a Ray cluster: auto, local, or its address")
 
 
 def scoring_from(arguments: Namespace) -> "Scoring":
@@ -131,6 +132,10 @@ def scoring_from(arguments: Namespace) -> "Scoring":
 
 def workers_from(arguments: Namespace) -> "Workers":
     """The workers that a verb's arguments ask for; raises UserError where they cannot be had."""
+    if arguments.ray is not None:
+        from mu_lightning.experiments.ray_workers import RayWorkers
+
+        return RayWorkers(arguments.ray, arguments.max_workers, arguments.device)
     from mu_lightning.experiments.workers import local_workers
 
     return local_workers(arguments.max_workers, arguments.device)

@@ -1,0 +1,186 @@
+"""Tasks on a Ray cluster. Models, tokens and statistics are put into its object store once; workers read them there.
+
+A task whose worker is lost runs again on another: Ray does that by itself. Like the processes of one machine a worker
+computes on one thread, so the results are the same. Workers need this project installed, but none of its files:
+only RegMean++ and AdaMerging, which learn for each merge anew, read model folders and corpus where the workers are.
+"""
+
+import dataclasses
+import os
+import socket
+import warnings
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mu_lightning.errors import UserError
+from mu_lightning.experiments.bench import Bench, Tensors
+from mu_lightning.experiments.learning import HeldTensors
+from mu_lightning.experiments.tasks import Outcome, Task, attempt
+
+RETRIES = 3
+CONNECT_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class RayTensors:
+    """Tensors in Ray's object store: the workers of a machine share one copy."""
+
+    reference: Any
+
+    def load(self) -> Mapping[str, Tensor]:
+        """The tensors, which lie in the store's memory."""
+        import ray
+
+        arrays: dict[str, np.ndarray] = ray.get(self.reference)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*not writable.*")  # they are only read
+            return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+class RayWorkers:
+    """Runs tasks on a Ray cluster.
+
+    Args:
+        address: ``auto`` (the cluster that this machine is part of), ``local`` (one of this machine alone, started
+            for this run), or a cluster's address.
+        max_workers: at most so many tasks at a time; None for as many as the cluster has room for.
+        device: ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        UserError: Ray is not installed, or the cluster cannot be reached.
+    """
+
+    share_files = False
+
+    def __init__(self, address: str, max_workers: int | None = None, device: str = "auto") -> None:
+        if max_workers is not None and max_workers < 1:
+            raise UserError(f"--max-workers must be at least 1, not {max_workers}")
+        self._ray = connect(address, max_workers)
+        resources = self._ray.cluster_resources()
+        self._gpu = device != "cpu" and resources.get("GPU", 0) > 0
+        if device.startswith("cuda") and not self._gpu:
+            raise UserError(f"--device {device}: the Ray cluster has no GPU")
+        room = resources.get("GPU" if self._gpu else "CPU", 1)
+        # Some more than there is room for, so that no worker waits for its next task.
+        self._at_a_time = max_workers or 2 * max(1, int(room))
+        self._stored: dict[Tensors, RayTensors] = {}
+
+    def outcomes(self, bench: Bench, tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
+        """Runs the tasks; gives each with what came of it, in the order in which they end."""
+        ray = self._ray
+        if not tasks:
+            return
+        bench_reference = ray.put(self._portable(bench))
+        remote = ray.remote(num_cpus=1, num_gpus=1 if self._gpu else 0, max_retries=RETRIES)(_work)
+        waiting, running = deque(tasks), dict[Any, Task]()
+        try:
+            while waiting or running:
+                while waiting and len(running) < self._at_a_time:
+                    task = waiting.popleft()
+                    running[remote.remote([bench_reference], self._shared(task))] = task
+                (done, *_), _ = ray.wait(list(running), num_returns=1)
+                try:
+                    outcome = ray.get(done)
+                except ray.exceptions.RayError as error:
+                    lines = str(error).strip().splitlines() or [type(error).__name__]
+                    outcome = Outcome(error=f"its worker was lost {RETRIES + 1} times: {lines[0]}")
+                yield running.pop(done), outcome
+        finally:
+            for reference in running:
+                ray.cancel(reference, force=True)
+
+    def _portable(self, bench: Bench) -> Bench:
+        """The bench with everything by reference."""
+        return replace(
+            bench,
+            models={name: self._store(tensors) for name, tensors in bench.models.items()},
+            base=None if bench.base is None else self._store(bench.base),
+            device="cuda" if self._gpu else "cpu",
+        )
+
+    def _shared(self, task: Task) -> Task:
+        """The task with the statistics that it carries by reference."""
+        statistics = getattr(task, "statistics", None)
+        if not statistics:
+            return task
+        stored = {name: self._store(tensors) for name, tensors in statistics.items()}
+        shared: Task = dataclasses.replace(task, statistics=stored)  # type: ignore[type-var]
+        return shared
+
+    def _store(self, tensors: Tensors) -> RayTensors:
+        key: Any = id(tensors) if isinstance(tensors, HeldTensors) else tensors
+        if key not in self._stored:
+            arrays = {
+                name: (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+                for name, tensor in tensors.load().items()
+            }
+            self._stored[key] = RayTensors(self._ray.put(arrays))
+        return self._stored[key]
+
+
+def connect(address: str, max_workers: int | None = None) -> Any:
+    """Connects to a cluster; returns the module ray.
+
+    Raises:
+        UserError: Ray is not installed, or there is no cluster at the address.
+    """
+    try:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        import ray
+    except ImportError as error:
+        raise UserError("--ray needs the package ray: pip install 'mu-lightning[ray]'") from error
+    if ray.is_initialized():
+        return ray
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address == "local":
+        options |= {"num_cpus": max_workers or len(os.sched_getaffinity(0)), "include_dashboard": False}
+    elif address != "auto":
+        _check_reachable(address)
+        options["address"] = address
+    else:
+        options["address"] = "auto"
+    try:
+        ray.init(**options)
+    except Exception as error:  # Ray raises many kinds
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"no Ray cluster at '{address}' ({line}): start one with 'ray start --head', give its address, or use "
+            "--ray local"
+        ) from error
+    return ray
+
+
+def _check_reachable(address: str) -> None:
+    """Fails at once where nobody listens: Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        raise UserError(f"--ray '{address}': expected auto, local, or an address such as 10.0.0.1:6379")
+    try:
+        with socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS):
+            return
+    except OSError as error:
+        raise UserError(
+            f"no Ray cluster at '{address}' ({error}): check the address and that 'ray start --head' runs there, "
+            "or use --ray local"
+        ) from error
+
+
+_held: tuple[Any, Bench] | None = None
+
+
+def _work(bench_reference: list[Any], task: Task) -> Outcome:
+    """Runs a task in a worker, which keeps the bench from one task to the next."""
+    import ray
+
+    global _held
+    (reference,) = bench_reference
+    if _held is None or _held[0] != reference:
+        torch.set_num_threads(1)
+        _held = (reference, ray.get(reference))
+    return attempt(task, _held[1])

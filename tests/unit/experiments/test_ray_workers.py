@@ -1,0 +1,116 @@
+"""Ray: the same results as here on a real cluster of two workers, one of which is killed while it works."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cli
+from mu_lightning.errors import UserError
+from mu_lightning.experiments.bench import Bench, Scoring, prepare
+from mu_lightning.experiments.ray_workers import RayWorkers, connect
+from mu_lightning.experiments.store import read_store
+from mu_lightning.experiments.tasks import RowTask
+from mu_lightning.experiments.workers import ThisProcess
+
+ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+MODELS = ("de-DE", "en-US", "nl-NL")
+
+
+@dataclass(frozen=True)
+class Marked:
+    """A row of the matrix whose worker says who it is and, the first time, waits to be killed."""
+
+    row: RowTask
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.row.name
+
+    def run(self, bench: Bench) -> Any:
+        first = not list(self.folder.glob(f"{self.row.source}-*"))
+        (self.folder / f"{self.row.source}-{os.getpid()}").touch()
+        if first and self.row.source == "en-US":
+            time.sleep(60)
+        return self.row.run(bench)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    connect("local", 2)
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    yield
+    ray.shutdown()
+
+
+def kill_the_waiting_worker(folder: Path) -> None:
+    while not (found := list(folder.glob("en-US-*"))):
+        time.sleep(0.05)
+    os.kill(int(found[0].name.rpartition("-")[2]), signal.SIGKILL)
+
+
+def test_a_killed_workers_task_runs_again_and_all_results_are_those_of_this_process(
+    cluster: None, models_dir: Path, tmp_path: Path
+) -> None:
+    models = {tag: models_dir / f"tiny_small_{tag}" for tag in MODELS}
+    bench = prepare(Scoring("small", batch_size=16), models, ["af-ZA", "nl-NL"])
+    rows = [RowTask(tag, ("af-ZA", "nl-NL")) for tag in MODELS]
+    expected = {task.source: outcome.value for task, outcome in ThisProcess().outcomes(bench, rows)}  # type: ignore[attr-defined]
+    killer = threading.Thread(target=kill_the_waiting_worker, args=(tmp_path,), daemon=True)
+    killer.start()
+    found = {
+        task.name: outcome
+        for task, outcome in RayWorkers("local", 2, "cpu").outcomes(bench, [Marked(row, tmp_path) for row in rows])
+    }
+    killer.join(timeout=5)
+    assert not killer.is_alive()
+    assert len(list(tmp_path.glob("en-US-*"))) == 2  # the one that was killed, and the one that did it again
+    for source, scored in expected.items():
+        assert found[source].error == ""
+        for locale, scores in scored.scores.items():
+            assert found[source].value.scores[locale].predictions.tolist() == scores.predictions.tolist()
+            assert found[source].value.scores[locale].accuracy == scores.accuracy
+
+
+def test_a_sweep_on_ray_is_the_sweep_of_this_machine(cluster: None, models_dir: Path, tmp_path: Path) -> None:
+    grid = ["--target-languages", "af-ZA", "--methods", "ties", "fisher", "--voting-methods", "soft", "--top-k", "51"]
+    common = ["sweep", "--corpus", "small", "--models-dir", str(models_dir), *grid, "--num-languages", "2"]
+    common += ["--num-fisher-examples", "3", "--max-workers"]
+    assert cli.main([*common, "1", "--output-dir", str(tmp_path / "here")]) == 0
+    assert cli.main([*common, "2", "--ray", "local", "--output-dir", str(tmp_path / "ray")]) == 0
+    here, there = (read_store(tmp_path / name).cells for name in ("here", "ray"))
+    assert [cell.folder.name for cell in here] == [cell.folder.name for cell in there]
+    assert len(here) == 3
+    for one, other in zip(here, there, strict=True):
+        assert one.predictions().predictions.tolist() == other.predictions().predictions.tolist()
+
+
+def test_an_error_in_a_task_is_its_outcome(cluster: None, models_dir: Path) -> None:
+    bench = prepare(Scoring("small"), {"nl-NL": models_dir / "tiny_small_nl-NL"}, ["af-ZA"])
+    tasks = [RowTask("nl-NL", ("af-ZA",)), RowTask("xx-XX", ("af-ZA",))]
+    found = {task.name: outcome for task, outcome in RayWorkers("local", 2).outcomes(bench, tasks)}
+    assert found["nl-NL"].error == ""
+    assert found["xx-XX"].error == "KeyError: 'xx-XX'"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "nowhere", "somewhere.invalid:6379"])
+def test_an_address_that_cannot_be_reached_is_an_error_at_once(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    started = time.monotonic()
+    with pytest.raises(UserError, match=address.rpartition("/")[2]):
+        RayWorkers(address)
+    assert time.monotonic() - started < 20
+
+
+def test_without_ray_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r"mu-lightning\[ray\]"):
+        RayWorkers("local")
