@@ -1,0 +1,62 @@
+"""A run that is killed, wherever it is, goes on to the very result of a run that nobody disturbed."""
+
+import random
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import kill_sweep  # noqa: E402
+
+INSTANTS = 2
+
+
+class Whole(NamedTuple):
+    """The undisturbed run, and what starts others like it."""
+
+    runs: kill_sweep.Runs
+    base: tuple[str, str]
+    seconds: float
+    result: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
+    folder, base = tmp_path_factory.mktemp("whole") / "run", ("--base", str(tiny_base))
+    with kill_sweep.Runs() as runs:
+        ended = runs.run(folder, *base)
+        assert ended.status == 0, ended.said
+        yield Whole(runs, base, ended.seconds, kill_sweep.result(folder))
+
+
+def assert_goes_on(whole: Whole, folder: Path) -> None:
+    whole.runs.finish(folder, *whole.base)
+    result = kill_sweep.result(folder)
+    for what, expected in whole.result.items():
+        assert result[what] == expected, what
+
+
+@pytest.mark.parametrize("point", kill_sweep.points())
+def test_a_run_that_is_killed_at_a_named_point_goes_on_as_if_nothing_had_been(
+    whole: Whole, tmp_path: Path, point: str
+) -> None:
+    ended = whole.runs.run(tmp_path / "run", *whole.base, point=point)
+    assert ended.status == -signal.SIGKILL, f"it never came {point}: {ended.said}"
+    assert not (tmp_path / "run" / "results.json").exists()
+    assert_goes_on(whole, tmp_path / "run")
+
+
+@pytest.mark.parametrize("seed", range(INSTANTS))
+def test_a_run_that_is_killed_at_any_instant_goes_on_as_if_nothing_had_been(
+    whole: Whole, tmp_path: Path, seed: int
+) -> None:
+    after = random.Random(seed).uniform(0.1, 0.9) * whole.seconds
+    ended = whole.runs.run(tmp_path / "run", *whole.base, after=after)
+    assert ended.status == -signal.SIGKILL, ended.said
+    assert_goes_on(whole, tmp_path / "run")
