@@ -98,7 +98,8 @@ def _broken(trainer: Trainer, module: JointClassifier) -> list[str]:
 def _restore(module: JointClassifier, optimizer: Optimizer, name: str, state: Mapping[str, Any]) -> None:
     prefix = f"members.{name}."
     for key, tensor in module.member(name).state_dict().items():
-        tensor.copy_(state["state_dict"][prefix + key])
+        if prefix + key in state["state_dict"]:  # a frozen base is not in every checkpoint
+            tensor.copy_(state["state_dict"][prefix + key])
     moments = state["optimizer_states"][0]
     for group, stored in zip(optimizer.param_groups, moments["param_groups"], strict=True):
         if group["member"] != name:
