@@ -6,10 +6,9 @@ from typing import Any
 from mu_lightning.checkpoints import model_folder_name
 from mu_lightning.data.registry import open_corpus
 from mu_lightning.errors import UserError
-from mu_lightning.experiments.run_plan import POOLED, default_folder, is_first_process, wanted_targets
+from mu_lightning.experiments.members import ALL, models_to_train, training_locales
+from mu_lightning.experiments.run_plan import default_folder, is_first_process, wanted_targets
 from mu_lightning.locales import locale, locale_list
-
-ALL = "all"
 
 
 def settle_locales(config: Any) -> bool:
@@ -26,23 +25,24 @@ def settle_locales(config: Any) -> bool:
     Raises:
         UserError: an unknown locale, or ``skip_existing`` for a run with a target, which makes no source models.
     """
-    locales = locale_list(config.locales)
     targets = wanted_targets(config)
     if config.skip_existing and targets:
         raise UserError("--skip-existing is for source models, and a run with --target-lang makes none: leave it out")
-    if locales == [ALL]:
-        available = open_corpus(config.data.corpus, config.data.data_dir).locales
-        locales = [tag for tag in available if tag not in targets]
-        config.locales = locales
+    if config.skip_existing and config.all_leave_one_out:
+        raise UserError("--skip-existing looks for a model a locale, not for those of --all-leave-one-out")
+    if locale_list(config.locales) == [ALL] or config.exclude:
+        corpus = open_corpus(config.data.corpus, config.data.data_dir)
+        config.locales = list(training_locales(config, corpus)) or None
+    locales = locale_list(config.locales)
     if not config.skip_existing or not locales:
         return True
     for tag in locales:
         locale(tag)
-    names = [POOLED] if config.multilingual else locales
+    names = list(models_to_train(config, locales))
     left = [name for name in names if not _folder(config, name).is_dir()]
     if is_first_process() and len(left) < len(names):
         print(f"{len(names) - len(left)} of {len(names)} models are in {config.models_dir} already", flush=True)
-    if not config.multilingual:
+    if names == locales:  # a model a locale; one of several needs them all
         config.locales = left
     if left and config.output_dir is None:
         config.output_dir = _free(default_folder(config, tuple(config.locales), targets))

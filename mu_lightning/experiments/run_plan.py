@@ -12,6 +12,15 @@ from mu_lightning.data.corpus import SPLITS, Corpus
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.data.registry import open_corpus
 from mu_lightning.errors import UserError
+from mu_lightning.experiments.members import (
+    ALL,
+    POOLED,
+    check_models,
+    excluded_locales,
+    models_to_train,
+    training_locales,
+    unseen_locales,
+)
 from mu_lightning.experiments.merge_plan import check_merge
 from mu_lightning.experiments.resuming import BEGUN, resumes
 from mu_lightning.files import refuse_existing
@@ -27,8 +36,6 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-POOLED = "multilingual"
-
 
 @dataclass(frozen=True)
 class RunPlan:
@@ -40,6 +47,7 @@ class RunPlan:
         tokenizer: the base's.
         base: the classifier that every member starts from.
         members: member -> the locales that it learns from.
+        unseen: member -> locales left out of training, on which it is scored too.
         targets: the targets' sources and weights, the primary one's first; none without a target.
         output_dir: the run's folder.
         exports: member -> its model folder, where there is no target.
@@ -51,6 +59,7 @@ class RunPlan:
     tokenizer: "PreTrainedTokenizerBase"
     base: "PreTrainedModel"
     members: dict[str, tuple[str, ...]]
+    unseen: dict[str, tuple[str, ...]]
     targets: tuple[SourcePlan, ...]
     output_dir: Path
     exports: dict[str, Path]
@@ -65,6 +74,11 @@ class RunPlan:
     def target(self) -> str | None:
         """The primary target: the locale that is merged for."""
         return self.sources.target if self.sources else None
+
+    @property
+    def merges(self) -> bool:
+        """Whether members are merged: for a target, unless one model learns from all of its sources."""
+        return bool(self.targets) and not self.config.multilingual
 
     def data(self, members: dict[str, tuple[str, ...]]) -> IntentDataModule:
         """A data module for training `members`."""
@@ -92,21 +106,24 @@ def plan_run(config: Any) -> RunPlan:
         UserError: whatever would make the run fail or overwrite something later.
     """
     seed = int(config.seed_everything)
-    locales = tuple(locale_list(config.locales) or ())
     wanted = wanted_targets(config)
-    for tag in (*locales, *wanted):
-        known_locale(tag)
-    _check_requests(config, locales, wanted)
+    for tag in (*(locale_list(config.locales) or ()), *wanted):
+        if tag != ALL:
+            known_locale(tag)
     _check_trainer(config)
-    tokenizer = load_tokenizer(config.model.base)
     corpus = open_corpus(config.data.corpus, config.data.data_dir)
+    locales = training_locales(config, corpus)
+    _check_requests(config, locales, wanted)
+    check_models(config, locales, wanted)
+    tokenizer = load_tokenizer(config.model.base)
     for tag in locales:
         if tag not in corpus.locales:
             raise UserError(f"the corpus {corpus.name} has no locale {tag} here: it has {', '.join(corpus.locales)}")
+    excluded = excluded_locales(config)
     targets = tuple(
         plan_sources(
             target,
-            available=[tag for tag in corpus.locales if tag not in wanted],
+            available=[tag for tag in corpus.locales if tag not in wanted and tag not in excluded],
             locales=locales or None,
             num_languages=config.num_languages,
             preweight=config.preweight,
@@ -125,9 +142,8 @@ def plan_run(config: Any) -> RunPlan:
                 f"the schedule {schedule.name} merges in the middle of an epoch, where with --members-in-memory some "
                 "members have not trained yet: choose a schedule by epochs, or leave out --members-in-memory"
             )
-    members: dict[str, tuple[str, ...]] = {tag: (tag,) for tag in locales}
-    if config.multilingual:
-        members = {POOLED: tuple(locales)}
+    members = models_to_train(config, locales)
+    unseen = {} if targets else unseen_locales(config, tuple(members))
     output_dir = config.output_dir or default_folder(config, locales, wanted)
     exports = {}
     if not targets:
@@ -140,7 +156,7 @@ def plan_run(config: Any) -> RunPlan:
         refuse_existing(output_dir, "an unfinished run (--resume goes on with it)" if unfinished else "a result")
     base = load_base(config.model.base, corpus.label_names, seed)
     _check_length(config.data.max_length, base)
-    plan = RunPlan(config, corpus, tokenizer, base, members, targets, output_dir, exports, seed)
+    plan = RunPlan(config, corpus, tokenizer, base, members, unseen, targets, output_dir, exports, seed)
     if config.model.adapter == "lora":
         plan.joint([POOLED])  # whether such adapters can be made at all
         if targets and config.merge.adapter == "folded" and config.merge.sync == "pull":
@@ -168,7 +184,10 @@ def wanted_targets(config: Any) -> tuple[str, ...]:
 
 def _check_requests(config: Any, locales: tuple[str, ...], targets: tuple[str, ...]) -> None:
     if not locales and not targets:
-        raise UserError("nothing to train: name --locales, or --target-lang to choose its sources by typology")
+        raise UserError(
+            "nothing to train: name --locales, or --target-lang to choose its sources by typology, or --exclude to "
+            "leave out some of all"
+        )
     if len(set(locales)) < len(locales):
         raise UserError(f"a locale is named twice in {', '.join(locales)}")
     among = [tag for tag in targets if tag in locales]
@@ -177,8 +196,6 @@ def _check_requests(config: Any, locales: tuple[str, ...], targets: tuple[str, .
             f"the target {among[0]} is among the sources: through the members that follow a merged model its labels "
             "would reach it"
         )
-    if config.multilingual and targets:
-        raise UserError("--multilingual trains one model, so nothing can be merged: leave out --target-lang")
     if config.compare and not targets:
         raise UserError("--compare needs a target: give --target-lang")
     if config.enable_wandb and not _wandb_can_log():
@@ -221,12 +238,17 @@ def _check_length(max_length: int, base: "PreTrainedModel") -> None:
 def default_folder(config: Any, locales: tuple[str, ...], targets: tuple[str, ...] = ()) -> Path:
     """Where a run goes that names no folder."""
     what = "+".join(targets) or (locales[0] if len(locales) == 1 else f"{len(locales)}-locales")
+    if config.all_leave_one_out:
+        what += "_leave-one-out"
+    elif config.multilingual:
+        what += f"_{POOLED}"
     return Path("runs") / f"{Path(config.model.base).name}_{config.data.corpus}_{what}"
 
 
 def _read_rows(plan: RunPlan) -> None:
     data = plan.data(plan.members)
     learnt = {tag for locales in plan.members.values() for tag in locales}
-    for tag in sorted(learnt | {sources.target for sources in plan.targets}):
+    unseen = {tag for locales in plan.unseen.values() for tag in locales}
+    for tag in sorted(learnt | unseen | {sources.target for sources in plan.targets}):
         for split in SPLITS:
             data.rows(tag, split)

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import yaml
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger, WandbLogger
@@ -16,13 +17,14 @@ from mu_lightning.data.module import IntentDataModule
 from mu_lightning.evaluation.loop import evaluate
 from mu_lightning.experiments.comparison import compare, score_members
 from mu_lightning.experiments.fitting import fit
+from mu_lightning.experiments.members import POOLED
 from mu_lightning.experiments.merge_plan import check_merge
 from mu_lightning.experiments.merge_round import last_weights
 from mu_lightning.experiments.provenance import data_fingerprints
 from mu_lightning.experiments.results import Result, show, write_results
 from mu_lightning.experiments.resuming import BEGUN, Resumption, resumes
 from mu_lightning.experiments.run_plan import RunPlan, is_first_process
-from mu_lightning.files import write_json
+from mu_lightning.files import write_json, write_text
 from mu_lightning.merging.folder_report import write_details
 from mu_lightning.merging.parameters import build_parameters
 from mu_lightning.merging.registry import find_method
@@ -82,7 +84,8 @@ class TrainingRun:
         )
         extra: list[Callback] = [self.callbacks["Manifest"](self.folder, self.config)]
         merges = None
-        if plan.sources:
+        if plan.merges:
+            assert plan.sources is not None
             merges = self.callbacks["MergeCallback"](
                 plan.sources.target,
                 plan.sources.weights,
@@ -99,9 +102,12 @@ class TrainingRun:
             ]
         data = plan.data(plan.members)
         trainer = self._fit(module, data, "fit", extra)
-        results = (
-            self._targeted(module, data, merges, trainer) if plan.sources else self._exported(module, data, trainer)
-        )
+        if plan.merges:
+            results = self._targeted(module, data, merges, trainer)
+        elif plan.targets:
+            results = self._pooled(module, data, trainer)
+        else:
+            results = self._exported(module, data, trainer)
         self._report(results, data, trainer)
         return results
 
@@ -112,6 +118,9 @@ class TrainingRun:
             return
         if resumption is not None:
             resumption.clear_leftovers(self.plan.exports.values())
+        if self.plan.config.save_config:
+            asked = {key: value for key, value in self.config.items() if key not in ("config", "resume", "ckpt_path")}
+            write_text(self.folder / "config.yaml", yaml.safe_dump(asked, sort_keys=False, allow_unicode=True))
         if not (self.folder / BEGUN).is_file():
             write_json(self.folder / BEGUN, {"config": self.config})
 
@@ -211,13 +220,26 @@ class TrainingRun:
             results += compare(classifiers, native, sources, data, plan.config.merge, plan.seed, base)
         return results
 
+    def _pooled(self, module: JointClassifier, data: IntentDataModule, trainer: Trainer) -> list[Result]:
+        """One model on all sources together, zero-shot on the targets: what merging would like to reach."""
+        module.to(trainer.strategy.root_device)
+        (name,) = self.plan.members
+        sources = self.plan.members[name]
+        scores = evaluate(module.member(name), data.eval_loaders("test", [plan.target for plan in self.plan.targets]))
+        self._save(self.folder / name, module.member(name), sources, trainer)
+        details = {"sources": list(sources)}
+        return [Result("joint multilingual", found, details=details) for found in scores.values()]
+
     def _exported(self, module: JointClassifier, data: IntentDataModule, trainer: Trainer) -> list[Result]:
         module.to(trainer.strategy.root_device)
         results = []
         for name, locales in self.plan.members.items():
             member = module.member(name)
-            for scores in evaluate(member, data.eval_loaders("test", locales)).values():
-                results.append(Result(name, scores, "target-labels"))
+            unseen = self.plan.unseen[name]
+            # Of models that leave out one locale each, the others' scores would fill the table.
+            seen = () if self.plan.config.all_leave_one_out else locales
+            for tag, scores in evaluate(member, data.eval_loaders("test", [*seen, *unseen])).items():
+                results.append(Result(name, scores, "none" if tag in unseen else "target-labels"))
             self._save(self.plan.exports[name], member, locales, trainer)
         return results
 
@@ -283,12 +305,13 @@ class TrainingRun:
             self._say(f"{what}: {path}")
 
     def _paths(self) -> dict[str, Path]:
-        if self.plan.sources is None:
+        if not self.plan.targets:
             return {f"model {name}": path for name, path in self.plan.exports.items()} | {
                 "scores": self.folder / "results.json"
             }
         paths = {
             "merged model": self.folder / "merged",
+            "multilingual model": self.folder / POOLED,
             "members": self.folder / "members",
             "scores": self.folder / "results.json",
             "what each merge changed": self.folder / "merges.html",

@@ -100,7 +100,22 @@ def add_arguments(parser: ArgumentParser, verb: str) -> None:
         "--weights", type=str | dict[str, float] | None, default=None, help="manual weights: nl-NL=0.7,de-DE=0.3"
     )
     parser.add_argument(
-        "--multilingual", action="store_true", help="one model on the train rows of all the locales together"
+        "--multilingual",
+        action="store_true",
+        help="one model on the train rows of all the locales together; with a target: of its sources, without merges",
+    )
+    parser.add_argument(
+        "--exclude",
+        nargs="+",
+        type=str,
+        default=None,
+        help="locales to leave out of --locales, of a target's sources, or (without either) of all in the corpus; "
+        "without a target each model is scored on them too, unseen",
+    )
+    parser.add_argument(
+        "--all-leave-one-out",
+        action="store_true",
+        help="one model for each locale, on the train rows of all the others, scored on the one left out",
     )
     parser.add_argument(
         "--compare",
@@ -115,6 +130,9 @@ def add_arguments(parser: ArgumentParser, verb: str) -> None:
     )
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --output-dir")
     parser.add_argument("--ckpt_path", type=str | None, default=None, help="go on from this checkpoint of the run")
+    parser.add_argument(
+        "--save-config", action="store_true", help="write the whole configuration to config.yaml in the run's folder"
+    )
     parser.add_argument("--enable-tensorboard", action="store_true", help="log to TensorBoard too")
     parser.add_argument("--enable-wandb", action="store_true", help="log to W&B too (WANDB_MODE=offline: no account)")
     parser.add_class_arguments(ModelSettings, "model")

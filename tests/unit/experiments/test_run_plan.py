@@ -9,7 +9,8 @@ import torch
 
 from mu_lightning.data import registry
 from mu_lightning.errors import UserError
-from mu_lightning.experiments.run_plan import POOLED, RunPlan, is_first_process, plan_run
+from mu_lightning.experiments.members import POOLED
+from mu_lightning.experiments.run_plan import RunPlan, is_first_process, plan_run
 from mu_lightning.settings import DataSettings, LoraSettings, MergeSettings, ModelSettings
 from mu_lightning.typology.plan import TypologySettings
 
@@ -32,6 +33,8 @@ def plan(tiny_base: Path, corpus: Any, tmp_path: Path, monkeypatch: pytest.Monke
             "preweight": "uriel",
             "weights": None,
             "multilingual": False,
+            "exclude": None,
+            "all_leave_one_out": False,
             "compare": False,
             "models_dir": Path("models"),
             "output_dir": None,
@@ -89,6 +92,40 @@ def test_a_multilingual_run_has_one_member_of_all_locales(plan: Any) -> None:
     assert found.exports == {POOLED: Path("models/tiny-0.0_small_multilingual")}
 
 
+def test_leaving_locales_out_trains_on_the_others_and_scores_those_unseen(plan: Any) -> None:
+    found = plan(exclude=["af-ZA,en-US"])
+    assert found.members == {"de-DE": ("de-DE",), "nl-NL": ("nl-NL",)}
+    assert found.unseen == dict.fromkeys(found.members, ("af-ZA", "en-US"))
+    pooled = plan(exclude="af-ZA", multilingual=True)
+    assert pooled.members == {"without-af-ZA": ("en-US", "de-DE", "nl-NL")}
+    assert pooled.exports == {"without-af-ZA": Path("models/tiny-0.0_small_without-af-ZA")}
+    assert plan(locales="all", exclude=["nl-NL"]).members.keys() == {"af-ZA", "de-DE", "en-US"}
+    assert plan(locales=SOURCES, exclude="nl-NL", output_dir=Path("x")).members.keys() == {"de-DE", "en-US"}
+
+
+def test_all_leave_one_out_trains_a_model_for_each_left_out_locale(plan: Any) -> None:
+    found = plan(all_leave_one_out=True)
+    assert found.members == {
+        "without-af-ZA": ("en-US", "de-DE", "nl-NL"),
+        "without-de-DE": ("af-ZA", "en-US", "nl-NL"),
+        "without-en-US": ("af-ZA", "de-DE", "nl-NL"),
+        "without-nl-NL": ("af-ZA", "en-US", "de-DE"),
+    }
+    assert found.unseen["without-nl-NL"] == ("nl-NL",)
+    assert plan(locales=SOURCES, all_leave_one_out=True).members["without-nl-NL"] == ("de-DE", "en-US")
+
+
+def test_a_targets_sources_leave_out_what_is_excluded_and_may_be_pooled(plan: Any) -> None:
+    nearest = plan(target_lang="af-ZA").members
+    first = next(iter(nearest))
+    assert first not in plan(target_lang="af-ZA", exclude=first).members
+    pooled = plan(target_lang="af-ZA", multilingual=True)
+    assert pooled.members == {POOLED: tuple(nearest)}
+    assert not pooled.merges
+    assert pooled.exports == {}
+    assert plan(target_lang="af-ZA").merges
+
+
 def test_members_are_copies_of_one_base_with_one_head(plan: Any) -> None:
     module = plan(locales=SOURCES).joint(SOURCES)
     states = [module.member(name).model.state_dict() for name in SOURCES]
@@ -105,7 +142,14 @@ def test_members_are_copies_of_one_base_with_one_head(plan: Any) -> None:
         ({"locales": ["nl-BE"]}, "unknown locale 'nl-BE': did you mean"),
         ({"locales": ["fr-FR"]}, "the corpus small has no locale fr-FR here: it has af-ZA, en-US"),
         ({"target_lang": "af-AZ"}, "unknown locale 'af-AZ'"),
-        ({"locales": SOURCES, "multilingual": True, "target_lang": "af-ZA"}, "--multilingual trains one model"),
+        ({"multilingual": True, "target_lang": "af-ZA", "compare": True}, "--multilingual merges nothing"),
+        ({"exclude": ["af-AZ"]}, "unknown locale 'af-AZ'"),
+        ({"exclude": ["fr-FR"]}, "--exclude fr-FR: the corpus small has only af-ZA, en-US"),
+        ({"locales": ["nl-NL"], "exclude": ["nl-NL"]}, "--exclude leaves out every locale of nl-NL"),
+        ({"target_lang": "af-ZA", "all_leave_one_out": True}, "leave out --target-lang"),
+        ({"multilingual": True, "all_leave_one_out": True}, "leave out --multilingual"),
+        ({"locales": ["nl-NL"], "all_leave_one_out": True}, "needs at least two locales"),
+        ({"all_leave_one_out": True, "model": ModelSettings(patience=2)}, "share their dev splits"),
         ({"locales": SOURCES, "compare": True}, "--compare needs a target"),
         (
             {
