@@ -99,7 +99,7 @@ def _draw_target(axes: Any, history: Sequence[Mapping[str, Any]], target: str) -
                 markeredgewidth=1 if committed else 2,
                 label=label,
             )
-    best = max(range(len(found)), key=lambda place: found[place]["after"])
+    best = max(range(len(found)), key=lambda place: (found[place]["committed"], found[place]["after"]))
     for place, (index, one) in enumerate(zip(places, found, strict=True)):
         if len(history) <= 12 or place in (0, best, len(history) - 1):
             axes.annotate(
@@ -114,7 +114,7 @@ def _draw_target(axes: Any, history: Sequence[Mapping[str, Any]], target: str) -
     axes.margins(y=0.12)
     axes.set_xlim(places[0] - 0.6, places[-1] + 0.6)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_xlabel("merge (arrow: from the members' mean to the merged model)")
     axes.set_ylabel("accuracy")

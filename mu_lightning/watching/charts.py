@@ -93,7 +93,8 @@ def timeline(history: Sequence[Record], target: str) -> dict[str, Any]:
             }
         )
     line = " ".join(f"{mark['after_x']},{mark['after']}" for mark in marks if mark["committed"])
-    return {"width": round(width), "height": HEIGHT, "axis": scale, "marks": marks, "line": line, "names": names}
+    legend = [(place, name) for place, name in enumerate(names) if any(name in one["weights"] for one in found)]
+    return {"width": round(width), "height": HEIGHT, "axis": scale, "marks": marks, "line": line, "legend": legend}
 
 
 def lines(

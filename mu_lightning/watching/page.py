@@ -31,6 +31,8 @@ def merges_page(history: Sequence[Record], name: str) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string((folder / "merges.html.jinja").read_text(encoding="utf-8"))
     targets = list(history[0]["targets"])
+    kept = {target: [one for one in history if one["targets"][target]["committed"]] for target in targets}
+    farthest = max((value for record in history for value in record["distances"].values()), default=0.0)
     return template.render(
         style=Markup((folder / "merges.css").read_text(encoding="utf-8")),
         name=name,
@@ -38,15 +40,17 @@ def merges_page(history: Sequence[Record], name: str) -> str:
         targets=targets,
         names=members(history[-1]),
         best={
-            target: max(history, key=lambda record, target=target: record["targets"][target]["after"])  # type: ignore[misc]
-            for target in targets
+            target: max(found, key=lambda record, target=target: record["targets"][target]["after"])  # type: ignore[misc]
+            for target, found in kept.items()
+            if found
         },
+        latest={target: found[-1] for target, found in kept.items() if found},
         committed=sum(bool(record["committed"]) for record in history),
         seconds=sum(record["seconds"] for record in history),
         timelines={target: timeline(history, target) for target in targets},
         small=_small_charts(history) if len(history) > 1 else {},
         outcome=outcome,
-        heat_map=_heat_map,
+        heat_map=lambda record: _heat_map(record, farthest),
         decision=_decision,
     )
 
@@ -79,15 +83,14 @@ def _mean(record: Record, when: str) -> float:
     return sum(found[when] for found in record["sources"].values()) / len(record["sources"])
 
 
-def _heat_map(record: Record) -> dict[str, Any]:
-    """The distances as a square table: each cell's value, and its share of the largest."""
+def _heat_map(record: Record, farthest: float) -> dict[str, Any]:
+    """The distances as a square table: each cell's value, and its share of the largest of all merges."""
     pairs = {tuple(pair.split("|")): value for pair, value in record["distances"].items()}
     names = list(dict.fromkeys(name for pair in pairs for name in pair))
-    largest = max(pairs.values()) or 1.0
 
     def cell(one: str, other: str) -> tuple[float | None, float]:
         value = pairs.get((one, other), pairs.get((other, one)))
-        return (value, value / largest if value is not None else 0.0)
+        return (value, value / (farthest or 1.0) if value is not None else 0.0)
 
     return {"names": names, "rows": [(one, [cell(one, other) for other in names]) for one in names]}
 

@@ -53,6 +53,7 @@ def html(merge_record: Make) -> str:
         merge_record(1, targets=targets),
         merge_record(2, targets=targets, gain=-0.1, committed=False, reason="plateau & drift"),
         merge_record(3, targets=targets, gain=0.1),
+        merge_record(4, targets=targets, gain=0.2, committed=False),
     ]
     history[2]["targets"]["sq-AL"]["weights"] = {"m0": 0.75, "m1": 0.125, "m2": 0.125}
     return merges_page(history, "<my> run")
@@ -79,7 +80,7 @@ def test_every_reference_leads_to_something_and_no_id_stands_twice(html: str, pa
     referred = {one["href"] for _, one in page.elements if (one.get("href") or "").startswith("#")}
     referred |= {f"#{one['aria-labelledby']}" for _, one in page.elements if "aria-labelledby" in one}
     referred |= set(re.findall(r"url\((#[\w-]+)\)", html))
-    assert {f"#merge-{index}" for index in (1, 2, 3)} < referred
+    assert {f"#merge-{index}" for index in (1, 2, 3, 4)} < referred
     assert {one for one in referred if one and one[1:] not in ids} == set()
 
 
@@ -88,12 +89,36 @@ def test_it_says_what_each_merge_changed(page: Page) -> None:
     assert "Merges of <my> run" in text
     assert "Merge 2, epoch 4: af-ZA 51.0 → 41.0 ( −10.0 ), sq-AL 51.0 → 41.0 ( −10.0 ) rolled back" in text
     assert text.count("plateau & drift") == 3, "in the table, in the merge's words and in the schedule's decision"
-    assert "2 of 3" in text
-    assert "af-ZA, best merged model 61.0 merge 3" in text
+    assert "2 of 4" in text
+    assert "af-ZA, latest merged model 61.0 merge 3 af-ZA, best merged model 61.0 merge 3" in text, (
+        "not the rolled-back"
+    )
     assert "Merge weights for sq-AL" in text
     assert "Merge weights for af-ZA" not in text, "they never change"
     for words in ("0.125", "0.750", "0.50", "every-epochs", "Accuracy on the members' own locales"):
         assert words in text
+
+
+def test_without_a_committed_merge_there_is_no_merged_model_to_name(merge_record: Make) -> None:
+    text = " ".join(Page(merges_page([merge_record(1, committed=False)], "run")).text)
+    assert "af-ZA, latest merged model none" in text
+    assert "best merged model" not in text
+
+
+def test_distances_are_coloured_against_the_largest_of_all_merges(merge_record: Make) -> None:
+    near, far = {"m0|m1": 0.25}, {"m0|m1": 1.0}
+    html = merges_page([merge_record(1, 2, distances=far, drift=1.0), merge_record(2, 2, distances=near)], "run")
+    assert (
+        re.findall(r'<td style="--share:([\d.]+)">([\d.]+)</td>', html)
+        == [("1.000", "1.00")] * 2 + [("0.250", "0.25")] * 2
+    )
+
+
+def test_a_targets_chart_names_its_own_members_alone(merge_record: Make) -> None:
+    record = merge_record(1, 2, targets=("af-ZA", "sq-AL"))
+    record["targets"]["sq-AL"] |= {"weights": {"it-IT": 1.0}, "before": {"it-IT": 0.5, "ensemble": 0.5}}
+    legends = re.findall(r'<ul class="legend".*?</ul>', merges_page([record], "run"), re.DOTALL)
+    assert [[name in legend for name in ("m0", "it-IT")] for legend in legends] == [[True, False], [False, True]]
 
 
 def test_it_can_be_read_with_the_keyboard_and_a_screen_reader(page: Page) -> None:
