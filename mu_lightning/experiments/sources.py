@@ -1,13 +1,16 @@
-"""What source models say of their own training: the base that they started from, and the corpus that they read."""
+"""What model folders say of themselves: the base and corpus of sources, and what a model has seen of a locale."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mu_lightning.errors import UserError
+from mu_lightning.experiments.results import Supervision
 from mu_lightning.resources import resource
 
 DETAILS = "training_details.json"
+MERGE_DETAILS = "merge_details.json"
 
 
 def recorded_base(folders: Mapping[str, Path]) -> str:
@@ -28,6 +31,31 @@ def recorded_base(folders: Mapping[str, Path]) -> str:
 def recorded_corpus(folders: Mapping[str, Path]) -> str:
     """The corpus that every source's training details name; raises UserError as `recorded_base` does."""
     return _agreed(folders, "data", "corpus", "the corpus whose texts the method learns from", "--corpus")
+
+
+def recorded_supervision(model: str | Path, locale: str) -> Supervision:
+    """What a model has looked at of a locale, as far as its folder tells.
+
+    Args:
+        model: a folder that `fit` or `merge` wrote; of any other nothing is known, and so ``none``.
+        locale: the locale that it is scored on.
+    """
+    trained, merged = (_read(resource(model) / name) for name in (DETAILS, MERGE_DETAILS))
+    learnt = [*trained.get("locales", ()), *(source.get("source") for source in merged.get("sources", ()))]
+    if locale in learnt:
+        return "target-labels"
+    if locale in (merged.get("target"), merged.get("data", {}).get("target")):
+        found: Supervision = merged.get("supervision", "none")
+        return found
+    return "none"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _agreed(folders: Mapping[str, Path], group: str, key: str, what: str, flag: str) -> str:

@@ -17,6 +17,7 @@ from mu_lightning.experiments.missing_models import settle_locales
 from mu_lightning.experiments.results import Result, show, write_results
 from mu_lightning.experiments.run_plan import is_first_process, plan_run, wanted_targets
 from mu_lightning.experiments.signals import terminable
+from mu_lightning.experiments.sources import recorded_supervision
 from mu_lightning.experiments.training import TrainingRun
 from mu_lightning.files import atomic_file, refuse_existing
 from mu_lightning.locales import locale as known_locale
@@ -184,7 +185,8 @@ class ScoreCLI(_GroupedCLI):
     def _report(self) -> None:
         if not self.trainer.is_global_zero:
             return
-        results = [Result(self.settings.model_path, scores) for scores in self.model.scores.values()]
+        path = self.settings.model_path
+        results = [Result(path, each, recorded_supervision(path, tag)) for tag, each in self.model.scores.items()]
         print(show(results))
         if self.settings.output_dir:
             write_results(self.settings.output_dir, results, {"verb": self.verb, "config": self.plain_config})
