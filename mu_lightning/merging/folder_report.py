@@ -17,6 +17,12 @@ from mu_lightning.merging.recipes import recipe_of
 DETAILS = "merge_details"
 RECIPE = "merge_recipe.yaml"
 _HEADLINES = ("mode", "method", "target", "preweight", "base", "supervision", "seed", "date", "version")
+_URIEL = "- weights: Littell et al., URIEL and lang2vec, 2017, https://aclanthology.org/E17-2002"
+_SEEN = {
+    "none": "nothing",
+    "target-unlabelled": "its text, without labels",
+    "target-dev-labels": "the labels of its dev split",
+}
 _NOT_A_RECIPE = {"date", "version", "paper", "url"}
 _SHOWN_APART = {*_HEADLINES, "sources", "paper", "url", "recipe"}
 
@@ -120,6 +126,7 @@ def model_card(method: Method, details: Mapping[str, Any]) -> str:
         "tags": ["merge", "model-merging", "mu-lightning", method.name],
     }
     target = f" for {details['target']}" if "target" in details else ""
+    seen = details.get("supervision", "")
     rows = [
         f"| {source['source']} | {source.get('model', 'a member, trained with merges')} | {source['weight']:.6f} | "
         + (f"{source['similarity']:.6f} |" if "similarity" in source else "|")
@@ -135,6 +142,7 @@ def model_card(method: Method, details: Mapping[str, Any]) -> str:
             f"# A merge{target}: {method.name}",
             "",
             f"Made by mu-lightning {__version__} from {len(rows)} models: {method.summary}.",
+            *([f"Looked at of the target: {_SEEN[seen]} (`{seen}`)."] if seen in _SEEN else []),
             "",
             "| source | model | weight | similarity |",
             "|---|---|---|---|",
@@ -149,6 +157,7 @@ def model_card(method: Method, details: Mapping[str, Any]) -> str:
             "## Citation",
             "",
             f"- {method.name}: {method.paper}, {method.url}",
+            *([_URIEL] if details.get("preweight") in ("uriel", "shuffled") else []),
             "",
         ]
     )
