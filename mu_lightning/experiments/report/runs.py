@@ -3,7 +3,7 @@
 import csv
 import shlex
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -89,13 +89,15 @@ def weights(evidence: Evidence) -> Section | None:
 
 def timelines(evidence: Evidence) -> Section | None:
     """Iterative runs around each of their merges; None where there is none."""
-    targets = {cell.folder: cell.target for cell in evidence.store.cells}
-    runs = []
-    for path in sorted(evidence.store.folder.rglob("merges.csv")):
-        target = targets.get(path.parent, "")
-        run = read_merges(path, target) if target in evidence.targets else None
-        if run is not None:
-            runs.append(run)
+    scored: dict[Path, list[str]] = defaultdict(list)
+    for cell in evidence.store.cells:
+        scored[cell.folder].append(cell.target)
+    runs = [
+        run
+        for path in sorted(evidence.store.folder.rglob("merges.csv"))
+        for run in read_merges(path, scored[path.parent])
+        if run.target in evidence.targets
+    ]
     if not runs:
         return None
     rows = []
@@ -139,27 +141,38 @@ def timelines(evidence: Evidence) -> Section | None:
     )
 
 
-def read_merges(path: Path, target: str) -> maps.Merges | None:
-    """A run's ``merges.csv``; None where it holds no merge."""
+def read_merges(path: Path, targets: Sequence[str]) -> list[maps.Merges]:
+    """What a run's ``merges.csv`` says, for each of its targets; nothing where it holds no merge.
+
+    Args:
+        path: the file.
+        targets: the locales that the run was scored on: the file does not name its first target.
+    """
     with path.open(encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines))
     if not rows:
-        return None
-    prefix = "merge/before/"
-    members = [name for name in rows[0] if name.startswith(prefix) and name != f"{prefix}ensemble"]
+        return []
+    others = [name.split("/")[1] for name in rows[0] if name.count("/") == 2 and name.endswith("/accuracy_before")]
+    first = next((target for target in targets if target not in others), None)
+    prefixes = ({} if first is None else {first: "merge"}) | {target: f"merge/{target}" for target in others}
+    return [_merges(path.parent.name, target, prefix, rows) for target, prefix in prefixes.items()]
 
-    def column(name: str) -> list[float]:
-        return [float(row[name]) for row in rows]
 
+def _merges(name: str, target: str, prefix: str, rows: Sequence[Mapping[str, str]]) -> maps.Merges:
+    def column(key: str) -> list[float]:
+        return [float(row.get(key) or "nan") for row in rows]
+
+    before = f"{prefix}/before/"
+    members = [key for key in rows[0] if key.startswith(before) and key != f"{before}ensemble"]
     return maps.Merges(
-        path.parent.name,
+        name,
         target,
-        [int(float(row["merge/index"])) for row in rows],
-        column("merge/accuracy_before"),
-        column(f"{prefix}ensemble"),
-        column("merge/accuracy_after"),
-        [float(row["merge/committed"]) > 0 for row in rows],
-        {name.removeprefix(prefix): column(name) for name in members},
+        [int(number) for number in column("merge/index")],
+        column(f"{prefix}/accuracy_before"),
+        column(f"{before}ensemble"),
+        column(f"{prefix}/accuracy_after"),
+        [committed > 0 for committed in column("merge/committed")],
+        {key.removeprefix(before): column(key) for key in members},
     )
 
 

@@ -156,7 +156,12 @@ def test_gaps_are_said_and_not_averaged_and_iterative_runs_are_drawn(
     add_cell(results, "sq-AL", right, method="ties", preweight="uriel")
     run = add_cell(results, "af-ZA", right, experiment_type="iterative", method="linear", preweight="uriel")
     names = ("index", "committed", "accuracy_before", "accuracy_after", "before/de-DE", "before/ensemble")
-    rows = [[f"merge/{name}" for name in names], (1, 1.0, 0.2, 0.3, 0.2, 0.25), (2, 0.0, 0.4, 0.3, 0.4, 0.4)]
+    further = [f"es-ES/{name}" for name in names[2:]]  # a second target of the same run
+    rows = [
+        [f"merge/{name}" for name in (*names, *further)],
+        (1, 1.0, 0.2, 0.3, 0.2, 0.25, 0.5, 0.6, 0.5, 0.5),
+        (2, 0.0, 0.4, 0.3, 0.4, 0.4, 0.6, 0.7, 0.6, ""),
+    ]
     (run / "merges.csv").write_text("\n".join(",".join(map(str, row)) for row in rows))
     assert cli.main(["report", str(results), "--output", str(tmp_path / "report")]) == 0
     markdown = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
@@ -170,8 +175,9 @@ def test_gaps_are_said_and_not_averaged_and_iterative_runs_are_drawn(
     assert "| ties, URIEL | none | **100.0**" not in markdown  # the mean of one target is no best mean
     assert (tmp_path / "report" / "figures" / "timelines.png").stat().st_size > 5000
     with (tmp_path / "report" / "tables" / "timelines.csv").open(encoding="utf-8", newline="") as lines:
-        assert [row["committed"] for row in csv.DictReader(lines)] == ["True", "False"]
-    assert "| 1 of 2 | 20.0 | 30.0 | 0.0 |" in markdown
+        assert [row["committed"] for row in csv.DictReader(lines)] == ["True", "False"] * 2
+    assert "| af-ZA | 1 of 2 | 20.0 | 30.0 | 0.0 |" in markdown
+    assert "| es-ES | 1 of 2 | 50.0 | 70.0 | +10.0 |" in markdown
 
 
 def test_one_target_and_one_method_are_enough(tmp_path: Path, add_cell: Add) -> None:
