@@ -96,11 +96,11 @@ def _stored(folder: Path) -> list[_Stored]:
     if (folder / RESULTS).is_file():
         places = [folder]
     elif is_matrix(folder):
-        places = sorted(path.parent for path in folder.glob(f"{ROWS}/*/{RESULTS}"))
+        places = sorted(path.parent for path in folder.glob(f"{ROWS}/[!.]*/{RESULTS}"))
     else:
         store = read_store(folder)
         places = list(dict.fromkeys(cell.folder for cell in store.cells))
-        places += [path.parent for nxn in store.matrices for path in sorted(nxn.glob(f"{ROWS}/*/{RESULTS}"))]
+        places += [path.parent for nxn in store.matrices for path in sorted(nxn.glob(f"{ROWS}/[!.]*/{RESULTS}"))]
     if not places:
         raise UserError(f"no result in {folder} that could be recomputed")
     found = []
