@@ -48,8 +48,11 @@ class Progress(TQDMProgressBar):
 
     def on_train_epoch_start(self, trainer: Trainer, *arguments: Any) -> None:
         super().on_train_epoch_start(trainer, *arguments)
-        if self._lines and trainer.current_epoch == 0:
-            print(f"{self._where(trainer, 0)}; {int(trainer.num_training_batches)} batches an epoch", flush=True)
+        if self._lines and self._batches(trainer) == self._done:  # as training starts, or goes on
+            print(
+                f"{self._where(trainer, trainer.current_epoch)}; {int(trainer.num_training_batches)} batches an epoch",
+                flush=True,
+            )
         self.train_progress_bar.set_description(self._where(trainer, trainer.current_epoch))
 
     def on_train_batch_end(
