@@ -61,7 +61,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     Holm 1979. NaN stands for a test that was not made: it stays and is not counted.
     """
     # statsmodels' multipletests gives the same; it takes 0.2 s a call, and a report makes hundreds.
-    values = np.asarray(p_values, dtype=float)
+    values = np.array(p_values, dtype=float)  # a copy: the caller keeps its own
     made = np.flatnonzero(~np.isnan(values))
     order = made[np.argsort(values[made], kind="stable")]
     factors = np.arange(len(order), 0, -1)

@@ -1,5 +1,7 @@
 """The summary: what the results say, in sentences with the numbers in them."""
 
+from collections.abc import Mapping
+
 from mu_lightning.evaluation.statistics import baselines
 from mu_lightning.experiments.report.comparisons import Answer, Comparisons
 from mu_lightning.experiments.report.content import (
@@ -14,7 +16,7 @@ from mu_lightning.experiments.report.content import (
     probability,
     signed,
 )
-from mu_lightning.experiments.report.evidence import Evidence
+from mu_lightning.experiments.report.evidence import Entry, Evidence
 from mu_lightning.experiments.report.scores import best_label, mean
 from mu_lightning.experiments.report.transfer import Typology
 
@@ -143,8 +145,7 @@ def _cautions(evidence: Evidence) -> list[str]:
         if number
     ]
     sentences = [f"Not in these numbers: {', '.join(parts)} (see below)."] if parts else []
-    runs = [seeds for (label, _), seeds in evidence.entries.items() if evidence.methods[label].preweight != "shuffled"]
-    if all(len(seeds) == 1 for seeds in runs):
+    if all(_trainings(seeds) == 1 for seeds in evidence.entries.values()):
         sentences.append(
             "Every method was trained with one seed: the intervals hold the chance of the test rows, not of training."
         )
@@ -153,6 +154,12 @@ def _cautions(evidence: Evidence) -> list[str]:
             f"With {len(evidence.targets)} targets Wilcoxon's test cannot reach p < 0.05, whatever it is given."
         )
     return sentences
+
+
+def _trainings(seeds: Mapping[int, Entry]) -> int:
+    """How many trainings a method's results on a target rest on: seeds that only draw weights share their models."""
+    models = [entry.cell.fingerprints.get("models") if entry.cell else None for entry in seeds.values()]
+    return len({repr(found or seed) for seed, found in zip(seeds, models, strict=True)})
 
 
 def quoted(label: str) -> str:

@@ -36,7 +36,7 @@ def add_cell() -> Callable[..., Path]:
 
     def add(
         folder: Path, target: str, right: np.ndarray, *, prefix: str = "", supervision: Any = "none",
-        recipe: Mapping[str, Any] | None = None, **cell: Any,
+        recipe: Mapping[str, Any] | None = None, fingerprints: Mapping[str, Any] | None = None, **cell: Any,
     ) -> Path:  # fmt: skip
         described = {"experiment_type": "merge", "corpus": "cldr", "split": "test", "seed": 0, **cell}
         name = "_".join(
@@ -45,7 +45,14 @@ def add_cell() -> Callable[..., Path]:
         place = folder / target / (name + prefix)
         result = Result(name, scores(target, right, prefix), supervision)
         cost = {"seconds": 1.5, "peak_bytes": 2**30, "model_bytes": 2**20}
-        write_cell(place, [result], described, cost=cost, recipe={"verb": "sweep"} if recipe is None else recipe)
+        write_cell(
+            place,
+            [result],
+            described,
+            cost=cost,
+            recipe={"verb": "sweep"} if recipe is None else recipe,
+            fingerprints=fingerprints,
+        )
         return place
 
     return add

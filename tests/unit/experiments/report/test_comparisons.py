@@ -130,3 +130,18 @@ def test_a_matrix_without_predictions_gives_differences_without_intervals(result
     assert best.ranks.mean == pytest.approx(0.1)
     assert best.bootstrap is None
     assert found.interval(BEST_SOURCE, ["af-ZA"]) is None
+
+
+def test_seeds_that_only_draw_weights_are_no_second_training(tmp_path: Path, results: Path, add_cell: Add) -> None:
+    from mu_lightning.experiments.report.summary import section
+
+    def said(folder: Path) -> bool:
+        evidence = gather(read_store(folder), None, Filters())
+        return any("trained with one seed" in point for point in section(evidence, Comparisons(evidence), None).points)
+
+    drawn, trained = {"models": {"de-DE": "same"}}, {}
+    for seed in (0, 1):
+        add_cell(tmp_path / "drawn", "af-ZA", first(30), method="dare_ties", seed=seed, fingerprints=drawn)
+        add_cell(tmp_path / "trained", "af-ZA", first(30), experiment_type="iterative", seed=seed, fingerprints=trained)
+    assert said(tmp_path / "drawn")
+    assert not said(tmp_path / "trained")
