@@ -251,8 +251,8 @@ def ensemble(members: list[Path], rows: dict[str, Rows], pairs: int) -> str:
     tokenizer = load_tokenizer(members[0])
     loaders = {tag: eval_loader(encode(part, tokenizer, MAX_LENGTH), 256) for tag, part in list(rows.items())[:2]}
     alone = [IntentClassifier(load_classifier(path)) for path in members[:5]]
-    votes = {vote: (vote, dict.fromkeys(map(str, range(5)), 0.2)) for vote in VOTES}
-    panel = Panel({str(number): member for number, member in enumerate(alone)}, votes)
+    named = {str(number): member for number, member in enumerate(alone)}
+    panel = Panel(named, {vote: (vote, dict.fromkeys(named, 1 / len(named))) for vote in VOTES})
     evaluate_named(panel, loaders)
     ratios = []
     for _ in range(pairs):
@@ -260,7 +260,7 @@ def ensemble(members: list[Path], rows: dict[str, Rows], pairs: int) -> str:
         together = timed(lambda: evaluate_named(panel, loaders))[0]
         ratios.append(together / one)
     return (
-        f"Five members and all four votes cost {statistics.median(ratios):.2f} times one member's time "
+        f"{len(named)} members and all four votes cost {statistics.median(ratios):.2f} times one member's time "
         f"({min(ratios):.2f} to {max(ratios):.2f} in {pairs} pairs on one thread); goal: at most {GOAL_ENSEMBLE:g}.\n"
     )
 
