@@ -60,3 +60,14 @@ def test_a_run_that_is_killed_at_any_instant_goes_on_as_if_nothing_had_been(
     ended = whole.runs.run(tmp_path / "run", *whole.base, after=after)
     assert ended.status == -signal.SIGKILL, ended.said
     assert_goes_on(whole, tmp_path / "run")
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_a_run_at_the_end_of_a_step_with_how_to_resume(
+    whole: Whole, tmp_path: Path, number: int, status: int
+) -> None:
+    ended = whole.runs.run(tmp_path / "run", *whole.base, after=0.5 * whole.seconds, number=number)
+    assert ended.status == status, ended.said
+    assert "Traceback" not in ended.said
+    assert "--resume" in ended.said.splitlines()[-1]
+    assert_goes_on(whole, tmp_path / "run")
