@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import subprocess
 import sys
 import threading
@@ -67,14 +68,16 @@ def provenance(*packages: str, hidden: Sequence[str] = ()) -> str:
 
 
 def machine() -> str:
-    """Processor, cores and memory."""
+    """The processor, how many of its cores, and the memory, in words."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        model = platform.processor() or platform.machine()
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    return f"{model}, {os.cpu_count()} cores, {memory:.0f} GB, {platform.system()}"
+        facts = dict(part for line in lines if len(part := re.split(r"\s*:\s*", line, maxsplit=1)) == 2)
+        name = f"{facts['model name']} (family {facts['cpu family']}, model {facts['model']})"
+    except (OSError, KeyError):
+        name = platform.processor() or platform.machine()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{name}, {cores} cores, {memory:.0f} GiB"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

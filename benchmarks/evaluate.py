@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from sections import machine, replace_section
+from common import machine, write_section
 
 from mu_lightning.checkpoints import load_base, load_classifier, load_tokenizer, save_model
 from mu_lightning.data.batching import eval_loader
@@ -309,7 +309,7 @@ def main() -> None:
         print(f"\n{shown}", flush=True)
         parts.append(shown)
     if arguments.write:
-        replace_section("Evaluation", "\n\n".join(part.strip() for part in parts))
+        write_section("evaluation", "## Evaluation\n\n" + "\n\n".join(part.strip() for part in parts))
 
 
 if __name__ == "__main__":

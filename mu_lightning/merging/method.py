@@ -68,6 +68,8 @@ class Method:
         survey_scope: what `survey` looks at, given the parameters.
         local: whether a row in which all sources equal the base comes out as the base and changes no other; then such
             rows are not even computed.
+        spreads: whether a NaN or an infinity in any source makes the result so too at the same place; then the result
+            alone is looked at, and the sources only to name the one.
         needs_base: whether task vectors are taken against a base model.
         may_use_base: whether it uses a base where one is given, and does without where not.
         takes_weights: whether the sources' weights change the result.
@@ -89,6 +91,7 @@ class Method:
     survey: Callable[[View, Any], Any] | None = None
     survey_scope: Callable[[Any], Scope] = lambda parameters: "tensor"
     local: bool = False
+    spreads: bool = False
     needs_base: bool = False
     may_use_base: bool = False
     takes_weights: bool = True

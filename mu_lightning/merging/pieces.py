@@ -1,5 +1,6 @@
 """Cuts tensors into the pieces a method may see and feeds them to it; shared by the engine in memory and on disk."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -58,9 +59,12 @@ def combined_pieces(job: Job, stack: Stack, survey: Any = None) -> Iterator[Tens
         survey = method.survey(_view([(job, stack)]), job.parameters)
 
     def combine(part: _Part) -> Tensor:
-        piece, changed = _piece(part, check=method.survey is None)
+        piece, changed = _piece(part, check=method.survey is None and not method.spreads)
         if changed is None:
-            return method.combine(replace(piece, survey=survey), job.parameters)
+            merged = method.combine(replace(piece, survey=survey), job.parameters)
+            if method.spreads and not math.isfinite(merged.sum().item()):
+                _check_finite(job, piece)
+            return merged
         base = _Cut(part)(stack.base)
         if piece.sources[0].numel() == 0:
             return base
@@ -125,10 +129,7 @@ def _piece(part: _Part, *, check: bool) -> tuple[Piece, Tensor | None]:
     sources = [cut(source) for source in stack.sources]
     base = cut(stack.base) if stack.base is not None and job.method.sees_base else None
     if check:
-        for name, source in zip(job.names, sources, strict=True):
-            check_finite(source, stack.name, name)
-        if base is not None:
-            check_finite(base, stack.name, "the base")
+        _check_finite(job, Piece(stack.name, sources, job.weights, base))
     # A statistic of the tensor's own shape is cut like it; any other (a Gram matrix) comes whole.
     shape = stack.sources[0].shape
     statistics = stack.statistics and [
@@ -144,6 +145,13 @@ def _piece(part: _Part, *, check: bool) -> tuple[Piece, Tensor | None]:
         return whole_numbers(count, job.seed, stack.name, job.names[index], part.start)
 
     return Piece(stack.name, sources, job.weights, base, statistics, draws=draws), changed
+
+
+def _check_finite(job: Job, piece: Piece) -> None:
+    for name, source in zip(job.names, piece.sources, strict=True):
+        check_finite(source, piece.name, name)
+    if piece.base is not None:
+        check_finite(piece.base, piece.name, "the base")
 
 
 def _parts(job: Job, stack: Stack) -> list[_Part]:

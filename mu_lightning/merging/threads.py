@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from typing import TypeVar
 
 import torch
@@ -27,7 +28,8 @@ def in_order(function: Callable[[Item], Result], items: Sequence[Item], device: 
         with torch.no_grad():  # it holds for the thread that said so, not for these
             return function(item)
 
-    with _operations_on_one_thread(), ThreadPoolExecutor(threads) as pool:
+    pool = _pool(torch.get_num_threads())
+    with _operations_on_one_thread():
         waiting: deque[Future[Result]] = deque()
         try:
             for item in items:
@@ -39,6 +41,12 @@ def in_order(function: Callable[[Item], Result], items: Sequence[Item], device: 
         finally:
             for future in waiting:
                 future.cancel()
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    # One for the whole program: a merge has hundreds of tensors, and starting threads for each takes as long as some.
+    return ThreadPoolExecutor(threads, "merging")
 
 
 @contextmanager

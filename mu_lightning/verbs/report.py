@@ -8,11 +8,12 @@ from jsonargparse import ArgumentParser
 from mu_lightning.errors import UserError
 from mu_lightning.files import refuse_existing
 from mu_lightning.locales import locale_list
+from mu_lightning.verbs.parsing import OneLineErrors
 
 
 def parser() -> ArgumentParser:
     """The verb's arguments."""
-    result = ArgumentParser(
+    result = OneLineErrors(
         prog="mu-lightning report",
         description="Reads a results folder (of sweep, ensemble, fit) and an N-by-N matrix, compares the methods, and "
         "writes one self-contained page, the same as Markdown, tables as CSV and LaTeX, and figures as SVG and PNG.",

@@ -7,13 +7,14 @@ from jsonargparse import ArgumentParser
 from mu_lightning.errors import UserError
 from mu_lightning.files import refuse_existing
 from mu_lightning.locales import locale_list
+from mu_lightning.verbs.parsing import OneLineErrors
 
 POOLINGS = ("mean", "cls", "first-last")
 
 
 def parser() -> ArgumentParser:
     """The verb's arguments."""
-    result = ArgumentParser(
+    result = OneLineErrors(
         prog="mu-lightning sts",
         description="Scores sentence embeddings on STS-B and its translations: Spearman's rank correlation of their "
         "cosine similarity with people's judgements. Any model folder will do: a base, a member or a merged model.",

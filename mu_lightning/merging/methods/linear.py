@@ -48,4 +48,5 @@ METHOD = Method(
     url="https://arxiv.org/abs/2203.05482",
     combine=linear,
     parameters=Linear,
+    spreads=True,
 )
