@@ -7,9 +7,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -47,12 +47,13 @@ def measured(command: Sequence[str]) -> tuple[float, float]:
     return seconds, peak / 1e6
 
 
-def provenance(*packages: str, hidden: Sequence[str] = ()) -> str:
+def provenance(*packages: str, hidden: Sequence[str] = (), elsewhere: Mapping[str, str] | None = None) -> str:
     """The command, the day, the machine and the versions, for a section's head.
 
     Args:
         packages: whose versions count.
         hidden: flags whose value says where things lie on this machine, and is left out.
+        elsewhere: package -> the Python whose environment has it, where that is another one.
     """
     words = [f"benchmarks/{Path(sys.argv[0]).name}"]
     skip = False
@@ -60,7 +61,11 @@ def provenance(*packages: str, hidden: Sequence[str] = ()) -> str:
         skip, value = word in hidden, skip
         if not skip and not value:
             words.append(word)
-    versions = ", ".join(f"{name} {_version(name)}" for name in packages)
+    found = {name: version(name) for name in packages}
+    for name, python in (elsewhere or {}).items():
+        asked = f"from importlib.metadata import version; print(version('{name}'))"
+        found[name] = subprocess.run([python, "-c", asked], capture_output=True, text=True, check=True).stdout.strip()
+    versions = ", ".join(f"{name} {number}" for name, number in found.items())
     return (
         f"`python {' '.join(words)}`, {datetime.now(UTC):%d %B %Y}. Machine: {machine()}. "
         f"Python {platform.python_version()}, {versions}."
@@ -96,10 +101,3 @@ def write_section(name: str, text: str, page: Path = PAGE) -> None:
     else:
         content = f"{content.rstrip()}\n\n{section}"
     page.write_text(content, encoding="utf-8")
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "of another environment"

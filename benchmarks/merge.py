@@ -160,10 +160,10 @@ def report(bench: Bench, arguments: argparse.Namespace, gigabytes: float) -> str
         rows.append([*cells, "(random)" if method == "dare_ties" and apart else apart])
     rows.append(["floor (linear)", _cell(base), "", "", "1.00", ""])
     head = ["method", "ours", "mergekit", "ours / mergekit", "ours / floor", "largest difference"]
-    packages = ("torch", "safetensors", *(("mergekit",) if bench.mergekit else ()))
+    elsewhere = {"mergekit": str(Path(bench.mergekit).with_name("python"))} if bench.mergekit else {}
     parts = [
         "## Merging",
-        provenance(*packages, hidden=("--folder", "--mergekit")),
+        provenance("torch", "safetensors", hidden=("--folder", "--mergekit"), elsewhere=elsewhere),
         f"{arguments.models} XLM-R classifiers of {gigabytes:.2f} GB in float32, which differ from their base "
         f"everywhere but in {1 - arguments.changed_rows:.0%} of the embeddings' rows. Whole processes, imports "
         f"included: the median of {arguments.repeats} alternating runs, and the highest private memory (anonymous "
