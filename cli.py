@@ -1,6 +1,7 @@
 """The program: a verb and what runs it. `python cli.py --help` lists the verbs without importing anything heavy."""
 
 import importlib
+import os
 import shlex
 import sys
 
@@ -81,6 +82,9 @@ def main(argv: list[str] | None = None) -> int:
     except Interrupted as interruption:
         print(f"{interruption}: go on with: {_resuming(argv)}", file=sys.stderr)
         return interruption.status
+    except BrokenPipeError:  # whoever read the output has seen enough, as in `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains again when it exits
+        return 141
     except KeyboardInterrupt:
         how = "the same command" if argv[0] in GO_ON else "--resume"
         print(f"interrupted: nothing half-written is left; a run goes on with {how}", file=sys.stderr)

@@ -141,3 +141,10 @@ def test_a_verbs_help_takes_less_than_three_seconds_without_a_heavy_import(verb:
     assert modules.isdisjoint(HEAVY)
     assert f"mu-lightning {verb}" in printed
     assert seconds < 3
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    command = f"{sys.executable} cli.py merge --list-methods | head -n 1"
+    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout.startswith("linear")
+    assert done.stderr == ""
