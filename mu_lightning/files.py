@@ -10,9 +10,10 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from threading import Event, Thread
+from typing import Any, BinaryIO
 
 from mu_lightning.errors import UserError
 
@@ -52,6 +53,25 @@ def atomic_folder(path: Path, what: str = "a result") -> Iterator[Path]:
         _sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def written_behind(file: BinaryIO) -> Iterator[None]:
+    """Sends a large file to the disk while it is still being computed, so that the last flush finds little left."""
+    done = Event()
+
+    def send() -> None:
+        while not done.wait(0.1):
+            with suppress(OSError):  # what is wrong with the disk the last flush says, where it is heard
+                os.fsync(file.fileno())
+
+    sender = Thread(target=send, daemon=True)
+    sender.start()
+    try:
+        yield
+    finally:
+        done.set()
+        sender.join()
 
 
 @contextmanager

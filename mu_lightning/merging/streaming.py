@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mu_lightning.errors import UserError
-from mu_lightning.files import atomic_folder, write_json
+from mu_lightning.files import atomic_folder, write_json, written_behind
 from mu_lightning.merging.folder_plan import SHARD_BYTES, FolderPlan, plan_folders, tensor_bytes
 from mu_lightning.merging.folder_report import write_report
 from mu_lightning.merging.job import Override
@@ -89,7 +89,7 @@ def run_plan(plan: FolderPlan, *, progress: bool = True, details: Mapping[str, A
         shards = plan.shards
         for name, names in shards.items():
             part = {tensor: plan.tensors[tensor] for tensor in names}
-            with (output / name).open("wb") as file:
+            with (output / name).open("wb") as file, written_behind(file):
                 write_header(file, part)
                 for tensor in layout(part):
                     write_pieces(file, _merged(plan, stacks.stack(tensor), survey))

@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from mu_lightning import files
 from mu_lightning.errors import UserError
-from mu_lightning.files import atomic_file, atomic_folder, refuse_existing, write_json, write_text
+from mu_lightning.files import atomic_file, atomic_folder, refuse_existing, write_json, write_text, written_behind
 
 
 def test_a_folder_takes_its_name_when_it_is_filled(tmp_path: Path) -> None:
@@ -134,3 +135,14 @@ def test_a_file_that_was_written_privately_is_as_readable_as_any_other(tmp_path:
         (temporary / "weights").touch(mode=0o600)
     (tmp_path / "other").touch()
     assert (tmp_path / "model" / "weights").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_a_file_is_sent_to_the_disk_while_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = Event()
+    monkeypatch.setattr(os, "fsync", lambda descriptor: sent.set())
+    with (tmp_path / "large").open("wb") as file, written_behind(file):
+        file.write(b"x" * 1000)
+        assert sent.wait(10)
+    assert (tmp_path / "large").read_bytes() == b"x" * 1000
+    sent.clear()
+    assert not sent.wait(0.3)
