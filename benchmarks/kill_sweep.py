@@ -79,7 +79,7 @@ class Runs:
         after: float | None = None,
         number: int = signal.SIGKILL,
     ) -> Ended:
-        """Runs `fit` in `folder`; kills it at a named point, or sends it a signal after so many seconds."""
+        """Runs `fit` in `folder`; sends it a signal at a named point, or after so many seconds."""
         assert self.server.stdin is not None
         assert self.server.stdout is not None
         arguments = [*ARGUMENTS, "--output-dir", str(folder), *more]
@@ -153,7 +153,7 @@ def _child(job: Mapping[str, Any], output: int) -> None:
     os.dup2(output, 2)
     os.chdir(job["cwd"])
     if job["point"]:
-        _kill_at(*points()[job["point"]])
+        _signal_at(*points()[job["point"]], job["signal"])
     status = 1
     try:
         status = cli.main(job["arguments"])
@@ -181,8 +181,8 @@ def _wait(child: int, job: Mapping[str, Any], started: float) -> int:
         time.sleep(0.002)
 
 
-def _kill_at(module: str, attribute: str, count: int) -> None:
-    """Lets the process be killed when a function is called for the `count`-th time."""
+def _signal_at(module: str, attribute: str, count: int, number: int) -> None:
+    """Sends the process a signal when a function is called for the `count`-th time."""
     import importlib
 
     owner: Any = importlib.import_module(module)
@@ -196,7 +196,7 @@ def _kill_at(module: str, attribute: str, count: int) -> None:
         nonlocal calls
         calls += 1
         if calls == count:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), number)
         return original(*arguments, **named)
 
     setattr(owner, name, counted)

@@ -7,6 +7,7 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import logging
+import signal
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -26,6 +27,9 @@ from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.joint import JointClassifier
 from mu_lightning.models.pretraining import train_tokenizer
 from mu_lightning.settings import DataSettings, ModelSettings
+
+# In a shell's background job Ctrl-C is ignored, and every process that a test starts would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
 # Locale -> rows of its train split: uneven on purpose, none a multiple of a batch.

@@ -42,11 +42,11 @@ def assert_goes_on(whole: Whole, folder: Path) -> None:
         assert result[what] == expected, what
 
 
-def stopped(whole: Whole, tmp_path: Path, share: float, number: int) -> tuple[kill_sweep.Ended, Path]:
-    """A run that got a signal after a share of the undisturbed one's time, and its folder."""
+def killed(whole: Whole, tmp_path: Path, share: float) -> tuple[kill_sweep.Ended, Path]:
+    """A run that was killed after a share of the undisturbed one's time, and its folder."""
     for attempt in range(5):
         folder = tmp_path / f"run{attempt}"
-        ended = whole.runs.run(folder, *whole.base, after=share * whole.seconds, number=number)
+        ended = whole.runs.run(folder, *whole.base, after=share * whole.seconds)
         if ended.status:
             break
         share *= 0.7  # the machine was slower while the undisturbed run was timed: this one was over before
@@ -67,7 +67,7 @@ def test_a_run_that_is_killed_at_a_named_point_goes_on_as_if_nothing_had_been(
 def test_a_run_that_is_killed_at_any_instant_goes_on_as_if_nothing_had_been(
     whole: Whole, tmp_path: Path, seed: int
 ) -> None:
-    ended, folder = stopped(whole, tmp_path, random.Random(seed).uniform(0.1, 0.9), signal.SIGKILL)
+    ended, folder = killed(whole, tmp_path, random.Random(seed).uniform(0.1, 0.9))
     assert ended.status == -signal.SIGKILL, ended.said
     assert_goes_on(whole, folder)
 
@@ -76,8 +76,8 @@ def test_a_run_that_is_killed_at_any_instant_goes_on_as_if_nothing_had_been(
 def test_a_signal_ends_a_run_at_the_end_of_a_step_with_how_to_resume(
     whole: Whole, tmp_path: Path, number: int, status: int
 ) -> None:
-    ended, folder = stopped(whole, tmp_path, 0.5, number)
+    ended = whole.runs.run(tmp_path / "run", *whole.base, point="in a step", number=number)
     assert ended.status == status, ended.said
     assert "Traceback" not in ended.said
     assert "--resume" in ended.said.splitlines()[-1]
-    assert_goes_on(whole, folder)
+    assert_goes_on(whole, tmp_path / "run")

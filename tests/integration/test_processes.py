@@ -1,7 +1,6 @@
 """Two devices of this machine, as two processes."""
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -27,8 +26,6 @@ def start(folder: Path, *more: str) -> "subprocess.Popen[str]":
         text=True,
         env=environment,
         cwd=folder.parent,
-        # Under a shell's background job Ctrl-C is ignored, and a child would inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 

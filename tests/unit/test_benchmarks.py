@@ -1,4 +1,4 @@
-"""What the benchmarks share: a section of the report is replaced, the others stay."""
+"""What the benchmarks share: a section of the page is replaced, the others stay."""
 
 import importlib.util
 from pathlib import Path
@@ -10,8 +10,8 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture
-def sections() -> Any:
-    spec = importlib.util.spec_from_file_location("sections", BENCHMARKS / "sections.py")
+def common() -> Any:
+    spec = importlib.util.spec_from_file_location("common", BENCHMARKS / "common.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -19,15 +19,32 @@ def sections() -> Any:
     return module
 
 
-def test_a_section_is_replaced_and_the_others_stay_in_their_order(sections: Any, tmp_path: Path) -> None:
-    path = tmp_path / "benchmarks.md"
-    sections.replace_section("Merging", "one\n\n### A part\n\ntwo\n", path)
-    sections.replace_section("Evaluation", "three", path)
-    sections.replace_section("Merging", "four\n\n### Another part\n\nfive", path)
-    text = path.read_text(encoding="utf-8")
-    assert text == (sections.HEAD + "\n## Merging\n\nfour\n\n### Another part\n\nfive\n\n## Evaluation\n\nthree\n")
+def test_a_section_is_replaced_and_the_others_stay_in_their_order(common: Any, tmp_path: Path) -> None:
+    page = tmp_path / "benchmarks.md"
+    common.write_section("merge", "## Merging\n\none\n", page)
+    common.write_section("evaluation", "## Evaluation\n\ntwo", page)
+    common.write_section("merge", "## Merging\n\nthree", page)
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("# Benchmarks\n")
+    assert [line for line in text.splitlines() if line and not line.startswith(("# ", "Each"))] == [
+        "<!-- merge -->",
+        "## Merging",
+        "three",
+        "<!-- end of merge -->",
+        "<!-- evaluation -->",
+        "## Evaluation",
+        "two",
+        "<!-- end of evaluation -->",
+    ]
 
 
-def test_the_machine_is_named_with_its_cores(sections: Any) -> None:
-    assert " cores, " in sections.machine()
-    assert "GiB" in sections.machine()
+def test_a_machine_is_named_with_its_cores(common: Any) -> None:
+    assert " cores, " in common.machine()
+    assert "GiB" in common.machine()
+
+
+def test_the_command_is_named_without_what_says_where_things_lie(common: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["/somewhere/merge.py", "--folder", "/elsewhere", "--repeats", "3"])
+    text = common.provenance("torch", hidden=("--folder",))
+    assert text.startswith("`python benchmarks/merge.py --repeats 3`")
+    assert "/" not in text.replace("benchmarks/merge.py", "")

@@ -59,5 +59,5 @@ def test_two_processes_agree_or_both_name_what_differs(tmp_path: Path, state: st
         if state == "whole":
             assert (process.returncode, output.strip()) == (0, "agreed"), errors
         else:
-            assert process.returncode == 1
+            assert process.returncode != 0
             assert "after merge 3 the 2 processes hold different weights in 1 of 4 tensors (de-DE: head)" in errors
