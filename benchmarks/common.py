@@ -22,6 +22,7 @@ Each section is written by the program that it names, from runs on the machine t
 
 def measured(command: Sequence[str]) -> tuple[float, float]:
     """Seconds and peak private memory in GB (anonymous pages: not the file cache) of a whole process."""
+    os.sync()  # what an earlier program left to be written is not this one's time
     started = time.perf_counter()
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     peak = 0
