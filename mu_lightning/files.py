@@ -19,11 +19,14 @@ from mu_lightning.errors import UserError
 
 
 def refuse_existing(path: Path, what: str = "a result") -> None:
-    """Raises UserError if `path` already holds something: a result is never overwritten silently."""
+    """Raises UserError if `path` already holds something, which is never overwritten silently, or cannot be made."""
     if path.is_dir() and not any(one.is_file() and not _is_temporary(one) for one in path.rglob("*")):
         return  # at most what a kill left before anything had its name
     if path.exists():
         raise UserError(f"{path} already holds {what}: name another place or remove it first")
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise UserError(f"{path} cannot be made: {above} is not a folder that may be written to")
 
 
 @contextmanager

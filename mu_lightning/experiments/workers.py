@@ -19,6 +19,7 @@ import torch
 from mu_lightning.errors import UserError
 from mu_lightning.experiments.bench import Bench
 from mu_lightning.experiments.tasks import Outcome, Task, attempt
+from mu_lightning.merging.threads import one_thread
 
 ATTEMPTS = 3
 
@@ -152,14 +153,3 @@ def _end_with_parent() -> None:
 def _work(task: Task) -> Outcome:
     assert _bench is not None
     return attempt(task, _bench)
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch on one thread inside the block."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

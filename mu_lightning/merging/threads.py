@@ -29,7 +29,7 @@ def in_order(function: Callable[[Item], Result], items: Sequence[Item], device: 
             return function(item)
 
     pool = _pool(torch.get_num_threads())
-    with _operations_on_one_thread():
+    with one_thread():
         waiting: deque[Future[Result]] = deque()
         try:
             for item in items:
@@ -50,7 +50,8 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 
 @contextmanager
-def _operations_on_one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """Torch on one thread inside the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

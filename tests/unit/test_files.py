@@ -146,3 +146,10 @@ def test_a_file_is_sent_to_the_disk_while_it_is_written(tmp_path: Path, monkeypa
     assert (tmp_path / "large").read_bytes() == b"x" * 1000
     sent.clear()
     assert not sent.wait(0.3)
+
+
+def test_a_place_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file is not a folder that may be written to"):
+        refuse_existing(tmp_path / "file" / "run" / "deep")
+    refuse_existing(tmp_path / "not yet" / "there")
