@@ -86,6 +86,14 @@ def machine() -> str:
     return f"{name}, {cores} cores, {memory:.0f} GiB"
 
 
+def goal(what: str, found: float, *, at_least: float | None = None, at_most: float | None = None) -> bool:
+    """Prints whether a goal holds, in a line that `benchmarks/all.py` reads; returns whether it does."""
+    holds = (at_least is None or found >= at_least) and (at_most is None or found <= at_most)
+    wanted = f"at least {at_least:g}" if at_most is None else f"at most {at_most:g}"
+    print(f"goal {'holds' if holds else 'missed'}: {what}: {found:.2f}, {wanted}", flush=True)
+    return holds
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table."""
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))

@@ -48,3 +48,12 @@ def test_the_command_is_named_without_what_says_where_things_lie(common: Any, mo
     text = common.provenance("torch", hidden=("--folder",))
     assert text.startswith("`python benchmarks/merge.py --repeats 3`")
     assert "/" not in text.replace("benchmarks/merge.py", "")
+
+
+def test_a_goal_is_said_to_hold_or_to_be_missed(common: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert common.goal("speed, ours / other", 2.5, at_least=2)
+    assert not common.goal("memory in GiB", 3.0, at_most=2.5)
+    assert capsys.readouterr().out.splitlines() == [
+        "goal holds: speed, ours / other: 2.50, at least 2",
+        "goal missed: memory in GiB: 3.00, at most 2.5",
+    ]

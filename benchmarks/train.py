@@ -1,0 +1,144 @@
+"""Training side by side: a classifier for each locale by ours, by transformers' Trainer and by plain Lightning.
+
+`python benchmarks/train.py` trains the same locales on the same batches three ways, each run in a process of its own,
+in alternating order, and compares throughput, peak memory and the loss of every step. What each way is and what its
+clock counts stands at the top of `benchmarks/training_ways.py`.
+
+`--size base` takes a random encoder of XLM-R-base's size (12 layers of 768, 250,002 pieces, of which the embedded
+tokenizer makes 12,000); both bases have no dropout, so that losses can be compared. Unknown flags go to our `fit`:
+`--model.execution loop`. `--write` puts the tables into docs/benchmarks.md.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+from pathlib import Path
+
+from common import goal, provenance, write_section
+from training_ways import LEARNING_RATES, WAYS, Outcome, Task, random_base, run
+
+from mu_lightning.settings import EMBEDDED_BASE
+from mu_lightning.tables import markdown_table
+
+BASE = Path(__file__).parents[1] / EMBEDDED_BASE
+LOCALES = (
+    *("en-US", "de-DE", "sq-AL", "sw-KE", "tr-TR", "ta-IN", "ja-JP", "ar-SA"),
+    *("fr-FR", "fi-FI", "hi-IN", "th-TH", "ko-KR", "zh-CN", "ru-RU", "vi-VN"),
+)
+EPOCH_STEPS = {64: 30, 32: 60, 16: 120}  # the embedded corpus has about 1,950 train rows a locale
+# Size -> locales, batch, steps, and the goal: at least so many times each other's throughput.
+DEFAULTS: dict[str, tuple[int, int, int, float]] = {"embedded": (8, 64, 120, 2.0), "base": (2, 16, 12, 1.4)}
+
+
+def make_task(size: str, base: Path, arguments: argparse.Namespace, flags: list[str]) -> Task:
+    """The task of a size under the command's options."""
+    locales, batch, steps, _ = DEFAULTS[size]
+    locales, batch = arguments.locales or locales, arguments.batch_size or batch
+    steps = arguments.steps or steps
+    epoch_steps = min(steps, EPOCH_STEPS.get(batch, 1900 // batch))
+    return Task(
+        base=str(base),
+        locales=LOCALES[:locales],
+        batch_size=batch,
+        epoch_steps=epoch_steps,
+        epochs=-(-steps // epoch_steps),
+        warm=max(2, min(10, steps // 4)),
+        learning_rate=LEARNING_RATES[size],
+        precision=arguments.precision,
+        corpus=arguments.corpus,
+        data_dir=arguments.data_dir,
+        flags=tuple(flags),
+    )
+
+
+def compare(task: Task, pairs: int, goal_ratio: float, name: str) -> str:
+    """Runs the three ways in alternating order; returns their table."""
+    count = len(task.locales) * task.batch_size * (task.steps - task.warm)
+    found: dict[str, list[Outcome]] = {way: [] for way in WAYS}
+    for number in range(pairs):
+        for way in list(WAYS)[:: 1 if number % 2 == 0 else -1]:
+            outcome = run(way, task)
+            found[way].append(outcome)
+            print(
+                f"pair {number + 1} of {pairs}, {way}: {outcome.seconds:.1f} s, {count / outcome.seconds:,.0f} "
+                f"utterances/s, {outcome.memory:.1f} GiB",
+                flush=True,
+            )
+    lines = []
+    for way, outcomes in found.items():
+        ratios = [other.seconds / mine.seconds for other, mine in zip(outcomes, found["ours"], strict=True)]
+        memory = f"{statistics.median(one.memory for one in outcomes):.2f} GiB"
+        if outcomes[0].device_memory:
+            memory += f", GPU {statistics.median(one.device_memory for one in outcomes):.2f} GiB"
+        ratio = loss = ""
+        if way != "ours":
+            ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+            loss = f"{max(map(difference, outcomes, found['ours'])):.0e}"
+            goal(f"{name}: utterances a second, ours / {way}", statistics.median(ratios), at_least=goal_ratio)
+        speed = f"{statistics.median(count / one.seconds for one in outcomes):,.0f}"
+        lines.append((way, speed, ratio, memory, loss))
+    first = [sum(steps[0] for steps in one.losses.values()) / len(task.locales) for one in found["ours"]]
+    last = [sum(steps[-1] for steps in one.losses.values()) / len(task.locales) for one in found["ours"]]
+    threads = os.environ.get("OMP_NUM_THREADS") or str(len(os.sched_getaffinity(0)))
+    flags = f" Further arguments of ours: `{' '.join(task.flags)}`." if task.flags else ""
+    return (
+        f"{len(task.locales)} locales, batches of {task.batch_size}, {task.steps} steps each of which the first "
+        f"{task.warm} are not timed, {task.precision}, {threads} threads; {pairs} pairs; the mean loss falls from "
+        f"{first[0]:.2f} to {last[0]:.2f}. Goal: at least {goal_ratio:g} times each other's throughput.{flags}\n\n"
+        + markdown_table(
+            (
+                "",
+                "utterances a second",
+                "ours is so many times faster",
+                "peak memory",
+                "largest difference of a step's loss from ours",
+            ),
+            lines,
+        )
+    )
+
+
+def difference(one: Outcome, other: Outcome) -> float:
+    """The largest difference of two runs' losses, over all locales and steps."""
+    return max(
+        abs(left - right)
+        for tag, steps in one.losses.items()
+        for left, right in zip(steps, other.losses[tag], strict=True)
+    )
+
+
+def main() -> None:
+    """Runs the comparison and prints it as Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--size", nargs="+", choices=DEFAULTS, default=list(DEFAULTS), help="size of the models")
+    add("--locales", type=int, default=None, help="how many locales (default: embedded 8, base 2)")
+    add("--batch-size", type=int, default=None, help="utterances of a locale in a step (default: embedded 64, base 16)")
+    add("--steps", type=int, default=None, help="steps of each locale (default: embedded 120, base 12)")
+    add("--precision", default="32-true", help="of all three: 32-true or bf16-mixed")
+    add("--corpus", default="cldr", help="whose train rows")
+    add("--data-dir", default=None, help="an unpacked MASSIVE release directory")
+    add("--pairs", type=int, default=5, help="how often")
+    add("--write", action="store_true", help="put the tables into docs/benchmarks.md")
+    arguments, flags = parser.parse_known_args()
+    parts = [
+        provenance("torch", "lightning", "transformers", "accelerate", hidden=("--data-dir",))
+        + f" The corpus {arguments.corpus}. What each way is and what is timed stands at the top of "
+        "`benchmarks/training_ways.py`."
+    ]
+    names = {"embedded": f"The size of {BASE.name}", "base": "XLM-R-base's size"}
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ.setdefault("MU_CACHE_DIR", f"{scratch}/cache")
+        for size in arguments.size:
+            base = BASE if size == "embedded" else random_base(Path(scratch) / "xlm-r-base-size", BASE)
+            task = make_task(size, base, arguments, flags)
+            text = compare(task, arguments.pairs, DEFAULTS[size][3], f"{size} size, {len(task.locales)} locales")
+            parts.append(f"### {names[size]}\n\n{text.strip()}")
+            print(f"\n{parts[-1]}", flush=True)
+    if arguments.write:
+        write_section("training", "## Training\n\n" + "\n\n".join(parts))
+
+
+if __name__ == "__main__":
+    main()
