@@ -78,12 +78,20 @@ class Runs:
         point: str | None = None,
         after: float | None = None,
         number: int = signal.SIGKILL,
+        environment: Mapping[str, str] | None = None,
     ) -> Ended:
         """Runs `fit` in `folder`; sends it a signal at a named point, or after so many seconds."""
         assert self.server.stdin is not None
         assert self.server.stdout is not None
         arguments = [*ARGUMENTS, "--output-dir", str(folder), *more]
-        job = {"arguments": arguments, "point": point, "after": after, "signal": number, "cwd": str(folder.parent)}
+        job = {
+            "arguments": arguments,
+            "point": point,
+            "after": after,
+            "signal": number,
+            "cwd": str(folder.parent),
+            "environment": dict(environment or {}),
+        }
         self.server.stdin.write(json.dumps(job) + "\n")
         self.server.stdin.flush()
         return Ended(*json.loads(self.server.stdout.readline()))
@@ -152,6 +160,7 @@ def _child(job: Mapping[str, Any], output: int) -> None:
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.chdir(job["cwd"])
+    os.environ.update(job["environment"])
     if job["point"]:
         _signal_at(*points()[job["point"]], job["signal"])
     status = 1

@@ -1,5 +1,6 @@
 """A run that is killed, wherever it is, goes on to the very result of a run that nobody disturbed."""
 
+import os
 import random
 import signal
 import sys
@@ -81,3 +82,19 @@ def test_a_signal_ends_a_run_at_the_end_of_a_step_with_how_to_resume(
     assert "Traceback" not in ended.said
     assert "--resume" in ended.said.splitlines()[-1]
     assert_goes_on(whole, tmp_path / "run")
+
+
+def test_a_slurm_job_is_requeued_at_the_end_of_a_step_and_goes_on_by_itself(whole: Whole, tmp_path: Path) -> None:
+    names = ("NTASKS", "NTASKS_PER_NODE", "NNODES")
+    job = {f"SLURM_{name}": "1" for name in names} | {f"SLURM_{name}ID": "0" for name in ("PROC", "LOCAL", "NODE")}
+    job |= {"SLURM_JOB_NAME": "fit", "SLURM_JOB_ID": "4711", "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    # As SLURM's own: it ends the job that it puts back into the queue.
+    (tmp_path / "scontrol").write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\nkill -KILL $PPID\n')
+    (tmp_path / "scontrol").chmod(0o755)
+    folder = tmp_path / "run"
+    ended = whole.runs.run(folder, *whole.base, point="in a step", number=signal.SIGUSR1, environment=job)
+    assert ended.status == -signal.SIGKILL, ended.said
+    assert (tmp_path / "asked").read_text() == "requeue 4711\n"
+    ended = whole.runs.run(folder, *whole.base, environment=job | {"SLURM_RESTART_COUNT": "1"})
+    assert ended.status == 0, ended.said
+    assert kill_sweep.result(folder) == whole.result
