@@ -140,6 +140,7 @@ class TrainingRun:
         guard = self.callbacks["Guard"](saving, self.plan.config.guard)
         logs = [self.callbacks["ContinuedLogs"](), self.callbacks["Throughput"]()]
         given = copy.deepcopy(arguments.get("callbacks") or [])
+        given = [given] if isinstance(given, Callback) else list(given)
         if arguments.get("enable_progress_bar") is not False and not any(isinstance(one, ProgressBar) for one in given):
             logs.append(self.callbacks["Progress"]())
         arguments["callbacks"] = [*given, *stopping, *callbacks, guard, *logs, saving]
