@@ -47,7 +47,7 @@ def run(argv: list[str]) -> int:
     arguments = parser().parse_args(argv)
     refuse_existing(arguments.output, "a report")
     from mu_lightning.experiments.matrix import read_nxn
-    from mu_lightning.experiments.report.evidence import Filters
+    from mu_lightning.experiments.report.filtering import Filters
     from mu_lightning.experiments.report.write import write_report
     from mu_lightning.experiments.store import read_store
 

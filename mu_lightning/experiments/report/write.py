@@ -12,8 +12,10 @@ from mu_lightning.experiments.matrix import NByN
 from mu_lightning.experiments.report import contests, formats, runs, scores, summary, transfer
 from mu_lightning.experiments.report.comparisons import Comparisons
 from mu_lightning.experiments.report.content import Figure, Section, Table
-from mu_lightning.experiments.report.evidence import Evidence, Filters, gather
+from mu_lightning.experiments.report.evidence import Evidence
 from mu_lightning.experiments.report.figures import INK, LINE, MUTED, STYLE
+from mu_lightning.experiments.report.filtering import Filters
+from mu_lightning.experiments.report.gathering import gather
 from mu_lightning.experiments.store import Store
 from mu_lightning.files import atomic_folder, write_text
 

@@ -9,7 +9,9 @@ import pytest
 from mu_lightning.evaluation.statistics.baselines import BEST_SOURCE, MEAN_ZERO_SHOT, NATIVE
 from mu_lightning.experiments.matrix import read_nxn
 from mu_lightning.experiments.report.comparisons import OWN_EQUAL, OWN_SHUFFLED, Comparisons
-from mu_lightning.experiments.report.evidence import JOINT, UNIFORM, Filters, gather
+from mu_lightning.experiments.report.evidence import JOINT, UNIFORM
+from mu_lightning.experiments.report.filtering import Filters
+from mu_lightning.experiments.report.gathering import gather
 from mu_lightning.experiments.store import read_store
 
 Add = Callable[..., Path]

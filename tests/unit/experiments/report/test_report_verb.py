@@ -190,8 +190,9 @@ def test_one_target_and_one_method_are_enough(tmp_path: Path, add_cell: Add) -> 
 
 
 def test_equal_results_give_equal_numbers_and_figures(results: Path, tmp_path: Path) -> None:
-    from mu_lightning.experiments.report.evidence import Filters, gather
+    from mu_lightning.experiments.report.filtering import Filters
     from mu_lightning.experiments.report.formats import as_csv
+    from mu_lightning.experiments.report.gathering import gather
     from mu_lightning.experiments.report.write import _draw, sections_of
     from mu_lightning.experiments.store import read_store
 

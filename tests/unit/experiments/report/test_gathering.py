@@ -9,7 +9,9 @@ import pytest
 from mu_lightning.errors import UserError
 from mu_lightning.evaluation.statistics.baselines import BEST_SOURCE, BEST_ZERO_SHOT, MEAN_ZERO_SHOT, NATIVE
 from mu_lightning.experiments.matrix import read_nxn
-from mu_lightning.experiments.report.evidence import Evidence, Filters, gather
+from mu_lightning.experiments.report.evidence import Evidence
+from mu_lightning.experiments.report.filtering import Filters
+from mu_lightning.experiments.report.gathering import gather
 from mu_lightning.experiments.store import read_store
 
 Add = Callable[..., Path]
