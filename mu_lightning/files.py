@@ -9,7 +9,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
@@ -27,6 +27,21 @@ def refuse_existing(path: Path, what: str = "a result") -> None:
     above = next(folder for folder in path.absolute().parents if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
         raise UserError(f"{path} cannot be made: {above} is not a folder that may be written to")
+
+
+def clear_temporaries(folder: Path, names: Iterable[Path] = ()) -> None:
+    """Removes what a kill left of writes that never had their name: all below a run's own folder, and beside `names`.
+
+    Nothing else may be writing there.
+    """
+    leftovers = [path for path in folder.rglob(".*.tmp") if _is_temporary(path)]
+    for name in names:
+        leftovers += name.parent.glob(f".{name.name}.*.tmp")
+    for path in leftovers:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from mu_lightning.experiments.results import Result
 from mu_lightning.experiments.store import MATRIX, NXN, read_cells
 from mu_lightning.experiments.tasks import RowTask, Scored
 from mu_lightning.experiments.workers import Workers
-from mu_lightning.files import atomic_file, write_json
+from mu_lightning.files import atomic_file, clear_temporaries, write_json
 
 # What must be the same for rows to stand in one matrix.
 _FIXED = ("corpus", "split", "max_length", "locales", "rows")
@@ -82,6 +82,7 @@ def run_nxn(run: NByNRun, workers: Workers) -> NByN:
     Raises:
         UserError: a row failed; the others are kept.
     """
+    clear_temporaries(run.folder / ROWS)
     _write_manifest(run)
     tasks = [RowTask(source, run.locales) for source in run.models if not _kept(run.folder / ROWS / source)]
     done = len(run.models) - len(tasks)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from mu_lightning.errors import UserError
 from mu_lightning.experiments.run_checkpoints import Saved, last_checkpoint, read_saved
 from mu_lightning.experiments.same_run import check_same_run
+from mu_lightning.files import clear_temporaries
 
 BEGUN = "checkpoints/run.json"  # written before anything else, so that a folder tells which run was begun in it
 
@@ -75,14 +75,7 @@ class Resumption:
 
     def clear_leftovers(self, exports: Iterable[Path]) -> None:
         """Removes the unfinished temporaries that a kill left in the run's folder and beside its exports."""
-        leftovers = [*self.folder.rglob(".*.tmp")]
-        for path in exports:
-            leftovers += path.parent.glob(f".{path.name}.*.tmp")
-        for path in leftovers:
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+        clear_temporaries(self.folder, exports)
 
 
 def _chosen(path: Path, verify: bool) -> Saved:

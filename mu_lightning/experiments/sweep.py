@@ -23,7 +23,7 @@ from mu_lightning.experiments.results import Result, Supervision
 from mu_lightning.experiments.store import ERROR, read_cells, read_store
 from mu_lightning.experiments.tasks import Outcome, PanelTask, RowTask, Scored, Task
 from mu_lightning.experiments.workers import Workers
-from mu_lightning.files import atomic_file, write_json
+from mu_lightning.files import atomic_file, clear_temporaries, write_json
 from mu_lightning.merging.hub import local_folder
 from mu_lightning.merging.registry import find_method
 from mu_lightning.tables import text_table
@@ -118,6 +118,8 @@ def with_learning(
 
 def run_sweep(sweep: Sweep, workers: Workers) -> list[Planned]:
     """Runs the cells that are not there yet and stores each as it ends; returns those that failed."""
+    for place in {sweep.place(cell).parent for cell in sweep.cells}:
+        clear_temporaries(place)
     _write_manifest(sweep)
     waiting = [cell for cell in sweep.cells if not _kept(sweep.place(cell))]
     if len(waiting) < len(sweep.cells):

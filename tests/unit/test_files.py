@@ -12,7 +12,15 @@ import pytest
 
 from mu_lightning import files
 from mu_lightning.errors import UserError
-from mu_lightning.files import atomic_file, atomic_folder, refuse_existing, write_json, write_text, written_behind
+from mu_lightning.files import (
+    atomic_file,
+    atomic_folder,
+    clear_temporaries,
+    refuse_existing,
+    write_json,
+    write_text,
+    written_behind,
+)
 
 
 def test_a_folder_takes_its_name_when_it_is_filled(tmp_path: Path) -> None:
@@ -153,3 +161,15 @@ def test_a_place_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="file is not a folder that may be written to"):
         refuse_existing(tmp_path / "file" / "run" / "deep")
     refuse_existing(tmp_path / "not yet" / "there")
+
+
+def test_what_a_kill_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    run, export = tmp_path / "run", tmp_path / "models" / "af"
+    for folder in (run / "deep" / ".one.0000.tmp", run / "whole", export.parent / ".af.0000.tmp"):
+        folder.mkdir(parents=True)
+        (folder / "file").write_text("half")
+    for name in (run / ".two.0000.tmp", export.parent / ".other.0000.tmp", run / "three.tmp"):
+        name.write_text("half")
+    clear_temporaries(run, [export])
+    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
+    assert left == ["models/.other.0000.tmp", "run/three.tmp", "run/whole/file"]
