@@ -6,7 +6,8 @@ clock counts stands at the top of `benchmarks/training_ways.py`.
 
 `--size base` takes a random encoder of XLM-R-base's size (12 layers of 768, 250,002 pieces, of which the embedded
 tokenizer makes 12,000); both bases have no dropout, so that losses can be compared. Unknown flags go to our `fit`:
-`--model.execution loop`. `--write` puts the tables into docs/benchmarks.md.
+`--model.execution loop`. `--grow` measures instead how cost grows with locales, length and vocabulary, beside Trainer.
+`--write` puts the tables into docs/benchmarks.md, and the figure of growth beside it.
 """
 
 import argparse
@@ -15,7 +16,8 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from common import goal, provenance, write_section
+from common import PAGE, goal, provenance, write_section
+from training_growth import FIGURE, draw, grow, tables
 from training_ways import LEARNING_RATES, WAYS, Outcome, Task, random_base, run
 
 from mu_lightning.settings import EMBEDDED_BASE
@@ -80,11 +82,10 @@ def compare(task: Task, pairs: int, goal_ratio: float, name: str) -> str:
         lines.append((way, speed, ratio, memory, loss))
     first = [sum(steps[0] for steps in one.losses.values()) / len(task.locales) for one in found["ours"]]
     last = [sum(steps[-1] for steps in one.losses.values()) / len(task.locales) for one in found["ours"]]
-    threads = os.environ.get("OMP_NUM_THREADS") or str(len(os.sched_getaffinity(0)))
     flags = f" Further arguments of ours: `{' '.join(task.flags)}`." if task.flags else ""
     return (
         f"{len(task.locales)} locales, batches of {task.batch_size}, {task.steps} steps each of which the first "
-        f"{task.warm} are not timed, {task.precision}, {threads} threads; {pairs} pairs; the mean loss falls from "
+        f"{task.warm} are not timed, {task.precision}, {threads()} threads; {pairs} pairs; the mean loss falls from "
         f"{first[0]:.2f} to {last[0]:.2f}. Goal: at least {goal_ratio:g} times each other's throughput.{flags}\n\n"
         + markdown_table(
             (
@@ -108,6 +109,31 @@ def difference(one: Outcome, other: Outcome) -> float:
     )
 
 
+def growth(arguments: argparse.Namespace, flags: list[str]) -> None:
+    """Measures and prints how cost grows."""
+    task = make_task("embedded", BASE, arguments, flags)
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ.setdefault("MU_CACHE_DIR", f"{scratch}/cache")
+        found = grow(task, LOCALES, arguments.pairs, Path(scratch))
+    text = (
+        f"{provenance('torch', 'lightning', 'transformers')} The embedded size: {len(task.locales)} locales where they "
+        f"don't grow, batches of {task.batch_size}, {task.steps} steps each of which the first {task.warm} are not "
+        f"timed, {task.precision}, {threads()} threads; medians of {arguments.pairs} runs, each a process of its own. "
+        "Texts are as they are in the corpus, 7 tokens on average, but where they grow: there each goes on with those that "
+        "follow. Larger vocabularies are drawn at random; the texts' pieces stay the same."
+    )
+    print(f"\n{text}\n\n{tables(found)}")
+    if arguments.write:
+        draw(found, PAGE.with_name(FIGURE))
+        picture = f"![Throughput and memory over locales, length and vocabulary]({FIGURE})"
+        write_section("training-growth", f"## How cost grows\n\n{text}\n\n{picture}\n\n{tables(found)}")
+
+
+def threads() -> str:
+    """How many threads a process computes with."""
+    return os.environ.get("OMP_NUM_THREADS") or str(len(os.sched_getaffinity(0)))
+
+
 def main() -> None:
     """Runs the comparison and prints it as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -120,6 +146,7 @@ def main() -> None:
     add("--corpus", default="cldr", help="whose train rows")
     add("--data-dir", default=None, help="an unpacked MASSIVE release directory")
     add("--pairs", type=int, default=5, help="how often")
+    add("--grow", action="store_true", help="measure how cost grows, at the embedded size")
     add("--write", action="store_true", help="put the tables into docs/benchmarks.md")
     arguments, flags = parser.parse_known_args()
     parts = [
@@ -127,6 +154,9 @@ def main() -> None:
         + f" The corpus {arguments.corpus}. What each way is and what is timed stands at the top of "
         "`benchmarks/training_ways.py`."
     ]
+    if arguments.grow:
+        growth(arguments, flags)
+        return
     names = {"embedded": f"The size of {BASE.name}", "base": "XLM-R-base's size"}
     with tempfile.TemporaryDirectory() as scratch:
         os.environ.setdefault("MU_CACHE_DIR", f"{scratch}/cache")

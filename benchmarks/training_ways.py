@@ -44,6 +44,7 @@ class Task:
         corpus: name of the corpus.
         data_dir: an unpacked MASSIVE release.
         max_length: tokens after which an utterance is cut.
+        length: every utterance has exactly so many tokens, of one row after another; None: as it is.
         flags: further arguments of our `fit`.
     """
 
@@ -58,6 +59,7 @@ class Task:
     corpus: str = "cldr"
     data_dir: str | None = None
     max_length: int = 32
+    length: int | None = None
     flags: tuple[str, ...] = ()
 
     @property
@@ -184,13 +186,41 @@ def _ours(task: Task, folder: Path) -> Outcome:
 
     clock, losses = Clock(task), []
 
+    def started(module: Any, data: Any) -> None:
+        if task.length is not None:
+            for tag in task.locales:
+                data._encoded[tag, "train"] = stretched_rows(data.encoded(tag, "train"), task.length)
+
     class Watch(Callback):
         def on_train_batch_end(self, trainer: Any, module: Any, *rest: Any) -> None:
             losses.append(dict(module.losses))
             clock.step()
 
-    fitting(task, folder, Watch())
+    fitting(task, folder, Watch(), started)
     return Outcome(clock.seconds, {tag: [float(step[tag]) for step in losses] for tag in task.locales})
+
+
+def stretched(rows: list[list[int]], length: int) -> list[list[int]]:
+    """Rows of exactly `length` tokens: each goes on with the rows that follow it, and ends as it ended."""
+    found = []
+    for place, row in enumerate(rows):
+        tokens, following = row[:-1], place
+        while len(tokens) < length - 1:
+            following = (following + 1) % len(rows)
+            tokens = tokens + rows[following][1:-1]
+        found.append([*tokens[: length - 1], row[-1]])
+    return found
+
+
+def stretched_rows(rows: Any, length: int) -> Any:
+    """The same of our encoded rows."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    parts = [part.tolist() for part in np.split(rows.tokens, rows.offsets[1:-1])]
+    tokens = np.array(stretched(parts, length), dtype=rows.tokens.dtype)
+    return replace(rows, tokens=tokens.reshape(-1), offsets=np.arange(len(parts) + 1) * length)
 
 
 def batches_of(task: Task) -> tuple[Any, Any, dict[str, list[list[dict[str, Any]]]]]:
@@ -212,7 +242,11 @@ def batches_of(task: Task) -> tuple[Any, Any, dict[str, list[list[dict[str, Any]
     found = {}
     for tag in task.locales:
         rows = data.rows(tag, "train")
-        tokens = tokenizer(list(rows.texts), truncation=True, max_length=task.max_length)
+        tokens = tokenizer(list(rows.texts), truncation=True, max_length=task.max_length)["input_ids"]
+        if task.length is not None:
+            tokens = stretched(tokens, task.length)
+        if task.length is not None:
+            data._encoded[tag, "train"] = stretched_rows(data.encoded(tag, "train"), task.length)
         sampler: Any = data.member_loader(tag).sampler
         order = []
         for epoch in range(task.epochs):
@@ -222,8 +256,8 @@ def batches_of(task: Task) -> tuple[Any, Any, dict[str, list[list[dict[str, Any]
             raise SystemExit(f"{tag}: batches of {sorted(set(map(len, order)))}, {len(order)} in all")
         items = [
             {
-                "input_ids": tokens["input_ids"][row],
-                "attention_mask": tokens["attention_mask"][row],
+                "input_ids": tokens[row],
+                "attention_mask": [1] * len(tokens[row]),
                 "labels": rows.labels[row],
             }
             for row in range(len(rows))
