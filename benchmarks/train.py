@@ -119,8 +119,8 @@ def growth(arguments: argparse.Namespace, flags: list[str]) -> None:
         f"{provenance('torch', 'lightning', 'transformers')} The embedded size: {len(task.locales)} locales where they "
         f"don't grow, batches of {task.batch_size}, {task.steps} steps each of which the first {task.warm} are not "
         f"timed, {task.precision}, {threads()} threads; medians of {arguments.pairs} runs, each a process of its own. "
-        "Texts are as they are in the corpus, 7 tokens on average, but where they grow: there each goes on with those that "
-        "follow. Larger vocabularies are drawn at random; the texts' pieces stay the same."
+        "Texts are as they are in the corpus, 7 tokens on average, but where they grow: there each goes on with those "
+        "that follow. Larger vocabularies are drawn at random; the texts' pieces stay the same."
     )
     print(f"\n{text}\n\n{tables(found)}")
     if arguments.write:
