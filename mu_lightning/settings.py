@@ -12,6 +12,7 @@ from mu_lightning.errors import UserError, check_number
 
 EMBEDDED_BASE = Path("checkpoints/xlm-r-cldr")
 
+Vocabulary = Literal["used", "full"]
 Adapter = Literal["none", "lora"]
 AdapterMerge = Literal["adapters", "folded"]
 ClassWeights = Literal["none", "balanced"]
@@ -78,7 +79,11 @@ class ModelSettings:
         learning_rate: peak learning rate of every member; null: 5e-5 at XLM-R-base's width of 768, growing with the
             inverse square of the encoder's width, at most 1e-3 (so 1e-3 for the embedded base); ten times that for
             adapters.
+        vocabulary: ``used``: members hold the rows of the word table that the run's texts can ask for, and exports get
+            the others back from the base: the same weights with less memory, faster. ``full``: they hold all.
         weight_decay: AdamW's decoupled weight decay, on matrices only.
+        decay_unused: under ``full``: rows of the word table that no text of the run asks for decay and are merged like
+            the others; false: they stay the base's.
         warmup: share of a member's steps in which its learning rate rises from 0.
         label_smoothing: probability mass that the loss spreads over the other labels.
         class_weights: ``balanced`` weighs each utterance by the inverse of its label's frequency among the member's
@@ -95,7 +100,9 @@ class ModelSettings:
 
     base: str = str(EMBEDDED_BASE)
     learning_rate: float | None = None
+    vocabulary: Vocabulary = "used"
     weight_decay: float = 0.01
+    decay_unused: bool = False
     warmup: float = 0.06
     label_smoothing: float = 0.0
     class_weights: ClassWeights = "none"
@@ -109,6 +116,10 @@ class ModelSettings:
         check_number("model.learning_rate", self.learning_rate, above=0)
         check_number("model.weight_decay", self.weight_decay, least=0)
         check_number("model.warmup", self.warmup, least=0, most=1)
+        if self.decay_unused and self.vocabulary != "full":
+            raise UserError(
+                "--model.decay_unused needs --model.vocabulary full: rows that members do not hold cannot decay"
+            )
         check_number("model.label_smoothing", self.label_smoothing, least=0, below=1)
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mu_lightning.data.corpus import Rows
+from mu_lightning.data.vocabulary import Vocabulary
 from mu_lightning.files import atomic_file
 
 if TYPE_CHECKING:
@@ -41,7 +43,8 @@ class Batch(TypedDict):
 class EncodedRows:
     """A locale's split as tokens; row i is ``tokens[offsets[i]:offsets[i + 1]]``, special tokens included.
 
-    As a map-style data set its items are whole batches: index it with a sequence of row numbers.
+    As a map-style data set its items are whole batches: index it with a sequence of row numbers. Where a vocabulary is
+    given, which holds all of the tokens, batches have its numbers in their place.
     """
 
     ids: Sequence[str]
@@ -49,6 +52,7 @@ class EncodedRows:
     tokens: np.ndarray
     offsets: np.ndarray
     pad_token_id: int
+    vocabulary: Vocabulary | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -69,7 +73,10 @@ class EncodedRows:
         columns = np.arange(width)
         mask = columns < lengths[:, None]
         positions = np.minimum(self.offsets[index][:, None] + columns, len(self.tokens) - 1)
-        input_ids = np.where(mask, self.tokens[positions], self.pad_token_id)
+        tokens = self.tokens[positions]
+        if self.vocabulary is not None:
+            tokens = self.vocabulary.places(tokens)
+        input_ids = np.where(mask, tokens, self.pad_token_id)
         return Batch(
             input_ids=torch.from_numpy(input_ids.astype(np.int64)),
             attention_mask=torch.from_numpy(mask.astype(np.int64)),
@@ -82,20 +89,22 @@ class EncodedRows:
 def encode(rows: Rows, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> EncodedRows:
     """Tokenises `rows`, or reads the tokens of the same texts under the same tokenizer from the cache.
 
-    The cache is ``$MU_CACHE_DIR``, else ``~/.cache/mu-lightning``; a file in it is named by the SHA-256 of all that its
+    A file of the cache holds the rows' lengths, then their tokens, as int32; it is mapped into memory, not read. The
+    cache is ``$MU_CACHE_DIR``, else ``~/.cache/mu-lightning``; a file in it is named by the SHA-256 of all that its
     content depends on, so it never needs to be invalidated.
     """
     key = hashlib.sha256(f"{rows.fingerprint} {tokenizer_fingerprint(tokenizer)} {max_length}".encode()).hexdigest()
-    path = cache_dir() / "tokens" / f"{key}.npz"
-    if path.is_file():
-        with np.load(path, allow_pickle=False) as stored:
-            tokens, offsets = stored["tokens"], stored["offsets"]
-    else:
+    path = cache_dir() / "tokens" / f"{key}.npy"
+    if not path.is_file():
         encoded = tokenizer(list(rows.texts), truncation=True, max_length=max_length)["input_ids"]
-        offsets = np.concatenate([[0], np.cumsum([len(row) for row in encoded])]).astype(np.int64)
-        tokens = np.fromiter((token for row in encoded for token in row), dtype=np.int32, count=int(offsets[-1]))
+        lengths = [len(row) for row in encoded]
+        tokens = (token for row in encoded for token in row)
+        numbers = np.fromiter(chain(lengths, tokens), dtype=np.int32, count=len(lengths) + sum(lengths))
         with atomic_file(path) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, tokens=tokens, offsets=offsets)
+            np.save(stream, numbers, allow_pickle=False)
+    stored = np.load(path, mmap_mode="r", allow_pickle=False)
+    lengths, tokens = stored[: len(rows)], stored[len(rows) :]
+    offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
     labels = np.asarray(rows.labels, dtype=np.int64)
     return EncodedRows(rows.ids, labels, tokens, offsets, int(tokenizer.pad_token_id))
 
@@ -113,6 +122,7 @@ def concatenate(parts: Mapping[str, EncodedRows]) -> EncodedRows:
         tokens=np.concatenate([part.tokens for part in parts.values()]),
         offsets=np.concatenate([*offsets, starts[-1:]]),
         pad_token_id=first.pad_token_id,
+        vocabulary=first.vocabulary,
     )
 
 

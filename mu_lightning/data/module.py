@@ -1,6 +1,7 @@
 """The data module: train batches for each member side by side, and evaluation batches for any locale."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ from mu_lightning.data.batching import eval_loader, seed_of, train_loader
 from mu_lightning.data.corpus import Corpus, Rows, Split
 from mu_lightning.data.encoding import Batch, EncodedRows, concatenate, encode
 from mu_lightning.data.turns import JointLoader, Turns
+from mu_lightning.data.vocabulary import Vocabulary
 from mu_lightning.settings import DataSettings
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ class IntentDataModule(LightningDataModule):
         members: the members to train and the locales that each learns from; most have one, of their own name.
         eval_locales: the locales that validate, test and predict read; by default those that the members learn from.
         seed: decides the order of batches.
+        vocabulary: the pieces that the models hold, by whose numbers tokens go then; None: all.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class IntentDataModule(LightningDataModule):
         members: Mapping[str, Sequence[str]] | None = None,
         eval_locales: Sequence[str] | None = None,
         seed: int = 0,
+        vocabulary: Vocabulary | None = None,
     ) -> None:
         super().__init__()
         self.corpus = corpus
@@ -49,6 +53,7 @@ class IntentDataModule(LightningDataModule):
         learnt = dict.fromkeys(locale for locales in self.members.values() for locale in locales)
         self.eval_locales = tuple(eval_locales or learnt)
         self.seed = seed
+        self.vocabulary = vocabulary
         self._turns: Turns | None = None
         self._rows: dict[tuple[str, Split], Rows] = {}
         self._encoded: dict[tuple[str, Split], EncodedRows] = {}
@@ -66,10 +71,14 @@ class IntentDataModule(LightningDataModule):
         return self._rows[key]
 
     def encoded(self, locale: str, split: Split) -> EncodedRows:
-        """The tokens of a locale's split."""
+        """The tokens of a locale's split; raises UserError where they are not all in the vocabulary."""
         key = (locale, split)
         if key not in self._encoded:
-            self._encoded[key] = encode(self.rows(locale, split), self.tokenizer, self.settings.max_length)
+            rows = encode(self.rows(locale, split), self.tokenizer, self.settings.max_length)
+            if self.vocabulary is not None:
+                self.vocabulary.check(rows.tokens, f"{locale} {split} of {self.corpus.name}")
+                rows = replace(rows, vocabulary=self.vocabulary)
+            self._encoded[key] = rows
         return self._encoded[key]
 
     def prepare_data(self) -> None:

@@ -78,6 +78,14 @@ def merge_once(
     base: Mapping[str, Tensor] | None = None,
 ) -> IntentClassifier:
     """One merge of trained classifiers, in memory, as a new classifier."""
-    states = {name: source.merge_state() for name, source in sources.items()}
-    merged = merge_tensors(merging.method, states, weights, base=base, parameters=merging.parameters, seed=seed)
-    return next(iter(sources.values())).with_merged(merged)
+    sample = next(iter(sources.values()))
+    merged = merge_tensors(
+        merging.method,
+        {name: source.merge_state() for name, source in sources.items()},
+        weights,
+        base=base,
+        parameters=merging.parameters,
+        left_out=sample.left_out(),
+        seed=seed,
+    )
+    return sample.with_merged(merged)

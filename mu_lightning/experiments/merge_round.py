@@ -103,6 +103,7 @@ class MergeRound:
         }
         if scores:
             before[self.primary] = scores["target"]
+        sample = next(iter(members.values()))
         weights, models = {}, {}
         for target, fixed in self.weights.items():
             weights[target] = reweighted(settings.reweight, fixed, before[target], own, settings.reweight_temperature)
@@ -112,6 +113,7 @@ class MergeRound:
                 weights[target],
                 base=self.base,
                 parameters=settings.parameters,
+                left_out=sample.left_out(),
                 seed=self.seed,
             )
         followed = mean_state(list(models.values())) if settings.follow == "mean" else models[self.primary]
@@ -119,7 +121,6 @@ class MergeRound:
             followed, outer = outer_step(outer, followed, settings.outer_learning_rate, settings.outer_momentum)
             if settings.follow == "first" or len(models) == 1:
                 models[self.primary] = followed
-        sample = next(iter(members.values()))
         targets, sources = {}, {}
         for target, state in models.items():
             merged = sample.with_merged(state)

@@ -3,7 +3,7 @@
 import copy
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from mu_lightning.checkpoints import load_base, load_tokenizer, model_folder_nam
 from mu_lightning.data.corpus import SPLITS, Corpus
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.data.registry import open_corpus
+from mu_lightning.data.vocabulary import used_vocabulary
 from mu_lightning.errors import UserError
 from mu_lightning.experiments.members import (
     ALL,
@@ -30,6 +31,7 @@ from mu_lightning.models.adapters import adapted_members
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.distributed import strategy_for
 from mu_lightning.models.joint import JointClassifier
+from mu_lightning.models.words import Words, word_table, words_of
 from mu_lightning.typology.plan import SourcePlan, plan_sources
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ class RunPlan:
         output_dir: the run's folder.
         exports: member -> its model folder, where there is no target.
         seed: the run's seed.
+        words: which rows of the base's word table the run uses; None: it makes no difference between them.
     """
 
     config: Any
@@ -64,6 +67,7 @@ class RunPlan:
     output_dir: Path
     exports: dict[str, Path]
     seed: int
+    words: Words | None = None
 
     @property
     def sources(self) -> SourcePlan | None:
@@ -82,7 +86,17 @@ class RunPlan:
 
     def data(self, members: dict[str, tuple[str, ...]]) -> IntentDataModule:
         """A data module for training `members`."""
-        return IntentDataModule(self.corpus, self.tokenizer, self.config.data, members, seed=self.seed)
+        pieces = self.words.vocabulary if self.words is not None and self.words.trimmed else None
+        return IntentDataModule(
+            self.corpus, self.tokenizer, self.config.data, members, seed=self.seed, vocabulary=pieces
+        )
+
+    @property
+    def pieces(self) -> str:
+        """How much of the vocabulary members hold, for reading."""
+        if self.words is None or not self.words.trimmed:
+            return "the whole vocabulary"
+        return f"{len(self.words.vocabulary)} of {self.words.vocabulary.size} pieces"
 
     def merged(self, state: Mapping[str, "Tensor"]) -> IntentClassifier:
         """An ordinary classifier of a merged state."""
@@ -93,9 +107,9 @@ class RunPlan:
         model, merging = self.config.model, self.config.merge
         made: Mapping[str, IntentClassifier]
         if model.adapter == "lora":
-            made = adapted_members(self.base, members, model.lora, self.seed, merging.adapter)
+            made = adapted_members(self.base, members, model.lora, self.seed, merging.adapter, self.words)
         else:
-            made = {name: IntentClassifier(copy.deepcopy(self.base)) for name in members}
+            made = {name: IntentClassifier(copy.deepcopy(self.base), self.words) for name in members}
         return JointClassifier(made, model, self.seed)
 
 
@@ -157,6 +171,8 @@ def plan_run(config: Any) -> RunPlan:
     base = load_base(config.model.base, corpus.label_names, seed)
     _check_length(config.data.max_length, base)
     plan = RunPlan(config, corpus, tokenizer, base, members, unseen, targets, output_dir, exports, seed)
+    words = _words(plan)
+    plan = replace(plan, words=words)
     if config.model.adapter == "lora":
         plan.joint([POOLED])  # whether such adapters can be made at all
         if targets and config.merge.adapter == "folded" and config.merge.sync == "pull":
@@ -164,7 +180,6 @@ def plan_run(config: Any) -> RunPlan:
                 "--merge.sync pull leaves each member weights of its own, which a shared base cannot hold: choose "
                 "--merge.adapter adapters, or --merge.sync replace"
             )
-    _read_rows(plan)
     return plan
 
 
@@ -245,10 +260,20 @@ def default_folder(config: Any, locales: tuple[str, ...], targets: tuple[str, ..
     return Path("runs") / f"{Path(config.model.base).name}_{config.data.corpus}_{what}"
 
 
-def _read_rows(plan: RunPlan) -> None:
+def _words(plan: RunPlan) -> Words | None:
+    """Reads every row that the run trains on or scores; which rows of the base's word table they ask for."""
     data = plan.data(plan.members)
-    learnt = {tag for locales in plan.members.values() for tag in locales}
-    unseen = {tag for locales in plan.unseen.values() for tag in locales}
-    for tag in sorted(learnt | unseen | {sources.target for sources in plan.targets}):
+    targets = {sources.target for sources in plan.targets}
+    learnt = {tag for locales in plan.members.values() for tag in locales} | targets
+    unseen = {tag for locales in plan.unseen.values() for tag in locales} - learnt
+    for tag in sorted(learnt | unseen):
         for split in SPLITS:
             data.rows(tag, split)
+    settings = plan.config.model
+    if settings.decay_unused:
+        return None
+    # A target's train rows count too: a resumed run may be asked to compare with a native model.
+    read = [(tag, split) for split in SPLITS for tag in sorted(learnt if split == "train" else learnt | unseen)]
+    size, padding = len(word_table(plan.base)), plan.base.config.pad_token_id or 0
+    used = used_vocabulary((data.encoded(*one).tokens for one in read), plan.tokenizer, size, padding)
+    return words_of(plan.base, used, trimmed=settings.vocabulary == "used")

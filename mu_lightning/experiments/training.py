@@ -80,7 +80,7 @@ class TrainingRun:
         self._say("\n".join(map(table, plan.targets)) or f"training {', '.join(plan.members)}")
         self._say(
             f"{len(plan.members)} members of {Path(plan.config.model.base).name} on {plan.corpus.name}, learning rate "
-            f"{module.learning_rate:.1e}, in {self.folder}"
+            f"{module.learning_rate:.1e}, {plan.pieces}, in {self.folder}"
         )
         extra: list[Callback] = [self.callbacks["Manifest"](self.folder, self.config)]
         merges = None
@@ -200,7 +200,7 @@ class TrainingRun:
         sources = next(sources for sources in self.plan.targets if sources.target == target)
         details = {"verb": "fit", "locales": list(sources.sources), "target": target, "config": self.config}
         report = self._merge_report(sources, history)
-        save_model(folder, self.plan.merged(state).model, self.plan.tokenizer, details, report)
+        save_model(folder, self.plan.merged(state).plain().model, self.plan.tokenizer, details, report)
 
     def _references(self) -> list[Result]:
         """The same members without merges, and the targets' own: trained side by side, kept, and scored."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mu_lightning.merging.checks import Signature, check_same_tensors, lacking_in_base
 from mu_lightning.merging.job import Override, check_overrides, plan_job
+from mu_lightning.merging.left_out import LeftOut
 from mu_lightning.merging.method import Method
 from mu_lightning.merging.pieces import Stack, combined_pieces, equal_buffer, model_survey, promoted
 
@@ -23,6 +24,7 @@ def merge_tensors(
     parameters: Mapping[str, Any] | None = None,
     overrides: Sequence[Override] = (),
     statistics: Mapping[str, Mapping[str, Tensor]] | None = None,
+    left_out: Mapping[str, LeftOut] | None = None,
     seed: int = 0,
     device: str | torch.device | None = None,
 ) -> dict[str, Tensor]:
@@ -39,6 +41,8 @@ def merge_tensors(
         overrides: other weights and parameters for tensors by name pattern.
         statistics: source name -> tensor name -> what the method needs to know from data (Fisher diagonal, Gram
             matrix).
+        left_out: tensor name -> the rows that sources, base and statistics lack of it, all being the base's; the merged
+            tensor lacks them too, and has in its other rows what a merge of whole tensors gives there.
         seed: the run's seed; draws depend on it, the tensor's and the source's name, never on an order.
         device: where to compute; default: where each tensor is.
 
@@ -76,6 +80,7 @@ def merge_tensors(
             [state[key] for state in sources.values()],
             None if base is None else base.get(key),
             None if statistics is None else [statistics.get(name, {}).get(key) for name in names],
+            (left_out or {}).get(key),
         )
         for key in first
     ]

@@ -68,6 +68,7 @@ class Method:
         survey_scope: what `survey` looks at, given the parameters.
         local: whether a row in which all sources equal the base comes out as the base and changes no other; then such
             rows are not even computed.
+        separate: whether a row of the result follows from that row of the sources, and of their statistics, alone.
         spreads: whether a NaN or an infinity in any source makes the result so too at the same place; then the result
             alone is looked at, and the sources only to name the one.
         needs_base: whether task vectors are taken against a base model.
@@ -91,6 +92,7 @@ class Method:
     survey: Callable[[View, Any], Any] | None = None
     survey_scope: Callable[[Any], Scope] = lambda parameters: "tensor"
     local: bool = False
+    separate: bool = False
     spreads: bool = False
     needs_base: bool = False
     may_use_base: bool = False
@@ -101,6 +103,14 @@ class Method:
     keeps_equal: bool = True
     min_sources: int = 1
     max_sources: int | None = None
+
+    @property
+    def bears_left_out(self) -> bool:
+        """Whether it merges the other rows all the same where rows in which all sources equal the base are left out.
+
+        Not so where draws hang on a row's place in the tensor.
+        """
+        return (self.local or self.separate) and not self.random
 
     @property
     def sees_base(self) -> bool:

@@ -13,6 +13,7 @@ from mu_lightning.errors import UserError
 from mu_lightning.merging.checks import check_finite
 from mu_lightning.merging.draws import whole_numbers
 from mu_lightning.merging.job import Job
+from mu_lightning.merging.left_out import LeftOut
 from mu_lightning.merging.method import Piece, View
 from mu_lightning.merging.threads import in_order
 from mu_lightning.merging.unchanged import changed_rows
@@ -24,12 +25,25 @@ PIECE = 2**17
 
 @dataclass(frozen=True)
 class Stack:
-    """One tensor in every source (and the base), wherever it lies: in memory or mapped from a file."""
+    """One tensor in every source (and the base), wherever it lies: in memory or mapped from a file.
+
+    `left_out` is given where its sources, base and statistics lack rows.
+    """
 
     name: str
     sources: Sequence[Tensor]
     base: Tensor | None = None
     statistics: Sequence[Tensor | None] | None = None
+    left_out: LeftOut | None = None
+
+    @property
+    def whole(self) -> torch.Size:
+        """The tensor's shape with all of its rows."""
+        return self.sources[0].shape if self.left_out is None else self.left_out.table.shape
+
+    def puts_back(self, job: Job) -> bool:
+        """Whether its method must be given the rows that are left out, too."""
+        return self.left_out is not None and not job.method.bears_left_out
 
 
 @dataclass(frozen=True)
@@ -70,7 +84,8 @@ def combined_pieces(job: Job, stack: Stack, survey: Any = None) -> Iterator[Tens
             return base
         return base.index_copy(0, changed, method.combine(replace(piece, survey=survey), job.parameters))
 
-    yield from in_order(combine, _parts(job, stack), job.device or stack.sources[0].device)
+    pieces = in_order(combine, _parts(job, stack), job.device or stack.sources[0].device)
+    yield from stack.left_out.trimmed(pieces) if stack.left_out and stack.puts_back(job) else pieces
 
 
 def model_survey(job: Job, stacks: Iterable[Stack]) -> Any:
@@ -104,7 +119,7 @@ def _view(stacks: Sequence[tuple[Job, Stack]]) -> View:
                 yield result
         checked = True
 
-    total = sum(stack.sources[0].numel() for _, stack in stacks)
+    total = sum(stack.whole.numel() for _, stack in stacks)
     return View(pieces, total, len(stacks[0][1].sources))
 
 
@@ -156,8 +171,14 @@ def _check_finite(job: Job, piece: Piece) -> None:
 
 def _parts(job: Job, stack: Stack) -> list[_Part]:
     """A tensor's parts, as its method allows: rows of about `PIECE` elements, or all of it at once."""
-    shape, granularity = stack.sources[0].shape, job.method.granularity
+    puts_back, granularity = stack.puts_back(job), job.method.granularity
+    shape = stack.whole if puts_back else stack.sources[0].shape
     count = shape.numel()
+    if puts_back and stack.left_out is not None:
+        many = len(shape) == 1 or granularity == "tensor"
+        rows = shape[0] if many or count <= PIECE else max(1, PIECE // (count // shape[0]))
+        starts = range(0, shape[0], rows)
+        return [_Part(job, stack, start, partial(stack.left_out.rows, start, start + rows)) for start in starts]
     if granularity == "tensor" or count <= PIECE or (granularity == "rows" and len(shape) == 1):
         return [_Part(job, stack, 0, _whole)]
     if len(shape) == 1 or (granularity == "elements" and count // shape[0] > PIECE):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mu_lightning.errors import UserError
 from mu_lightning.models.classifier import IntentClassifier
+from mu_lightning.models.words import Words
 from mu_lightning.settings import AdapterMerge, LoraSettings
 
 if TYPE_CHECKING:
@@ -28,10 +29,11 @@ class AdaptedClassifier(IntentClassifier):
     Args:
         model: a classifier of transformers with adapters of peft.
         acting_on: what merges act on.
+        words: of the base.
     """
 
-    def __init__(self, model: "PeftModel", acting_on: AdapterMerge = "adapters") -> None:
-        super().__init__(model)  # type: ignore[arg-type]
+    def __init__(self, model: "PeftModel", acting_on: AdapterMerge = "adapters", words: Words | None = None) -> None:
+        super().__init__(model, words)  # type: ignore[arg-type]
         self.acting_on = acting_on
         self._first = {name: tensor.clone() for name, tensor in self.adapters().items() if "lora_" in name}
 
@@ -44,14 +46,13 @@ class AdaptedClassifier(IntentClassifier):
 
     def merge_state(self) -> dict[str, Tensor]:
         """The adapters and the head, or the folded weights by the ordinary model's names: copies where adapted."""
-        return self.adapters() if self.acting_on == "adapters" else self._folded()
+        return self.adapters() if self.acting_on == "adapters" else self._used(self._folded())
 
     @torch.no_grad()
     def take(self, state: Mapping[str, Tensor]) -> None:
         """Takes over a state, in place; a folded one changes the base for all that share it."""
         if self.acting_on == "folded":
-            for name, tensor in self._plain_tensors().items():
-                tensor.copy_(state[name])
+            self._put(state, self._plain_tensors())
             state = self._first
         own = self.adapters()
         for name, values in state.items():
@@ -62,16 +63,20 @@ class AdaptedClassifier(IntentClassifier):
         if self.acting_on == "adapters":
             adapted = copy.deepcopy(self, dict(_frozen(self.model)))
             adapted.take(state)
-            return adapted.plain()
-        result = self.plain()
+            return adapted.folded()
+        result = self.folded()
         result.take(state)
         return result
 
     def plain(self) -> IntentClassifier:
-        """The ordinary classifier that the adapters make of the base, as a copy."""
+        """The ordinary classifier that the adapters make of the base, as it is exported, as a copy."""
+        return self.folded().plain()
+
+    def folded(self) -> IntentClassifier:
+        """The classifier without adapters that they make of the base, as a copy, with the words that this one has."""
         model: Any = copy.deepcopy(self.model)
         model.to(self.home.device)  # adapters may rest beside the device that the base is on
-        result = IntentClassifier(model.merge_and_unload())
+        result = IntentClassifier(model.merge_and_unload(), self.words)
         result.home = torch.empty_like(self.home)
         return result
 
@@ -108,6 +113,7 @@ def adapted_members(
     settings: LoraSettings,
     seed: int,
     acting_on: AdapterMerge = "adapters",
+    words: Words | None = None,
 ) -> dict[str, AdaptedClassifier]:
     """Members with equal adapters on one base: its frozen tensors are held once, whatever their number.
 
@@ -117,6 +123,7 @@ def adapted_members(
         settings: the adapters' size.
         seed: decides the adapters' first values, the same for all members.
         acting_on: what merges act on.
+        words: of the base.
 
     Raises:
         UserError: peft is not installed, cannot make such adapters, or does not find the modules to adapt.
@@ -143,7 +150,12 @@ def adapted_members(
     except ValueError as error:
         reason = str(error).split(". ")[0]
         raise UserError(f"no adapters of {settings} on a base of type {base.config.model_type}: {reason}") from error
-    first = AdaptedClassifier(model.train(), acting_on)
+    if words is not None and type(model.get_input_embeddings()) is not torch.nn.Embedding:
+        raise UserError(
+            "--model.lora.target_modules adapts the word table, all of its rows: choose --model.vocabulary full with "
+            "--model.decay_unused true"
+        )
+    first = AdaptedClassifier(model.train(), acting_on, words)
     return {name: copy.deepcopy(first, dict(_frozen(model))) for name in names}
 
 

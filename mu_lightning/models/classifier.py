@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import torch
 from lightning.pytorch import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 from transformers import PreTrainedModel
 
@@ -16,7 +16,9 @@ from mu_lightning.checkpoints import label_names, load_classifier
 from mu_lightning.data.encoding import Batch
 from mu_lightning.evaluation.loop import Collector, packed
 from mu_lightning.evaluation.metrics import Scores
+from mu_lightning.merging.left_out import LeftOut
 from mu_lightning.models.packed import PackedClassifier, can_pack
+from mu_lightning.models.words import Words
 
 
 class Evaluated(LightningModule):
@@ -88,13 +90,15 @@ class IntentClassifier(Evaluated):
 
     Args:
         model: any ``AutoModelForSequenceClassification``.
+        words: which rows of the word table merges act on, and whether the model holds those alone; None: all.
     """
 
     home: Tensor  # empty: its device is the one that this classifier computes on
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, words: Words | None = None) -> None:
         super().__init__()
         self.model = model
+        self.words = words
         self.register_buffer("home", torch.empty(0), persistent=False)
         self._packed: PackedClassifier | None = None
 
@@ -110,13 +114,32 @@ class IntentClassifier(Evaluated):
 
     def merge_state(self) -> dict[str, Tensor]:
         """The tensors that merges act on; of a plain model all of them. They are the model's own, not copies."""
-        return self.model.state_dict()
+        return self._used(self.model.state_dict())
 
     @torch.no_grad()
     def take(self, state: Mapping[str, Tensor]) -> None:
         """Takes over the values of such a state, in place: the optimiser holds these very tensors."""
-        for name, tensor in self.model.state_dict().items():
-            tensor.copy_(state[name])
+        self._put(state, self.model.state_dict())
+
+    def left_out(self) -> dict[str, LeftOut]:
+        """Tensor name -> the rows of it that `merge_state` leaves out, as they are the base's."""
+        return {} if self.words is None else {self.words.name: self.words.left_out}
+
+    @property
+    def whole_table(self) -> nn.Parameter | None:
+        """The word table, where it is whole, is trained, and some of its rows must stay the base's."""
+        if self.words is None or self.words.trimmed:
+            return None
+        embedding: Any = self.model.get_input_embeddings()
+        table: nn.Parameter = embedding.weight
+        return table if table.requires_grad else None
+
+    @torch.no_grad()
+    def decay_words(self, factor: float) -> None:
+        """Multiplies the used rows of a whole word table that has a gradient: weight decay, before a step."""
+        table = self.whole_table
+        if self.words is not None and table is not None and table.grad is not None:
+            self.words.decay(table, factor)
 
     def with_merged(self, state: Mapping[str, Tensor]) -> "IntentClassifier":
         """A new classifier of a merged state; this one is left as it is."""
@@ -125,8 +148,23 @@ class IntentClassifier(Evaluated):
         return merged
 
     def plain(self) -> "IntentClassifier":
-        """This classifier as an ordinary model, as it is exported."""
-        return self
+        """This classifier as an ordinary model, as it is exported; they share what is the same."""
+        if self.words is None or not self.words.trimmed:
+            return self
+        whole = copy.deepcopy(self, {id(tensor): tensor for tensor in self.model.parameters()})
+        whole.words = None
+        self.words.put_back(whole.model)
+        return whole
+
+    def _used(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        return state if self.words is None else self.words.used(state)
+
+    def _put(self, state: Mapping[str, Tensor], into: Mapping[str, Tensor]) -> None:
+        for name, tensor in into.items():
+            if self.words is not None and name == self.words.name:
+                self.words.take(tensor, state[name])
+            else:
+                tensor.copy_(state[name])
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits, shape (B, classes), in float32.

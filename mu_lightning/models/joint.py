@@ -42,6 +42,7 @@ class JointClassifier(Evaluated):
     def __init__(self, members: Mapping[str, IntentClassifier], settings: ModelSettings, seed: int = 0) -> None:
         super().__init__()
         self.members = nn.ModuleDict(members)
+        self.words = next(iter(members.values())).words
         self.settings = settings
         self.seed = seed
         self._present: tuple[str, ...] = ()
@@ -165,11 +166,20 @@ class JointClassifier(Evaluated):
 
         super().optimizer_step(epoch, batch_idx, optimizer, closure)
 
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        for group in optimizer.param_groups:
+            if group["weight_decay"]:
+                self.member(group["member"]).decay_words(1 - group["lr"] * group["weight_decay"])
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["micro_batches"] = self.micro_batches.parts
+        if self.words is not None:
+            self.words.save(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.micro_batches.parts = checkpoint.get("micro_batches", 1)
+        if self.words is not None:
+            self.words.check(checkpoint)
 
     def eval_logits(self, batch: Batch, locale: str) -> Tensor:
         """The logits of the member that learnt the locale."""
@@ -182,8 +192,9 @@ class JointClassifier(Evaluated):
         groups = []
         for name in self.members:
             parameters = [parameter for parameter in self.member(name).parameters() if parameter.requires_grad]
+            alone = self.member(name).whole_table
             for decays in (True, False):
-                chosen = [parameter for parameter in parameters if (parameter.ndim > 1) == decays]
+                chosen = [one for one in parameters if (one.ndim > 1 and one is not alone) == decays]
                 groups.append(
                     {"member": name, "params": chosen, "weight_decay": self.settings.weight_decay if decays else 0.0}
                 )

@@ -87,5 +87,6 @@ METHOD = Method(
     parameters=Fisher,
     survey=norms,
     survey_scope=scope,
+    separate=True,
     needs_statistics="the Fisher diagonals",
 )

@@ -48,5 +48,6 @@ METHOD = Method(
     url="https://arxiv.org/abs/2203.05482",
     combine=linear,
     parameters=Linear,
+    separate=True,
     spreads=True,
 )

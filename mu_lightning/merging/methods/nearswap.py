@@ -32,6 +32,7 @@ METHOD = Method(
     url="https://huggingface.co/alchemonaut/QuartetAnemoi-70B-t0.0001",
     combine=nearswap,
     parameters=NearSwap,
+    separate=True,
     takes_weights=False,
     equivariant=False,
     min_sources=2,

@@ -31,6 +31,7 @@ METHOD = Method(
     url="https://github.com/arcee-ai/mergekit/blob/main/docs/merge_methods.md",
     combine=passthrough,
     parameters=Passthrough,
+    separate=True,
     takes_weights=False,
     max_sources=1,
 )

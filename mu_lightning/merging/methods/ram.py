@@ -28,7 +28,8 @@ def growth(view: View, parameters: Ram) -> list[float]:
         return [1.0] * view.sources
 
     def counts(piece: Piece) -> torch.Tensor:
-        changed = torch.stack([vector.abs() > parameters.epsilon for vector in task_vectors(piece)]).flatten(1)
+        changed = torch.stack([vector.abs() > parameters.epsilon for vector in task_vectors(piece)])
+        changed = changed.reshape(len(changed), -1)
         together = changed.sum(0)
         return torch.stack([(changed & (together > 1)).sum(1), (changed & (together == 1)).sum(1)]).cpu()
 

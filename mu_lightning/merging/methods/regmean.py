@@ -61,6 +61,7 @@ METHODS = [
         combine=regmean,
         parameters=RegMean,
         granularity="tensor",
+        separate=True,
         needs_statistics="the Gram matrices of its linear layers' inputs",
     ),
     Method(
@@ -71,6 +72,7 @@ METHODS = [
         combine=regmean,
         parameters=RegMean,
         granularity="tensor",
+        separate=True,
         needs_statistics="the Gram matrices of its linear layers' inputs in the model merged so far",
     ),
 ]

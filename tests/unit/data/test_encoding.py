@@ -1,5 +1,6 @@
 """Tokens in flat arrays: the same as the tokenizer's, padded to few widths, cached by content."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from mu_lightning.checkpoints import load_tokenizer
 from mu_lightning.data.corpus import Rows
 from mu_lightning.data.encoding import cache_dir, concatenate, encode
+from mu_lightning.data.vocabulary import used_vocabulary
 
 
 @pytest.fixture(scope="module")
@@ -55,18 +57,43 @@ def test_long_texts_are_cut_with_their_frame_kept(tokenizer: Any, fresh_cache: P
 
 def test_the_second_time_tokens_come_from_the_cache(tokenizer: Any, fresh_cache: Path) -> None:
     first = encode(ROWS, tokenizer, 64)
-    (stored,) = fresh_cache.rglob("*.npz")
-    with np.load(stored) as arrays:
-        changed = {"tokens": arrays["tokens"] + 1, "offsets": arrays["offsets"]}
-    np.savez(stored, **changed)
+    (stored,) = fresh_cache.rglob("*.npy")
+    numbers = np.load(stored)
+    assert numbers.dtype == np.int32
+    assert numbers[: len(ROWS)].tolist() == first.lengths.tolist()
+    numbers[len(ROWS) :] += 1
+    stored.unlink()
+    np.save(stored, numbers)
     assert np.array_equal(encode(ROWS, tokenizer, 64).tokens, first.tokens + 1), "it was tokenised again"
+
+
+def test_tokens_are_mapped_from_their_file_and_not_read_into_memory(tokenizer: Any, fresh_cache: Path) -> None:
+    for _ in range(2):
+        tokens = encode(ROWS, tokenizer, 64).tokens
+        assert isinstance(tokens, np.memmap)
+        assert not tokens.flags.writeable
+
+
+def test_under_a_vocabulary_batches_have_its_numbers_and_padding_keeps_its_own(
+    tokenizer: Any, fresh_cache: Path
+) -> None:
+    rows = encode(ROWS, tokenizer, 64)
+    vocabulary = used_vocabulary([rows.tokens], tokenizer, len(tokenizer), tokenizer.pad_token_id)
+    plain, numbered = rows[[2, 0]], replace(rows, vocabulary=vocabulary)[[2, 0]]
+    assert torch.equal(torch.from_numpy(vocabulary.kept)[numbered["input_ids"]], plain["input_ids"].int())
+    padding = plain["attention_mask"] == 0
+    assert padding.any()
+    assert (numbered["input_ids"][padding] == tokenizer.pad_token_id).all()
+    assert numbered["input_ids"].dtype == torch.int64
+    both = concatenate({"x": replace(rows, vocabulary=vocabulary), "y": replace(rows, vocabulary=vocabulary)})
+    assert torch.equal(both[[2, 0]]["input_ids"], numbered["input_ids"])
 
 
 def test_whatever_changes_the_tokens_has_its_own_place_in_the_cache(
     tokenizer: Any, dropout_base: Path, fresh_cache: Path
 ) -> None:
     def stored() -> int:
-        return len(list(fresh_cache.rglob("*.npz")))
+        return len(list(fresh_cache.rglob("*.npy")))
 
     encode(ROWS, tokenizer, 64)
     encode(ROWS, tokenizer, 6)

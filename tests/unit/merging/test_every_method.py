@@ -1,4 +1,4 @@
-"""What holds for every registered method: shapes, finiteness, determinism, order, identity, memory like disk."""
+"""What holds for every registered method: shapes, determinism, order, identity, memory like disk, rows left out."""
 
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from mu_lightning.errors import UserError
 from mu_lightning.merging import pieces
 from mu_lightning.merging.engine import merge_tensors
+from mu_lightning.merging.left_out import LeftOut
 from mu_lightning.merging.registry import METHODS
 from mu_lightning.merging.streaming import merge_folders
 
@@ -168,3 +169,82 @@ def test_a_registered_name_is_its_method_s_own() -> None:
         assert method.name == name
         assert method.url.startswith("https://")
         assert method.paper
+
+
+TABLE = "embeddings.weight"
+KEPT = torch.tensor([0, 1, 2, 5, 8, 9, 15, 16, 17, 18, 20, 27, 30, 33, 39])
+UNCHANGED = (0, 20, 27)  # kept rows that no source changed
+
+
+def lacking_rows(given: dict[str, Any]) -> dict[str, Any]:
+    """The same merge of tables that hold the kept rows alone."""
+
+    def rows(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        table = state.get(TABLE)
+        return state if table is None or table.dim() == 0 else {**state, TABLE: table[KEPT]}
+
+    return given | {
+        "sources": {name: rows(state) for name, state in given["sources"].items()},
+        "base": given["base"] and rows(given["base"]),
+        "statistics": given["statistics"] and {name: rows(found) for name, found in given["statistics"].items()},
+        "left_out": {TABLE: LeftOut(KEPT, base_state()[TABLE]), "another": LeftOut(KEPT, base_state()[TABLE])},
+    }
+
+
+def with_a_table(method: str) -> dict[str, Any]:
+    """A merge of sources that changed kept rows, some of them each alone and most of them together."""
+    given = arguments(method)
+    for place, (name, state) in enumerate(given["sources"].items()):
+        generator = torch.Generator().manual_seed(place)
+        rows = [row for row in KEPT.tolist() if row not in UNCHANGED and row % 9 != place]
+        table = base_state()[TABLE]
+        table[rows] += 0.3 * torch.randn(len(rows), 8, generator=generator)
+        given["sources"][name] = state | {TABLE: table}
+    for found in (given["statistics"] or {}).values():
+        if TABLE in found and found[TABLE].dim() > 1:
+            mask = torch.zeros(40, 1)  # what no text asks for has no Fisher information
+            mask[KEPT] = 1
+            found[TABLE] *= mask
+    return given
+
+
+@pytest.mark.parametrize("piece", [pieces.PIECE, 64, 24])
+@pytest.mark.parametrize("method", METHODS)
+def test_kept_rows_and_all_other_tensors_are_as_in_the_merge_of_whole_ones(
+    method: str, piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces, "PIECE", piece)
+    for parameters in _variants(method):
+        given = with_a_table(method) | {"parameters": parameters, "seed": 3}
+        expected, found = merge_tensors(**given), merge_tensors(**lacking_rows(given))
+        assert list(found) == list(expected)
+        expected[TABLE] = expected[TABLE][KEPT]
+        for name, tensor in expected.items():
+            torch.testing.assert_close(found[name], tensor, rtol=0, atol=1e-6, msg=lambda text, name=name: name + text)
+        assert not torch.allclose(found[TABLE], base_state()[TABLE][KEPT]), "nothing was merged"
+
+
+def _variants(method: str) -> list[dict[str, Any]]:
+    """Parameters under which a method looks at whole tensors in another way."""
+    more: dict[str, list[dict[str, Any]]] = {
+        "ties": [{"scope": "tensor"}],
+        "dare_ties": [{"scope": "tensor"}],
+        "fisher": [{"normalize": True}],
+        "fisher_simple": [{"importance": "element"}],
+        "linear": [{"weighting": "raw"}],
+        "nuslerp": [{"along": "rows"}, {"along": "columns"}],
+        "ram": [{"boost": 0.1}],
+        "passthrough": [{"scale": 0.5}],
+    }
+    return [{}, *more.get(method, [])]
+
+
+@pytest.mark.parametrize("method", ["multislerp", "nuslerp"])
+def test_a_method_with_a_base_of_choice_merges_task_vectors_too(method: str) -> None:
+    given = with_a_table(method) | {"base": base_state()}
+    expected, found = merge_tensors(**given), merge_tensors(**lacking_rows(given))
+    torch.testing.assert_close(found[TABLE], expected[TABLE][KEPT], rtol=0, atol=1e-6)
+
+
+def test_what_a_method_learns_from_data_is_never_wanted_of_rows_that_are_left_out() -> None:
+    assert [name for name, method in METHODS.items() if method.needs_statistics and not method.bears_left_out] == []
