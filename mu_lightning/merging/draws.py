@@ -1,7 +1,7 @@
-"""Random draws that belong to a run, a tensor, a source and a part of the tensor, and to nothing else.
+"""Random draws that belong to a run, a tensor, a source and an element of the tensor, and to nothing else.
 
-So a merge is reproducible, and neither the order of the tensors nor the number of sources or threads changes what is
-drawn.
+So a merge is reproducible, and neither the order of the tensors, nor the other sources, nor the number of threads
+changes what is drawn.
 """
 
 import hashlib
@@ -14,16 +14,20 @@ from mu_lightning.errors import UserError
 from mu_lightning.merging.method import Piece
 
 _VALUES = 2**16
+_A_WORD = 4  # numbers of 16 bits in one of 64
 
 
-def whole_numbers(count: int, seed: int, tensor: str, source: str, start: int) -> Tensor:
-    """`count` whole numbers in -32768..32767, all equally likely, of shape [count] and dtype int16.
+def whole_numbers(start: int, count: int, seed: int, tensor: str, source: str) -> Tensor:
+    """Whole numbers in -32768..32767, all equally likely, of shape [count] and dtype int16.
 
-    They are the raw stream of a numpy bit generator, which stays the same from one version to the next.
+    They are the elements from `start` of the raw stream of a numpy bit generator, which stays the same from one version
+    to the next; a stream belongs to a run, a tensor and a source.
     """
-    digest = hashlib.blake2b(f"{seed}\0{tensor}\0{source}\0{start}".encode(), digest_size=16).digest()
-    stream = np.random.SFC64(int.from_bytes(digest, "little")).random_raw(-(-count // 4))
-    return torch.from_numpy(stream.view(np.int16)[:count])
+    digest = hashlib.blake2b(f"{seed}\0{tensor}\0{source}".encode(), digest_size=16).digest()
+    first, offset = divmod(start, _A_WORD)
+    generator = np.random.PCG64DXSM(int.from_bytes(digest, "little")).advance(first)
+    stream = generator.random_raw(-(-(offset + count) // _A_WORD))
+    return torch.from_numpy(stream.view(np.int16)[offset : offset + count])
 
 
 def keep_chance(density: float) -> float:

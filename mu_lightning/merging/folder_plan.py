@@ -23,8 +23,8 @@ from mu_lightning.merging.model_folders import (
     check_ties,
     open_folder,
 )
-from mu_lightning.merging.pieces import PIECE
-from mu_lightning.merging.selection import SAMPLE
+from mu_lightning.merging.pieces import piece_size
+from mu_lightning.merging.selection import AT_ONCE, SAMPLE
 
 OUTPUT_DTYPES = {
     "float32": torch.float32,
@@ -96,8 +96,8 @@ class FolderPlan:
         sources, method = len(self.folders), self.job.method
         if method.granularity == "tensor":
             return (sources + 4) * largest * 4
-        surveyed = min(8 * SAMPLE, largest * 4) * sources if method.survey is not None else 0
-        return (3 * sources + 12) * min(largest, PIECE) * torch.get_num_threads() * 4 + surveyed
+        surveyed = min(8 * SAMPLE, largest * 4) * min(sources, AT_ONCE) if method.survey is not None else 0
+        return (3 * sources + 12) * min(largest, piece_size(sources)) * torch.get_num_threads() * 4 + surveyed
 
     def describe(self) -> str:
         """The plan for reading: what would be merged, how, how much, and where to."""

@@ -45,11 +45,13 @@ class View:
             changed may be left out.
         total: how many elements a source has in all, those in left-out rows too.
         sources: how many sources there are.
+        only: the same of some of the sources, by their indices.
     """
 
     map: Callable[[Callable[[Piece], Any]], Iterator[Any]]
     total: int
     sources: int
+    only: "Callable[[Sequence[int]], View]"
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,10 @@ from mu_lightning.merging.method import Piece, View
 from mu_lightning.merging.threads import in_order
 from mu_lightning.merging.unchanged import changed_rows
 
-# Elements of a piece where any will do: the same piece of all sources fits in a processor's cache. Random draws belong
-# to a piece, so another number here gives other (equally good) draws.
+# Elements of a piece where any will do: the same piece of all sources fits in a processor's cache.
 PIECE = 2**17
+# Elements of that piece in all sources together: many sources have smaller pieces, so that memory does not grow.
+PIECES = 2**20
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Stack:
 
 @dataclass(frozen=True)
 class _Part:
-    """Where a piece starts and how to cut it out of each tensor of a stack."""
+    """The element that a piece starts at and how to cut it out of each tensor of a stack."""
 
     job: Job
     stack: Stack
@@ -56,13 +57,22 @@ class _Part:
     cut: Callable[[Tensor], Tensor]
 
 
-def combined_pieces(job: Job, stack: Stack, survey: Any = None) -> Iterator[Tensor]:
+# Is told, of a survey's pass: what it goes through, how many pieces are done, and how many there are.
+Watch = Callable[[str, int, int], None]
+
+
+def unwatched(what: str, done: int, total: int) -> None:
+    """Nobody watches."""
+
+
+def combined_pieces(job: Job, stack: Stack, survey: Any = None, watch: Watch = unwatched) -> Iterator[Tensor]:
     """The merged tensor in consecutive pieces, in the dtype of the accumulation.
 
     Args:
         job: the merge.
         stack: the tensor in every source, of a floating dtype.
         survey: what `model_survey` returned.
+        watch: hears how far a survey of this tensor is.
 
     Raises:
         UserError: a NaN or an infinity in a source.
@@ -70,7 +80,7 @@ def combined_pieces(job: Job, stack: Stack, survey: Any = None) -> Iterator[Tens
     job = job.of(stack.name)
     method = job.method
     if method.survey is not None and method.survey_scope(job.parameters) == "tensor":
-        survey = method.survey(_view([(job, stack)]), job.parameters)
+        survey = method.survey(_view([(job, stack)], watch), job.parameters)
 
     def combine(part: _Part) -> Tensor:
         piece, changed = _piece(part, check=method.survey is None and not method.spreads)
@@ -88,8 +98,8 @@ def combined_pieces(job: Job, stack: Stack, survey: Any = None) -> Iterator[Tens
     yield from stack.left_out.trimmed(pieces) if stack.left_out and stack.puts_back(job) else pieces
 
 
-def model_survey(job: Job, stacks: Iterable[Stack]) -> Any:
-    """What a method's model-wide survey finds, or None where it has none."""
+def model_survey(job: Job, stacks: Iterable[Stack], watch: Watch = unwatched) -> Any:
+    """What a method's model-wide survey finds, or None where it has none; `watch` hears how far it is."""
     method = job.method
     if method.survey is None:
         return None
@@ -99,11 +109,12 @@ def model_survey(job: Job, stacks: Iterable[Stack]) -> Any:
         for own, stack in candidates
         if own.method is method and method.survey_scope(own.parameters) == "model"
     ]
-    return method.survey(_view(seen), seen[0][0].parameters) if seen else None
+    return method.survey(_view(seen, watch), seen[0][0].parameters) if seen else None
 
 
-def _view(stacks: Sequence[tuple[Job, Stack]]) -> View:
+def _view(stacks: Sequence[tuple[Job, Stack]], watch: Watch) -> View:
     checked = False
+    what = stacks[0][1].name if len(stacks) == 1 else "all tensors"
 
     def pieces(function: Callable[[Piece], Any]) -> Iterator[Any]:
         nonlocal checked
@@ -114,13 +125,26 @@ def _view(stacks: Sequence[tuple[Job, Stack]]) -> View:
 
         parts = [part for job, stack in stacks for part in _parts(job, stack)]
         device = stacks[0][0].device or stacks[0][1].sources[0].device
-        for there, result in in_order(seen, parts, device):
+        for done, (there, result) in enumerate(in_order(seen, parts, device), 1):
+            watch(what, done, len(parts))
             if there:
                 yield result
         checked = True
 
+    def only(chosen: Sequence[int]) -> View:
+        return _view([(_job_of(job, chosen), _stack_of(stack, chosen)) for job, stack in stacks], watch)
+
     total = sum(stack.whole.numel() for _, stack in stacks)
-    return View(pieces, total, len(stacks[0][1].sources))
+    return View(pieces, total, len(stacks[0][1].sources), only)
+
+
+def _job_of(job: Job, chosen: Sequence[int]) -> Job:
+    return replace(job, names=tuple(job.names[i] for i in chosen), weights=tuple(job.weights[i] for i in chosen))
+
+
+def _stack_of(stack: Stack, chosen: Sequence[int]) -> Stack:
+    statistics = stack.statistics and [stack.statistics[index] for index in chosen]
+    return replace(stack, sources=[stack.sources[index] for index in chosen], statistics=statistics)
 
 
 class _Cut:
@@ -142,22 +166,23 @@ def _piece(part: _Part, *, check: bool) -> tuple[Piece, Tensor | None]:
     """A part as its method sees it, and which rows it is about if not all."""
     job, stack, cut = part.job, part.stack, _Cut(part)
     sources = [cut(source) for source in stack.sources]
+    shape = sources[0].shape
     base = cut(stack.base) if stack.base is not None and job.method.sees_base else None
     if check:
         _check_finite(job, Piece(stack.name, sources, job.weights, base))
     # A statistic of the tensor's own shape is cut like it; any other (a Gram matrix) comes whole.
-    shape = stack.sources[0].shape
+    whole = stack.sources[0].shape
     statistics = stack.statistics and [
-        None if each is None else cut(each) if each.shape == shape else each.to(cut.device, cut.dtype)
+        None if each is None else cut(each) if each.shape == whole else each.to(cut.device, cut.dtype)
         for each in stack.statistics
     ]
     changed = changed_rows(sources, base) if job.method.local and base is not None and base.dim() > 1 else None
     if changed is not None and base is not None:
         sources, base = [source[changed] for source in sources], base[changed]
-    count = sources[0].numel()
 
     def draws(index: int) -> Tensor:
-        return whole_numbers(count, job.seed, stack.name, job.names[index], part.start)
+        numbers = whole_numbers(part.start, shape.numel(), job.seed, stack.name, job.names[index]).view(shape)
+        return numbers if changed is None else numbers[changed.cpu()]
 
     return Piece(stack.name, sources, job.weights, base, statistics, draws=draws), changed
 
@@ -170,25 +195,30 @@ def _check_finite(job: Job, piece: Piece) -> None:
 
 
 def _parts(job: Job, stack: Stack) -> list[_Part]:
-    """A tensor's parts, as its method allows: rows of about `PIECE` elements, or all of it at once."""
+    """A tensor's parts, as its method allows: rows of about `piece_size` elements, or all of it at once."""
     puts_back, granularity = stack.puts_back(job), job.method.granularity
     shape = stack.whole if puts_back else stack.sources[0].shape
-    count = shape.numel()
+    count, size = shape.numel(), piece_size(len(stack.sources))
+    width = count // shape[0] if shape and shape[0] else 1
+    rows = max(1, size // width)
     if puts_back and stack.left_out is not None:
-        many = len(shape) == 1 or granularity == "tensor"
-        rows = shape[0] if many or count <= PIECE else max(1, PIECE // (count // shape[0]))
-        starts = range(0, shape[0], rows)
-        return [_Part(job, stack, start, partial(stack.left_out.rows, start, start + rows)) for start in starts]
-    if granularity == "tensor" or count <= PIECE or (granularity == "rows" and len(shape) == 1):
+        rows = shape[0] if len(shape) == 1 or granularity == "tensor" or count <= size else rows
+        cuts = [(row, partial(stack.left_out.rows, row, row + rows)) for row in range(0, shape[0], rows)]
+        return [_Part(job, stack, row * width, cut) for row, cut in cuts]
+    if granularity == "tensor" or count <= size or (granularity == "rows" and len(shape) == 1):
         return [_Part(job, stack, 0, _whole)]
-    if len(shape) == 1 or (granularity == "elements" and count // shape[0] > PIECE):
-        return [_Part(job, stack, start, partial(_elements, start)) for start in range(0, count, PIECE)]
-    rows = max(1, PIECE // (count // shape[0]))
-    return [_Part(job, stack, start, partial(_rows, start, start + rows)) for start in range(0, shape[0], rows)]
+    if len(shape) == 1 or (granularity == "elements" and width > size):
+        return [_Part(job, stack, start, partial(_elements, start, start + size)) for start in range(0, count, size)]
+    return [_Part(job, stack, row * width, partial(_rows, row, row + rows)) for row in range(0, shape[0], rows)]
 
 
-def _elements(start: int, tensor: Tensor) -> Tensor:
-    return tensor.reshape(-1)[start : start + PIECE]
+def piece_size(sources: int) -> int:
+    """Elements of a piece where any will do."""
+    return max(1, min(PIECE, PIECES // sources))
+
+
+def _elements(start: int, stop: int, tensor: Tensor) -> Tensor:
+    return tensor.reshape(-1)[start:stop]
 
 
 def _rows(start: int, stop: int, tensor: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 from mu_lightning.merging.method import Piece, View
 
 SAMPLE = 2**20
+AT_ONCE = 5  # sources; to look at fewer reads the base more often
 _SIGMAS = 5.0
 
 
@@ -61,6 +62,24 @@ def kth_largest(
         for search in open_searches:
             search.settle()
     return [[float(search.value or 0.0) for search in group] for group in searches]
+
+
+def each_kth_largest(
+    view: View, vectors: Callable[[Piece, Sequence[int]], Sequence[Tensor]], ranks: Sequence[Sequence[int]]
+) -> list[list[float]]:
+    """`kth_largest` of one vector of each source, a few sources at a time, so that memory does not grow with them.
+
+    Args:
+        view: the tensor or model whose pieces hold the vectors.
+        vectors: the vectors' parts in a piece of the sources with the given indices.
+        ranks: for each source the ranks asked, from 1.
+    """
+
+    def of(chosen: range) -> list[list[float]]:
+        return kth_largest(view.only(chosen), lambda piece: vectors(piece, chosen), [ranks[i] for i in chosen])
+
+    sources = range(view.sources)
+    return [found for start in sources[::AT_ONCE] for found in of(sources[start : start + AT_ONCE])]
 
 
 class _Values:

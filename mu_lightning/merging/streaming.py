@@ -1,7 +1,6 @@
 """The streaming engine: merges model folders a piece of a tensor at a time, however large the models are."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,17 +82,17 @@ def run_plan(plan: FolderPlan, *, progress: bool = True, details: Mapping[str, A
     """Carries out what `plan_folders` validated; see `merge_folders`."""
     folder = next(iter(plan.folders.values()))
     files = MappedFiles()
-    with atomic_folder(plan.output) as output, _progress(plan, progress) as advance:
+    with atomic_folder(plan.output) as output, _Bar(plan.bytes_written, progress) as bar:
         stacks = _Stacks(plan, files)
-        survey = model_survey(plan.job, stacks)
+        survey = model_survey(plan.job, stacks, bar.surveyed)
         shards = plan.shards
         for name, names in shards.items():
             part = {tensor: plan.tensors[tensor] for tensor in names}
             with (output / name).open("wb") as file, written_behind(file):
                 write_header(file, part)
                 for tensor in layout(part):
-                    write_pieces(file, _merged(plan, stacks.stack(tensor), survey))
-                    advance(tensor_bytes(part[tensor]))
+                    write_pieces(file, _merged(plan, stacks.stack(tensor), survey, bar))
+                    bar.merged(tensor_bytes(part[tensor]))
         if len(shards) > 1:
             where = {tensor: shard for shard, names in shards.items() for tensor in names}
             write_json(output / INDEX, {"metadata": {"total_size": plan.bytes_written}, "weight_map": where})
@@ -125,31 +124,43 @@ class _Stacks:
         )
 
 
-def _merged(plan: FolderPlan, stack: Stack, survey: Any) -> Iterator[Tensor]:
+def _merged(plan: FolderPlan, stack: Stack, survey: Any, bar: "_Bar") -> Iterator[Tensor]:
     dtype, _ = plan.tensors[stack.name]
     if not dtype.is_floating_point:
         yield equal_buffer(plan.job.names, stack)
         return
-    for piece in combined_pieces(plan.job, stack, survey):
+    for piece in combined_pieces(plan.job, stack, survey, bar.surveyed):
         result = piece.to(dtype)
         if dtype.itemsize < piece.dtype.itemsize and not bool(torch.isfinite(result).all()):
             raise UserError(f"{stack.name} has values too large for {dtype}: ask for bfloat16")
         yield result
 
 
-@contextmanager
-def _progress(plan: FolderPlan, shown: bool) -> Iterator[Callable[[int], None]]:
-    if not shown:
-        yield lambda size: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+class _Bar:
+    """Progress on standard error: what is merged, and how far a survey goes through what it looks at."""
 
-    columns = (TextColumn("merging"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("merging", total=plan.bytes_written)
+    def __init__(self, total: int, shown: bool) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-        def advance(size: int) -> None:
-            bar.advance(task, size)
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+        self._progress = Progress(*columns, console=Console(stderr=True), disable=not shown)
+        self._merging = self._progress.add_task("merging", total=total)
+        self._surveying = self._progress.add_task("surveying", visible=False)
 
-        yield advance
+    def __enter__(self) -> "_Bar":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._progress.stop()
+
+    def merged(self, size: int) -> None:
+        """So many bytes more of the result are there."""
+        self._progress.advance(self._merging, size)
+
+    def surveyed(self, what: str, done: int, total: int) -> None:
+        """A survey's pass through `what` has done so many of its pieces."""
+        self._progress.update(
+            self._surveying, description=f"surveying {what}", completed=done, total=total, visible=done < total
+        )

@@ -166,3 +166,16 @@ def test_what_was_merged_can_be_merged_again(tmp_path: Path) -> None:
     merged = load_file(second / "model.safetensors")
     for name, tensor in merged.items():
         torch.testing.assert_close(tensor, 0.25 * state(0)[name] + 0.75 * state(1)[name], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["dare_linear", "dare_ties", "della"])
+def test_draws_belong_to_a_source_whatever_the_others_changed(method: str) -> None:
+    base = state(0)
+    sources = {name: {key: tensor.clone() for key, tensor in base.items()} for name in "ab"}
+    sources["a"]["embeddings.weight"][100:140] += 1
+    alone = merge_tensors(method, sources, {"a": 0.5, "b": 0.5}, base=base)["embeddings.weight"]
+    sources["b"]["embeddings.weight"][:50] += 1
+    both = merge_tensors(method, sources, {"a": 0.5, "b": 0.5}, base=base)["embeddings.weight"]
+    kept = alone[100:140] != base["embeddings.weight"][100:140]
+    assert 0 < kept.float().mean() < 1
+    assert torch.equal(kept, both[100:140] != base["embeddings.weight"][100:140])

@@ -12,7 +12,7 @@ import torch
 
 from mu_lightning.merging.method import Method, Piece, View
 from mu_lightning.merging.parameters import for_each, option
-from mu_lightning.merging.selection import kth_largest
+from mu_lightning.merging.selection import each_kth_largest
 from mu_lightning.merging.task_vectors import AVERAGE, TOTAL, added, at_least, elected, task_vectors, weighted_sum
 from mu_lightning.merging.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, scaled_weights
 
@@ -55,7 +55,7 @@ def bounds(view: View, parameters: Breadcrumbs) -> Sequence[tuple[float, float]]
         ranks.append([left_out + kept, left_out])
     if min(densities) >= 1:
         return [everything] * view.sources
-    found = kth_largest(view, task_vectors, ranks)
+    found = each_kth_largest(view, lambda piece, chosen: task_vectors(piece), ranks)
     return [
         everything if density >= 1 else (low if low_rank > high_rank else math.inf, high)
         for density, (low, high), (low_rank, high_rank) in zip(densities, found, ranks, strict=True)

@@ -71,9 +71,10 @@ def dare_linear(piece: Piece, parameters: DareLinear) -> torch.Tensor:
 
 def thresholds(view: View, parameters: DareTies) -> Sequence[float]:
     """For each source the smallest magnitude that TIES' trimming keeps, of what was not dropped."""
+    densities = for_each(parameters.density, view.sources)
 
-    def vectors(piece: Piece) -> list[torch.Tensor]:
-        return dropped(piece, parameters.density, parameters.rescale)
+    def vectors(piece: Piece, chosen: Sequence[int]) -> list[torch.Tensor]:
+        return dropped(piece, [densities[index] for index in chosen], parameters.rescale)
 
     return trim_thresholds(view, vectors, parameters.trim)
 

@@ -11,7 +11,7 @@ import torch
 
 from mu_lightning.merging.method import Method, Piece, Scope, View
 from mu_lightning.merging.parameters import for_each, option
-from mu_lightning.merging.selection import kth_largest
+from mu_lightning.merging.selection import each_kth_largest
 from mu_lightning.merging.task_vectors import AVERAGE, TOTAL, added, at_least, elected, task_vectors
 from mu_lightning.merging.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, scaled_weights
 
@@ -41,15 +41,15 @@ def kept_count(density: float, total: int) -> int:
 
 def thresholds(view: View, parameters: Ties) -> list[float]:
     """For each source the smallest magnitude that is kept."""
-    return trim_thresholds(view, task_vectors, parameters.density)
+    return trim_thresholds(view, lambda piece, chosen: task_vectors(piece), parameters.density)
 
 
 def trim_thresholds(
-    view: View, vectors: Callable[[Piece], list[torch.Tensor]], density: float | Sequence[float]
+    view: View, vectors: Callable[[Piece, Sequence[int]], list[torch.Tensor]], density: float | Sequence[float]
 ) -> list[float]:
-    """For each vector the magnitude of the last element that a density keeps; 0 where it keeps all.
+    """For each source's vector the magnitude of the last element that a density keeps; 0 where it keeps all.
 
-    An element that ties with it is kept too.
+    An element that ties with it is kept too. `vectors` is as of `each_kth_largest`.
     """
     densities = for_each(density, view.sources)
     if min(densities) >= 1:
@@ -57,7 +57,7 @@ def trim_thresholds(
     ranks = [[view.total if share >= 1 else kept_count(share, view.total)] for share in densities]
     return [
         0.0 if share >= 1 else values[0]
-        for share, values in zip(densities, kth_largest(view, vectors, ranks), strict=True)
+        for share, values in zip(densities, each_kth_largest(view, vectors, ranks), strict=True)
     ]
 
 

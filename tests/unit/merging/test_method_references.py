@@ -104,15 +104,10 @@ def test_dare_drops_and_rescales() -> None:
 
 
 def kept_by_draws(key: str, source: str, chance: np.ndarray | float) -> np.ndarray:
-    """1 where the draws that belong to run 0, tensor and source keep an element, piece after piece."""
-    shape = tuple(BASE[key].shape)
-    sizes = [27] * (shape[0] // 27) + [shape[0] % 27] if len(shape) == 1 else [3 * 9] * 4 + [2 * 9]
-    drawn, start = [], 0
-    for size in sizes:
-        place = start // 9 if len(shape) > 1 else start  # a piece of a matrix is named by its first row
-        drawn.append(whole_numbers(size, 0, key, source, place).numpy())
-        start += size
-    return ((np.concatenate(drawn).reshape(shape).astype(np.float64) + 2**15) / 2**16 < chance).astype(np.float64)
+    """1 where the draws that belong to run 0, tensor and source keep an element."""
+    shape = BASE[key].shape
+    drawn = whole_numbers(0, shape.numel(), 0, key, source).numpy()
+    return ((drawn.reshape(shape).astype(np.float64) + 2**15) / 2**16 < chance).astype(np.float64)
 
 
 def test_dare_and_della_against_their_formulas_with_the_same_draws() -> None:

@@ -8,7 +8,7 @@ import torch
 
 from mu_lightning.merging import selection
 from mu_lightning.merging.method import Piece, View
-from mu_lightning.merging.selection import kth_largest
+from mu_lightning.merging.selection import each_kth_largest, kth_largest
 
 
 def view_of(vectors: list[torch.Tensor], size: int, total: int | None = None) -> View:
@@ -16,7 +16,10 @@ def view_of(vectors: list[torch.Tensor], size: int, total: int | None = None) ->
         for start in range(0, len(vectors[0]), size):
             yield function(Piece("x", [vector[start : start + size] for vector in vectors], [1.0] * len(vectors)))
 
-    return View(pieces, total or len(vectors[0]), len(vectors))
+    def only(chosen: Sequence[int]) -> View:
+        return view_of([vectors[index] for index in chosen], size, total)
+
+    return View(pieces, total or len(vectors[0]), len(vectors), only)
 
 
 def sources(piece: Piece) -> Sequence[torch.Tensor]:
@@ -75,3 +78,30 @@ def test_zeros_are_counted_but_never_kept(monkeypatch: pytest.MonkeyPatch) -> No
     assert kth_largest(view_of([vector], 7_001), sources, [ranks]) == [[full[rank - 1].item() for rank in ranks]]
     assert kept
     assert all((values > 0).all() for values in kept)
+
+
+@pytest.mark.parametrize("count", [1, 5, 12])
+def test_many_sources_are_looked_at_a_few_at_a_time(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "SAMPLE", 2**10)
+    given = [vectors("normal", 20_000).roll(index) * (index + 1) for index in range(count)]
+    together = []
+
+    def of(piece: Piece, chosen: Sequence[int]) -> Sequence[torch.Tensor]:
+        assert len(chosen) == len(piece.sources)
+        together.append(len(chosen))
+        return [source * index for index, source in zip(chosen, piece.sources, strict=True)]
+
+    ranks = [[1 + index, 500] for index in range(count)]
+    full = [(index * vector).abs().sort(descending=True).values for index, vector in enumerate(given)]
+    found = each_kth_largest(view_of(given, 3_000), of, ranks)
+    assert found == [[values[rank - 1].item() for rank in own] for values, own in zip(full, ranks, strict=True)]
+    assert max(together) <= selection.AT_ONCE
+
+
+def test_a_tensor_of_millions_equals_a_full_sort() -> None:
+    count = 6_000_000
+    vector = torch.randn(count, generator=torch.Generator().manual_seed(1)) * 1e-3
+    ranks = [1, 60_000, 1_200_000, 5_399_999, count]
+    full = vector.abs().sort(descending=True).values
+    assert count > 4 * selection.SAMPLE
+    assert kth_largest(view_of([vector], 2**17), sources, [ranks]) == [[full[rank - 1].item() for rank in ranks]]

@@ -222,3 +222,18 @@ def test_what_cannot_be_done_is_refused(folders: dict[str, Path], tmp_path: Path
     del state["classifier.dense.bias"]
     save_file(state, folders["en-US"] / "model.safetensors")
     refused(folders, tmp_path, "en-US does not have the same tensors as nl-NL: classifier.dense.bias missing")
+
+
+def test_progress_counts_the_passes_of_a_survey(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[tuple[str, int, int]] = []
+    monkeypatch.setattr(streaming._Bar, "surveyed", lambda self, *what: heard.append(what))
+    base = save(tmp_path / "base", 9)
+    merge_folders("ties", folders, WEIGHTS, tmp_path / "model", base=base)
+    tensors = len(states(folders)["nl-NL"])
+    assert {what for what, _, _ in heard} == {"all tensors"}
+    assert [done for _, done, total in heard if total == tensors][:tensors] == list(range(1, tensors + 1))
+    heard.clear()
+    merge_folders("breadcrumbs", folders, WEIGHTS, tmp_path / "tensor", base=base)
+    assert {what for what, _, _ in heard} == set(states(folders)["nl-NL"])
