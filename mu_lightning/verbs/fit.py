@@ -151,7 +151,8 @@ def parser(verb: str) -> ArgumentParser:
     trainer = result.add_argument_group("trainer", "Lightning's Trainer: --trainer.NAME for any of its arguments")
     shown = TRAINER_DEFAULTS if verb == "fit" else {name: TRAINER_DEFAULTS[name] for name in ("devices", "precision")}
     for name, default in shown.items():
-        trainer.add_argument(f"--trainer.{name}", default=default, help="see Lightning's Trainer")
+        more = "; auto: bf16-mixed where the hardware multiplies bfloat16, else 32-true" if name == "precision" else ""
+        trainer.add_argument(f"--trainer.{name}", default=default, help=f"see Lightning's Trainer{more}")
     return result
 
 

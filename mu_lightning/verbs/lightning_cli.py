@@ -1,9 +1,11 @@
 """LightningCLI, with our groups in place of classes to choose: `fit` plans before it builds anything."""
 
+import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import yaml
+from lightning.fabric.connector import _PRECISION_INPUT
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -23,6 +25,7 @@ from mu_lightning.files import atomic_file, refuse_existing
 from mu_lightning.locales import locale as known_locale
 from mu_lightning.locales import locale_list
 from mu_lightning.models.classifier import IntentClassifier
+from mu_lightning.precision import settled_precision
 from mu_lightning.verbs.console import quiet_lightning
 from mu_lightning.verbs.fit import SHORT_NAMES, SUMMARIES, TRAINER_DEFAULTS, add_arguments
 from mu_lightning.verbs.parsing import OneLineErrors
@@ -35,6 +38,13 @@ class _Parser(OneLineErrors, LightningArgumentParser):
     """LightningCLI's parser, whose errors are one line."""
 
     more_names = tuple(SHORT_NAMES)
+
+
+class _Arguments(Trainer):
+    """Lightning's Trainer as the parser sees it: with one more precision."""
+
+    def __init__(self, *, precision: _PRECISION_INPUT | Literal["auto"] | None = None, **more: Any) -> None:
+        super().__init__(**more)
 
 
 class _GroupedCLI(LightningCLI):
@@ -58,7 +68,7 @@ class _GroupedCLI(LightningCLI):
         return {self.verb: _GIVEN | {"ckpt_path", "weights_only"}}
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_lightning_class_args(self.trainer_class, "trainer")
+        parser.add_lightning_class_args(_Arguments, "trainer")
         parser.set_defaults({f"trainer.{name}": value for name, value in TRAINER_DEFAULTS.items()})
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -67,6 +77,11 @@ class _GroupedCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         self.config = parser.parse_args(args)
+        trainer = self.config[self.verb].trainer
+        if trainer.precision == "auto":  # what is recorded, and compared on resuming, is what it means here
+            trainer.precision, reason = settled_precision(trainer.accelerator)
+            if is_first_process():
+                print(f"precision {trainer.precision}: {reason}", file=sys.stderr)
 
     def _parse_ckpt_path(self) -> None:
         """Does nothing: hyper-parameters in a checkpoint must not override what was asked for."""
