@@ -1,10 +1,10 @@
 """Merging side by side: ours, mergekit and the floor, each a whole process; wall time and peak private memory.
 
 `python benchmarks/merge.py` makes five XLM-R-base-size classifiers that were "fine-tuned" from one base, merges them by
-each method with every program in turn, several times over, and writes the medians into `docs/benchmarks.md`. The floor
-reads every byte of the sources once, adds them and writes the result: a bare loop over memory-mapped files. Then twenty
-sources beside five: the five folders under four names each, so that the disk decides nothing. `--size tiny` tries all
-that in a few minutes and writes nothing, `--folder` keeps the models for another run.
+each method with every program in turn, several times over (`--write` puts the medians into docs/benchmarks.md). The
+floor reads every byte of the sources once, adds them and writes the result: a bare loop over memory-mapped files. Then
+twenty sources beside five: the five folders under four names each, so that the disk decides nothing. `--size tiny`
+tries all that in a few minutes, `--folder` keeps the models for another run.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 import yaml
-from common import measured, provenance, table, write_section
+from common import goal, measured, provenance, table, write_section
 from safetensors.torch import load_file, save_file
 
 SIZES = {
@@ -37,6 +37,8 @@ METHODS = {
     "slerp": {"t": 0.5},
 }
 MANY = ("linear", "ties")
+# Method -> at most so much of mergekit's time.
+GOALS = {"linear": 0.25, "ties": 0.1, "dare_ties": 0.1, "breadcrumbs": 0.1}
 Measure = tuple[float, float]
 
 
@@ -186,6 +188,23 @@ def report(bench: Bench, arguments: argparse.Namespace, gigabytes: float) -> str
     return "\n\n".join(parts)
 
 
+def check_goals(bench: Bench, methods: list[str]) -> None:
+    """Prints which goals hold."""
+    base = bench.median("floor", "floor")
+    for method in methods:
+        ours, theirs = bench.median(method, "ours"), bench.median(method, "mergekit")
+        assert ours is not None
+        if method == "linear" and base:
+            goal("merging by linear, time: ours / floor", ours[0] / base[0], at_most=1.5)
+        if method in GOALS and theirs:
+            goal(f"merging by {method}, time: ours / mergekit", ours[0] / theirs[0], at_most=GOALS[method])
+        goal(f"merging by {method}, private memory in GB", ours[1], at_most=1.5)
+    for method in MANY:
+        few, most = (bench.median(f"{method} of {count}", "ours") for count in ("five", "twenty"))
+        if few and most:
+            goal(f"merging by {method}, time: 20 sources / 5", most[0] / few[0], at_most=4.5)
+
+
 def _cell(measure: Measure | None) -> str:
     return "" if measure is None else f"{measure[0]:.1f} s, {measure[1]:.2f} GB"
 
@@ -205,7 +224,7 @@ def main() -> None:
     """Runs the comparison, prints each run, and writes the section."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--size", choices=SIZES, default="base", help="size of the models; the page is for base")
+    add("--size", choices=SIZES, default="base", help="size of the models; goals are for base")
     add("--models", type=int, default=5, help="how many are merged")
     add("--changed-rows", type=float, default=0.05, help="share of the embeddings' rows that differ")
     add("--methods", nargs="*", choices=METHODS, default=list(METHODS), help="which to run")
@@ -213,6 +232,7 @@ def main() -> None:
     add("--no-twenty", action="store_true", help="leave the twenty sources out")
     add("--mergekit", default=None, help="the program mergekit-yaml (default: this environment's), or none")
     add("--folder", type=Path, default=None, help="where the models are kept (default: a temporary folder)")
+    add("--write", action="store_true", help="put the tables into docs/benchmarks.md")
     add("--floor", nargs="+", type=Path, default=None, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.floor:
@@ -241,8 +261,10 @@ def main() -> None:
                 bench.merge(f"{method} of five", method, models, compare=False)
                 bench.merge(f"{method} of twenty", method, twenty, compare=False)
         section = report(bench, arguments, (base / "model.safetensors").stat().st_size / 1e9)
-    print("\n" + section)
-    if arguments.size == "base":
+        print("\n" + section)
+        if arguments.size == "base":
+            check_goals(bench, arguments.methods)
+    if arguments.write:
         write_section("merge", section)
 
 

@@ -7,7 +7,8 @@ clock counts stands at the top of `benchmarks/training_ways.py`.
 `--size base` takes a random encoder of XLM-R-base's size (12 layers of 768, 250,002 pieces, of which the embedded
 tokenizer makes 12,000); both bases have no dropout, so that losses can be compared. Unknown flags go to our `fit`:
 `--model.execution loop`. `--grow` measures instead how cost grows with locales, length and vocabulary, beside Trainer.
-`--write` puts the tables into docs/benchmarks.md, and the figure of growth beside it.
+`--merge` measures what merging the members in memory costs, in training steps (by default eight members of XLM-R-base's
+size, in 16 GiB). `--write` puts the tables into docs/benchmarks.md, and the figure of growth beside it.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from common import PAGE, goal, provenance, write_section
 from training_growth import FIGURE, draw, grow, tables
+from training_merges import GOALS, REPEATS, merge_costs
 from training_ways import LEARNING_RATES, WAYS, Outcome, Task, random_base, run
 
 from mu_lightning.settings import EMBEDDED_BASE
@@ -129,6 +131,30 @@ def growth(arguments: argparse.Namespace, flags: list[str]) -> None:
         write_section("training-growth", f"## How cost grows\n\n{text}\n\n{picture}\n\n{tables(found)}")
 
 
+def merging(arguments: argparse.Namespace, flags: list[str]) -> None:
+    """Measures and prints what a merge costs."""
+    arguments.locales, arguments.steps = arguments.locales or 8, arguments.steps or 5
+    lines = []
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ.setdefault("MU_CACHE_DIR", f"{scratch}/cache")
+        task = make_task("base", random_base(Path(scratch) / "xlm-r-base-size", BASE), arguments, flags)
+        step, costs = merge_costs(task)
+    members = len(task.locales)
+    for method, seconds in costs.items():
+        lines.append((method, f"{seconds:.2f} s", f"{seconds / step:.2f}", f"{GOALS[method]:g}"))
+        goal(f"a merge of {members} members by {method}, in training steps", seconds / step, at_most=GOALS[method])
+    text = (
+        f"{provenance('torch', 'lightning', 'transformers')} {members} members of XLM-R-base's size, {task.precision}, "
+        f"{threads()} threads. A training step, batches of {task.batch_size}, takes {step:.2f} s (the median of "
+        f"{task.steps - task.warm}). A merge (the median of {REPEATS}) makes the merged model, puts it in place of "
+        "every member, averages both moments and keeps a copy; scoring is not in it.\n\n"
+        + markdown_table(("merge", "takes", "in training steps", "goal: at most"), lines)
+    )
+    print(f"\n{text}")
+    if arguments.write:
+        write_section("training-merges", f"## What a merge in memory costs\n\n{text}")
+
+
 def threads() -> str:
     """How many threads a process computes with."""
     return os.environ.get("OMP_NUM_THREADS") or str(len(os.sched_getaffinity(0)))
@@ -147,6 +173,7 @@ def main() -> None:
     add("--data-dir", default=None, help="an unpacked MASSIVE release directory")
     add("--pairs", type=int, default=5, help="how often")
     add("--grow", action="store_true", help="measure how cost grows, at the embedded size")
+    add("--merge", action="store_true", help="measure what a merge of the members in memory costs")
     add("--write", action="store_true", help="put the tables into docs/benchmarks.md")
     arguments, flags = parser.parse_known_args()
     parts = [
@@ -154,8 +181,8 @@ def main() -> None:
         + f" The corpus {arguments.corpus}. What each way is and what is timed stands at the top of "
         "`benchmarks/training_ways.py`."
     ]
-    if arguments.grow:
-        growth(arguments, flags)
+    if arguments.grow or arguments.merge:
+        (growth if arguments.grow else merging)(arguments, flags)
         return
     names = {"embedded": f"The size of {BASE.name}", "base": "XLM-R-base's size"}
     with tempfile.TemporaryDirectory() as scratch:

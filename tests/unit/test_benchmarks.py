@@ -9,14 +9,24 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
-@pytest.fixture
-def common() -> Any:
-    spec = importlib.util.spec_from_file_location("common", BENCHMARKS / "common.py")
+def load(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def common() -> Any:
+    return load("common")
+
+
+@pytest.fixture
+def beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The benchmarks import each other by name, as a program finds what lies beside it."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
 
 
 def test_a_section_is_replaced_and_the_others_stay_in_their_order(common: Any, tmp_path: Path) -> None:
@@ -57,3 +67,33 @@ def test_a_goal_is_said_to_hold_or_to_be_missed(common: Any, capsys: pytest.Capt
         "goal holds: speed, ours / other: 2.50, at least 2",
         "goal missed: memory in GiB: 3.00, at most 2.5",
     ]
+
+
+@pytest.mark.usefixtures("beside")
+def test_goals_are_read_from_what_a_benchmark_prints(common: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    common.goal("embedded size, 8 locales: utterances a second, ours / Trainer", 2.5, at_least=2)
+    common.goal("memory in GiB", 3.0, at_most=2.5)
+    printed = f"pair 1 of 5\n{capsys.readouterr().out}goal\n"
+    assert load("all").goals(printed) == [
+        ["embedded size, 8 locales: utterances a second, ours / Trainer", "2.50", "at least 2", "yes"],
+        ["memory in GiB", "3.00", "at most 2.5", "NO"],
+    ]
+
+
+@pytest.mark.usefixtures("beside")
+def test_stretched_rows_have_one_length_and_their_own_ends() -> None:
+    rows = [[0, 5, 6, 2], [0, 7, 2], [0, 8, 9, 10, 2]]
+    assert load("training_ways").stretched(rows, 6) == [[0, 5, 6, 7, 8, 2], [0, 7, 8, 9, 10, 2], [0, 8, 9, 10, 5, 2]]
+
+
+@pytest.mark.usefixtures("beside")
+def test_the_three_ways_train_on_the_same_batches_and_lose_alike(tmp_path: Path, tiny_base: Path) -> None:
+    ways = load("training_ways")
+    locales = ("en-US", "de-DE")
+    task = ways.Task(str(tiny_base), locales, batch_size=4, epoch_steps=3, epochs=2, warm=2, learning_rate=1e-3)
+    found = {name: way(task, tmp_path / name) for name, way in ways.WAYS.items()}
+    for outcome in found.values():
+        assert outcome.seconds > 0
+        assert [len(outcome.losses[tag]) for tag in locales] == [6, 6]
+        for tag in locales:
+            assert outcome.losses[tag] == pytest.approx(found["ours"].losses[tag], abs=1e-5)
