@@ -69,7 +69,7 @@ def steps(options: argparse.Namespace) -> dict[str, list[str]]:
         ],
         f"joint model of the {len(MASSIVE_SOURCES)} locales that are no targets": [
             *(*fit, ",".join(MASSIVE_SOURCES)),
-            *joint,
+            *(*joint, "--max-epochs", "2"),
         ],
         "matrix": ["nxn", *where, "--output-dir", f"{runs}/nxn"],
         "sweep": [
