@@ -13,6 +13,7 @@ from mu_lightning.errors import UserError, check_number
 EMBEDDED_BASE = Path("checkpoints/xlm-r-cldr")
 
 Vocabulary = Literal["used", "full"]
+Execution = Literal["auto", "loop", "stacked"]
 Adapter = Literal["none", "lora"]
 AdapterMerge = Literal["adapters", "folded"]
 ClassWeights = Literal["none", "balanced"]
@@ -94,6 +95,8 @@ class ModelSettings:
             with less memory, a third slower.
         adapter: ``lora``: members share the frozen base in memory and train adapters on it, and heads.
         lora: the adapters' size.
+        execution: ``loop`` computes one member after another as transformers does; ``stacked`` all of them in one pass
+            without padding, a float32 XLM-R on a CPU, equal but for rounding; ``auto``: stacked where it can be.
         members_in_memory: members on the device at a time, for a small GPU: between merges they take turns, moments
             with them, and the others rest in ordinary memory. The weights are the same in the end. 0: all at once.
     """
@@ -108,6 +111,7 @@ class ModelSettings:
     class_weights: ClassWeights = "none"
     patience: int | None = None
     gradient_checkpointing: bool = False
+    execution: Execution = "auto"
     adapter: Adapter = "none"
     lora: LoraSettings = field(default_factory=LoraSettings)
     members_in_memory: int = 0

@@ -17,6 +17,7 @@ from mu_lightning.data.turns import Turns
 from mu_lightning.models.classifier import Evaluated, IntentClassifier
 from mu_lightning.models.micro_batches import MicroBatches, out_of_memory
 from mu_lightning.models.residency import OFF, place
+from mu_lightning.models.stacked import first_states, stacks
 from mu_lightning.settings import ModelSettings
 
 
@@ -36,6 +37,7 @@ class JointClassifier(Evaluated):
     Attributes:
         losses: member -> its loss in the last training step.
         stopped: members that no longer learn; their batches are passed over, and merges still have them.
+        stacked: whether the encoders of all members are one pass (see `mu_lightning.models.stacked`).
         label_weights: member -> the weight of each label in its loss, shape (labels,); only under ``class_weights``.
     """
 
@@ -57,6 +59,7 @@ class JointClassifier(Evaluated):
                 enable({"use_reentrant": False})
         self.stopped: set[str] = set()
         self.label_weights: dict[str, Tensor] = {}
+        self.stacked = False
 
     @property
     def learning_rate(self) -> float:
@@ -97,7 +100,13 @@ class JointClassifier(Evaluated):
                 place(self.member(name), home, self.trainer.optimizers)
 
     def setup(self, stage: str) -> None:
-        """Weighs labels by how rare they are among a member's train rows."""
+        """Chooses how members are computed, and weighs labels by how rare they are among a member's train rows.
+
+        Raises:
+            UserError: ``stacked`` was asked for where it cannot be.
+        """
+        if stage == "fit":
+            self.stacked = stacks([self.member(name).model for name in self.members], self.settings, self.trainer)
         if stage == "fit" and self.settings.class_weights == "balanced":
             data = self.trainer.datamodule  # type: ignore[attr-defined]
             for name in self.members:
@@ -129,19 +138,33 @@ class JointClassifier(Evaluated):
         while True:
             losses = {}
             try:
-                for name, part in batch.items():
-                    if name in self.stopped:
-                        continue
-                    torch.manual_seed(seed_of(self.seed, name, self.current_epoch, number, self.global_rank))
-                    losses[name] = self.micro_batches.mean(part, partial(self._loss, name)) * part["share"]
+                learning = {name: part for name, part in batch.items() if name not in self.stopped}
+                seeds = {
+                    name: seed_of(self.seed, name, self.current_epoch, number, self.global_rank) for name in learning
+                }
+                loss = self._loss
+                if self.stacked and self.micro_batches.parts == 1 and not torch.is_autocast_enabled("cpu"):
+                    loss = partial(self._stacked_loss, self._first_states(learning, seeds))
+                for name, part in learning.items():
+                    torch.manual_seed(seeds[name])
+                    losses[name] = self.micro_batches.mean(part, partial(loss, name)) * part["share"]
                 return losses
             except RuntimeError as error:
                 if not out_of_memory(error):
                     raise
                 self.micro_batches.halve(_rows(batch), error)
 
+    def _first_states(self, batch: Mapping[str, Batch], seeds: Mapping[str, int]) -> dict[str, Tensor]:
+        models = [self.member(name).model for name in batch]
+        return dict(zip(batch, first_states(models, list(batch.values()), list(seeds.values())), strict=True))
+
+    def _stacked_loss(self, states: Mapping[str, Tensor], name: str, part: Batch) -> Tensor:
+        return self._loss_of(name, self.member(name).head(states[name]), part["labels"])
+
     def _loss(self, name: str, part: Batch) -> Tensor:
-        logits, labels = self.member(name)(part), part["labels"]
+        return self._loss_of(name, self.member(name)(part), part["labels"])
+
+    def _loss_of(self, name: str, logits: Tensor, labels: Tensor) -> Tensor:
         if name not in self.label_weights:
             return self.loss(logits, labels)
         # By the number of rows and not by the sum of their weights: only so the parts of a batch add up to the whole.

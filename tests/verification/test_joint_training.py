@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import Callback
 from torch import Tensor
 
 from callbacks.merge import MergeCallback
@@ -213,3 +214,42 @@ def test_evaluation_reads_each_row_once_whatever_the_number_of_devices(world_siz
         for index in batch["index"]
     ]
     assert sorted(seen) == list(range(45))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param({}, id="plain"),
+        pytest.param({"gradient_clip_val": 0.05}, id="clipped by norm"),
+        pytest.param({"accumulate_grad_batches": 2, "gradient_clip_val": 0.05}, id="accumulated and clipped"),
+    ],
+)
+def test_stacked_members_learn_and_merge_as_in_a_loop(
+    joint: Any, data_module: Any, trainer: Any, arguments: dict[str, Any]
+) -> None:
+    """Of uneven sizes, so each has learning rates of its own; with merges in place after each epoch."""
+
+    def run(execution: str) -> tuple[Weights, MergeCallback, list[dict[str, float]]]:
+        module, merges, losses = joint(MEMBERS, execution=execution), merging(), []
+
+        class Losses(Callback):
+            def on_train_batch_end(self, *_: Any) -> None:
+                losses.append({name: float(loss) for name, loss in module.losses.items()})
+
+        trainer(2, merges, Losses(), **arguments).fit(module, datamodule=data_module(MEMBERS))
+        assert module.stacked == (execution == "stacked")
+        return {name: module.member(name).model.state_dict() for name in MEMBERS}, merges, losses
+
+    (looped, merges, losses), (stacked, also, as_stacked) = run("loop"), run("stacked")
+    assert [sorted(step) for step in losses] == [sorted(step) for step in as_stacked]
+    assert len(losses) == 16
+    assert sorted(losses[0]) == sorted(MEMBERS)
+    assert list(losses[7]) == ["en-US"]
+    for step, other in zip(losses, as_stacked, strict=True):
+        assert other == pytest.approx(step, abs=1e-5)
+    assert [record["committed"] for record in merges.history] == [record["committed"] for record in also.history]
+    for name in MEMBERS:
+        for key in looped[name]:
+            if not key.endswith("self.key.bias"):  # it has no gradient but rounding
+                torch.testing.assert_close(stacked[name][key], looped[name][key], atol=1e-5, rtol=0)
+    assert not torch.equal(stacked["en-US"]["classifier.dense.weight"], looped["en-US"]["classifier.dense.weight"])

@@ -1,0 +1,183 @@
+"""XLM-R's encoder for training on a CPU: the arithmetic of transformers, forward and backward, of what a head reads.
+
+What is done otherwise than in transformers changes no sum but by rounding:
+
+- Rows lie end to end without padding. Position ids begin at padding id + 1 in each row, as transformers has them, and
+  attention is computed for all rows of one length together, so it needs no mask.
+- The head reads the first token alone: the last layer computes keys and values of all tokens, and the rest of itself,
+  forward and backward, for the first ones.
+- Products go to oneDNN, the residual added while they are in the cache (see `mu_lightning.models.products`).
+- The backward pass is written out, so autograd records one step for the whole encoder.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import embedding, gelu
+from transformers import PreTrainedModel
+
+from mu_lightning.data.encoding import Batch
+from mu_lightning.models.attention import Attention, Dropout
+from mu_lightning.models.products import Back, Gradients, linear, norm
+
+# The number of tokens is rounded up to a multiple of this: oneDNN compiles a kernel for every new shape, and keeps it.
+TOKEN_STEP = 32
+
+_aten = torch.ops.aten
+
+
+def encoder_parameters(model: PreTrainedModel) -> list[nn.Parameter]:
+    """The encoder's parameters, in the order in which `CompactEncoder` gives gradients."""
+    encoder: Any = model.roberta
+    table = encoder.embeddings
+    parts = [table.LayerNorm, *(part for layer in encoder.encoder.layer for part in _parts(layer))]
+    return [
+        *(table.word_embeddings.weight, table.position_embeddings.weight, table.token_type_embeddings.weight),
+        *(parameter for part in parts for parameter in (part.weight, part.bias)),
+    ]
+
+
+def _parts(layer: Any) -> tuple[Any, ...]:
+    attention = layer.attention
+    return (
+        *(attention.self.query, attention.self.key, attention.self.value),
+        *(attention.output.dense, attention.output.LayerNorm),
+        *(layer.intermediate.dense, layer.output.dense, layer.output.LayerNorm),
+    )
+
+
+class Rows(NamedTuple):
+    """A batch's tokens end to end, its rows in the order of their lengths.
+
+    Attributes:
+        tokens: shape (T,), filled up at the end to a multiple of `TOKEN_STEP`.
+        places: each token's position id, shape (T,).
+        groups: the number and the length of rows of one length, shortest first.
+        first: where each row begins, shape (B,).
+        order: which row of the batch each of them is, shape (B,).
+    """
+
+    tokens: Tensor
+    places: Tensor
+    groups: list[tuple[int, int]]
+    first: Tensor
+    order: Tensor
+
+
+def lay_out(batch: Batch, padding: int) -> Rows:
+    """Takes the padding out of a batch.
+
+    Args:
+        batch: B rows, padded to the right.
+        padding: the id of the padding token.
+    """
+    real = batch["attention_mask"].bool()
+    lengths, order = real.sum(dim=1).sort(stable=True)
+    real = real[order]
+    fill = (0, -int(lengths.sum()) % TOKEN_STEP)
+    places = torch.arange(padding + 1, padding + 1 + real.shape[1]).expand_as(real)
+    values, counts = lengths.unique_consecutive(return_counts=True)
+    return Rows(
+        tokens=nn.functional.pad(batch["input_ids"][order][real], fill, value=padding),
+        places=nn.functional.pad(places[real], fill, value=padding),
+        groups=list(zip(counts.tolist(), values.tolist(), strict=True)),
+        first=lengths.cumsum(0) - lengths,
+        order=order,
+    )
+
+
+class CompactEncoder:
+    """A forward pass of one model over one batch, and then its backward pass.
+
+    Args:
+        model: a classifier for which `mu_lightning.models.packed.can_pack` holds.
+        batch: B rows, padded to the right.
+        seed: of dropout's random numbers.
+    """
+
+    def __init__(self, model: PreTrainedModel, batch: Batch, seed: int) -> None:
+        encoder: Any = model.roberta
+        config: Any = model.config
+        generator = torch.Generator().manual_seed(seed) if model.training else None
+        self._rows = lay_out(batch, config.pad_token_id)
+        self._table = encoder.embeddings
+        self._layers = encoder.encoder.layer
+        self._dropout = Dropout(config.hidden_dropout_prob, generator)
+        dropout = Dropout(config.attention_probs_dropout_prob, generator)
+        self._attention = Attention(config.num_attention_heads, self._rows.groups, dropout)
+        self._back: list[Back] = []
+
+    def forward(self) -> Tensor:
+        """The last hidden states of the rows' first tokens, shape (B, width)."""
+        hidden, back = self._embedded()
+        self._back.append(back)
+        for layer in self._layers:
+            hidden, back = self._layer(_parts(layer), hidden, last=layer is self._layers[-1])
+            self._back.append(back)
+        return torch.empty_like(hidden).index_copy_(0, self._rows.order, hidden)
+
+    def backward(self, gradient: Tensor) -> Gradients:
+        """The gradients of `encoder_parameters`, from that of what `forward` gave; what was kept for it is dropped."""
+        gradient = gradient[self._rows.order]
+        found: Gradients = ()
+        while len(self._back) > 1:
+            gradient, *own = self._back.pop()(gradient)
+            found = (*own, *found)
+        return *self._back.pop()(gradient), *found
+
+    def _embedded(self) -> tuple[Tensor, Back]:
+        table, rows = self._table, self._rows
+        words, places, types = table.word_embeddings, table.position_embeddings, table.token_type_embeddings
+        hidden = embedding(rows.tokens, words.weight) + types.weight[0]
+        hidden, norm_back = norm(hidden.add_(embedding(rows.places, places.weight)), table.LayerNorm)
+        factors = self._dropout.factors(hidden) if self._dropout.p else None
+        if factors is not None:
+            hidden.mul_(factors)
+
+        def back(gradient: Tensor) -> Gradients:
+            gradient, *norms = norm_back(gradient if factors is None else gradient * factors)
+            each = ((words, rows.tokens), (places, rows.places), (types, torch.zeros_like(rows.places)))
+            return *(torch.zeros_like(part.weight).index_add_(0, at, gradient) for part, at in each), *norms
+
+        return hidden, back
+
+    def _layer(self, parts: tuple[Any, ...], hidden: Tensor, last: bool) -> tuple[Tensor, Back]:
+        """A layer, (T, width) to (T, width), or the last one: to (B, width)."""
+        query, key, value, dense, attended_norm, up, down, down_norm = parts
+        first = self._rows.first
+        asking = hidden[first] if last else hidden
+        queries, query_back = linear(asking, query)
+        keys, key_back = linear(hidden, key)
+        values, value_back = linear(hidden, value)
+        gathered, attention_back = self._attention(queries, keys, values, first=last)
+        middle, dense_back = self._residual(gathered, dense, asking)
+        middle, attended_norm_back = norm(middle, attended_norm)
+        wide, up_back = linear(middle, up)
+        result, down_back = self._residual(gelu(wide), down, middle)
+        result, down_norm_back = norm(result, down_norm)
+
+        def back(gradient: Tensor) -> Gradients:
+            total, *down_norms = down_norm_back(gradient)
+            gradient, *downs = down_back(total)
+            gradient, *ups = up_back(_aten.gelu_backward(gradient, wide), total)
+            total, *attended_norms = attended_norm_back(gradient)
+            gradient, *denses = dense_back(total)
+            of_queries, of_keys, of_values = attention_back(gradient)
+            total, *of_query = query_back(of_queries, total)
+            gradient, *of_key = key_back(of_keys, None if last else total)
+            gradient, *of_value = value_back(of_values, gradient)
+            if last:
+                gradient.index_add_(0, first, total)
+            own = (of_query, of_key, of_value, denses, attended_norms, ups, downs, down_norms)
+            return gradient, *(tensor for pair in own for tensor in pair)
+
+        return result, back
+
+    def _residual(self, rows: Tensor, part: nn.Linear, plus: Tensor) -> tuple[Tensor, Back]:
+        """A linear layer, dropout, and the sum with what went around them."""
+        if not self._dropout.p:
+            return linear(rows, part, plus)
+        result, back = linear(rows, part)
+        factors = self._dropout.factors(result)
+        return result.mul_(factors).add_(plus), lambda gradient: back(gradient * factors)

@@ -1,0 +1,107 @@
+"""The encoders of all members in one pass: `CompactEncoder` for each, side by side on the threads of the CPU."""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from mu_lightning.data.encoding import Batch
+from mu_lightning.errors import UserError
+from mu_lightning.models.compact import CompactEncoder, encoder_parameters
+from mu_lightning.models.packed import can_pack
+from mu_lightning.settings import ModelSettings
+
+
+def stacks(models: Sequence[PreTrainedModel], settings: ModelSettings, trainer: Trainer) -> bool:
+    """Whether the members of a run are computed in one pass.
+
+    Raises:
+        UserError: that was asked for, and cannot be.
+    """
+    if settings.execution == "loop":
+        return False
+    obstacle = _obstacle(models, settings, trainer)
+    if obstacle and settings.execution == "stacked":
+        raise UserError(
+            "--model.execution stacked is for whole members of XLM-R's architecture in float32 on a CPU, given "
+            f"{obstacle}: leave it out, or choose loop"
+        )
+    return obstacle is None
+
+
+def _obstacle(models: Sequence[PreTrainedModel], settings: ModelSettings, trainer: Trainer) -> str | None:
+    device = trainer.strategy.root_device.type
+    if device != "cpu":
+        return f"the device {device}"
+    if trainer.precision != "32-true":
+        return f"--precision {trainer.precision}"
+    if settings.adapter != "none":
+        return f"--adapter {settings.adapter}"
+    if settings.gradient_checkpointing:
+        return "model.gradient_checkpointing"
+    unfit = [model for model in models if not can_pack(model)]
+    return f"a {type(unfit[0]).__name__} that is not plain, or a PyTorch without oneDNN" if unfit else None
+
+
+def first_states(
+    models: Sequence[PreTrainedModel], batches: Sequence[Batch], seeds: Sequence[int]
+) -> tuple[Tensor, ...]:
+    """Each model's last hidden states of its own batch's first tokens, shapes (B, width).
+
+    Args:
+        models: classifiers for which `stacks` is true.
+        batches: a batch for each.
+        seeds: a seed for each, of dropout's random numbers.
+    """
+    parameters = [parameter for model in models for parameter in encoder_parameters(model)]
+    passes = [CompactEncoder(*one) for one in zip(models, batches, seeds, strict=True)]
+    found: tuple[Tensor, ...] = _Stack.apply(passes, *parameters)
+    return found
+
+
+class _Stack(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, passes: Sequence[CompactEncoder], *parameters: Tensor) -> tuple[Tensor, ...]:
+        ctx.passes = passes
+        return tuple(side_by_side([one.forward for one in passes]))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        work = [partial(one.backward, gradient) for one, gradient in zip(ctx.passes, gradients, strict=True)]
+        return None, *(tensor for own in side_by_side(work) for tensor in own)
+
+
+def side_by_side(work: Sequence[Callable[[], Any]]) -> list[Any]:
+    """The results of independent pieces of work: on as many threads as torch has, each piece on one of them."""
+    threads = torch.get_num_threads()
+    if threads == 1 or len(work) == 1:
+        return [one() for one in work]
+    return list(_pool(threads).map(_without_gradient, work))
+
+
+def _without_gradient(work: Callable[[], Any]) -> Any:
+    with torch.no_grad():  # a thread of its own begins with gradients
+        return work()
+
+
+@lru_cache(maxsize=1)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    ready = threading.Barrier(threads + 1)
+
+    def begin() -> None:
+        torch.get_num_threads()  # a thread's first question of this kind sets its number to the process's
+        torch.set_num_threads(1)
+        ready.wait()
+
+    pool = ThreadPoolExecutor(threads, "members", begin)
+    for _ in range(threads):
+        pool.submit(int)
+    ready.wait()
+    torch.set_num_threads(threads)  # for libraries that have one number for all threads
+    return pool

@@ -1,0 +1,123 @@
+"""Members in one pass: when that may be, on which threads, and that the loop's losses come out."""
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from mu_lightning.errors import UserError
+from mu_lightning.models import joint as joint_module
+from mu_lightning.models.stacked import first_states, side_by_side
+
+MEMBERS = ["en-US", "nl-NL"]
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of members in each stacked pass of a run."""
+    found: list[int] = []
+
+    def counted(models: Any, batches: Any, seeds: Any) -> Any:
+        found.append(len(models))
+        return first_states(models, batches, seeds)
+
+    monkeypatch.setattr(joint_module, "first_states", counted)
+    return found
+
+
+def test_a_run_is_stacked_unless_it_is_not_wanted(
+    joint: Any, data_module: Any, trainer: Any, passes: list[int]
+) -> None:
+    trainer(1).fit(joint(MEMBERS), datamodule=data_module(MEMBERS))
+    assert passes == [2, 2, 2, 1, 1, 1, 1, 1], "the second member has three batches, the first eight"
+    passes.clear()
+    trainer(1).fit(joint(MEMBERS, execution="loop"), datamodule=data_module(MEMBERS))
+    assert passes == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "arguments", "given"),
+    [
+        ({"gradient_checkpointing": True}, {}, "model.gradient_checkpointing"),
+        ({"adapter": "lora"}, {}, "--adapter lora"),
+        ({}, {"precision": "64-true"}, "--precision 64-true"),
+    ],
+    ids=["checkpointing", "adapters", "float64"],
+)
+def test_what_cannot_be_stacked_is_looped_or_refused_where_it_was_asked_for(
+    joint: Any,
+    data_module: Any,
+    trainer: Any,
+    passes: list[int],
+    settings: dict[str, Any],
+    arguments: dict[str, Any],
+    given: str,
+) -> None:
+    with pytest.raises(UserError, match=f"given {given}: leave it out, or choose loop"):
+        trainer(1, **arguments).fit(joint(MEMBERS, execution="stacked", **settings), datamodule=data_module(MEMBERS))
+    module = joint(MEMBERS, **settings)
+    trainer(1, **arguments, limit_train_batches=1).fit(module, datamodule=data_module(MEMBERS))
+    assert passes == []
+    assert not module.stacked
+
+
+def test_a_model_with_hooks_is_looped(joint: Any, data_module: Any, trainer: Any, passes: list[int]) -> None:
+    module, seen = joint(MEMBERS), []
+    module.member("nl-NL").model.roberta.register_forward_hook(lambda *_: seen.append(1))
+    trainer(1, limit_train_batches=2).fit(module, datamodule=data_module(MEMBERS))
+    assert len(seen) == 2
+    assert passes == []
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_work_is_done_on_threads_of_one_thread_each_and_in_order() -> None:
+    meeting = threading.Barrier(2, timeout=20)
+
+    def one() -> tuple[str, int, bool]:
+        meeting.wait()  # only passed if both are under way at once
+        return threading.current_thread().name, torch.get_num_threads(), torch.is_grad_enabled()
+
+    found = side_by_side([one, one])
+    assert len({name for name, *_ in found}) == 2
+    assert {tuple(rest) for _, *rest in found} == {(1, False)}
+    assert torch.get_num_threads() == 2
+    assert side_by_side([lambda number=number: number for number in range(9)]) == list(range(9))
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_an_error_of_one_piece_of_work_is_raised() -> None:
+    def broken() -> None:
+        raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        side_by_side([broken, lambda: 1])
+
+
+def test_members_learn_the_same_on_one_thread_and_on_two(
+    joint: Any, data_module: Any, trainer: Any, dropout_base: Any, passes: list[int]
+) -> None:
+    def learnt() -> Any:
+        module = joint(MEMBERS, dropout_base)
+        trainer(1, max_steps=3).fit(module, datamodule=data_module(MEMBERS))
+        return module.state_dict()
+
+    one = learnt()
+    torch.set_num_threads(2)
+    try:
+        two, again = learnt(), learnt()
+    finally:
+        torch.set_num_threads(1)
+    assert passes == [2] * 9
+    for name in one:
+        assert torch.equal(two[name], again[name])
+        if not name.endswith("self.key.bias"):  # it has no gradient but rounding
+            torch.testing.assert_close(one[name], two[name], atol=1e-5, rtol=0)
