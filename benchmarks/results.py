@@ -71,7 +71,7 @@ def steps(options: argparse.Namespace) -> dict[str, list[str]]:
             *(*fit, ",".join(MASSIVE_SOURCES)),
             *(*joint, "--max-epochs", "2"),
         ],
-        "matrix": ["nxn", *where, "--output-dir", f"{runs}/nxn"],
+        "matrix": ["nxn", *where, "--locales", ",".join([*targets, *MASSIVE_SOURCES]), "--output-dir", f"{runs}/nxn"],
         "sweep": [
             *(*sweep, f"{runs}/joint/{model}"),
             *("--data-dir", options.data_dir, "--base", options.base, "--base-model", options.base),
