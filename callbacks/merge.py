@@ -12,6 +12,7 @@ from mu_lightning.merging.afterwards import OuterState, mean_weights, pulled, se
 from mu_lightning.merging.distances import mean_distance
 from mu_lightning.merging.reweighting import READS_TARGET
 from mu_lightning.models.agreement import check_agreement
+from mu_lightning.models.allocated import hand_back
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.joint import JointClassifier
 from mu_lightning.schedules import Moment, Past, Schedule
@@ -154,7 +155,7 @@ class MergeCallback(Callback):
             found["committed"] = verdicts[target]
             if verdicts[target]:
                 state = proposal.models[target]
-                self.models[target] = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
+                self.models[target] = {name: tensor.detach().cpu() for name, tensor in state.items()}
         if committed:
             self._carry_out(trainer, members, proposal)
         record = {
@@ -202,6 +203,7 @@ class MergeCallback(Callback):
 
     def _members(self, module: LightningModule) -> dict[str, IntentClassifier]:
         assert isinstance(module, JointClassifier)
+        hand_back()
         module.rest()  # where members take turns on the device, scores and merges find all in one place
         return {name: module.member(name) for name in self.members}
 

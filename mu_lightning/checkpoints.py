@@ -175,6 +175,16 @@ def _is_classifier(config: "PreTrainedConfig") -> bool:
     return any("SequenceClassification" in name for name in config.architectures or ())
 
 
+def weights_file(source: str | Path) -> Path | None:
+    """The one safetensors file of a model folder or of a hub id that was loaded before; None where there is none."""
+    from transformers.utils import cached_file
+
+    found = cached_file(
+        _where(source), "model.safetensors", local_files_only=True, _raise_exceptions_for_missing_entries=False
+    )
+    return None if found is None else Path(found)
+
+
 def load_classifier(source: str | Path) -> "PreTrainedModel":
     """A trained classifier from a model folder or hub id, in float32; raises UserError where it cannot be loaded."""
     import torch

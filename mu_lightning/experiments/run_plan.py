@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mu_lightning.checkpoints import load_base, load_tokenizer, model_folder_name
+from mu_lightning.checkpoints import load_base, load_tokenizer, model_folder_name, weights_file
 from mu_lightning.data.corpus import SPLITS, Corpus
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.data.registry import open_corpus
@@ -100,7 +100,15 @@ class RunPlan:
 
     def merged(self, state: Mapping[str, "Tensor"]) -> IntentClassifier:
         """An ordinary classifier of a merged state."""
-        return self.joint([POOLED]).member(POOLED).with_merged(state)
+        return self.joint([POOLED]).member(POOLED).as_merged(state)
+
+    @property
+    def start(self) -> dict[str, "Tensor"] | None:
+        """What merges act on of each member as training starts, not copied; None where adapters make it another."""
+        if self.config.model.adapter != "none":
+            return None
+        state: dict[str, Tensor] = IntentClassifier(self.base, self.words).merge_state()
+        return state
 
     def joint(self, members: Sequence[str]) -> JointClassifier:
         """Fresh members, each a copy of the base with the one head."""
@@ -276,4 +284,4 @@ def _words(plan: RunPlan) -> Words | None:
     read = [(tag, split) for split in SPLITS for tag in sorted(learnt if split == "train" else learnt | unseen)]
     size, padding = len(word_table(plan.base)), plan.base.config.pad_token_id or 0
     used = used_vocabulary((data.encoded(*one).tokens for one in read), plan.tokenizer, size, padding)
-    return words_of(plan.base, used, trimmed=settings.vocabulary == "used")
+    return words_of(plan.base, used, settings.vocabulary == "used", weights_file(settings.base))

@@ -92,6 +92,7 @@ class TrainingRun:
                 check_merge(plan.config.merge, plan.sources),
                 plan.config.merge,
                 seed=plan.seed,
+                base=plan.start,
                 others={sources.target: sources.weights for sources in plan.targets[1:]},
             )
             extra += [
@@ -155,6 +156,8 @@ class TrainingRun:
         arguments["plugins"] = [*plugins, self.callbacks["DurableCheckpointIO"]()]
         trainer = Trainer(**arguments)
         fit(trainer, module, last.path if last else None, datamodule=data)
+        for optimizer in trainer.optimizers:  # the moments are in the last checkpoint, and not needed any more
+            optimizer.state.clear()
         return trainer
 
     def _loggers(self, stage: str) -> list[Logger]:
@@ -214,7 +217,7 @@ class TrainingRun:
         for name in members:
             folder = model_folder_name(plan.config.model.base, plan.corpus.name, name)
             self._save(self.folder / "sources" / folder, module.member(name), [name], trainer)
-        base, results = plan.joint([targets[0]]).member(targets[0]).merge_state(), []
+        base, results = plan.start or plan.joint([targets[0]]).member(targets[0]).merge_state(), []
         for sources in plan.targets:
             classifiers = {name: module.member(name) for name in sources.sources}
             native = module.member(sources.target)

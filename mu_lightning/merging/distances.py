@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mu_lightning.merging.pieces import PIECE
+
 
 @torch.no_grad()
 def pairwise_distances(
@@ -32,12 +34,14 @@ def pairwise_distances(
     for key, tensor in first.items():
         if not tensor.is_floating_point() or key not in base:
             continue
-        flat = torch.stack([models[name][key].reshape(-1) for name in names]).float()
-        # Distances are taken between what remains once the first is subtracted: equal models give exactly 0, and close
-        # ones lose no digits to a large common part.
-        apart = flat - flat[0]
-        products += (apart @ apart.T).double().cpu()
-        squares += (flat - base[key].reshape(-1).to(flat)).square().sum(dim=1).double().cpu()
+        flat, start = [models[name][key].reshape(-1) for name in names], base[key].reshape(-1)
+        for place in range(0, len(start), PIECE):  # never all of a large tensor of every model at once
+            part = torch.stack([one[place : place + PIECE] for one in flat]).float()
+            # Distances are taken between what remains once the first is subtracted: equal models give exactly 0, and
+            # close ones lose no digits to a large common part.
+            apart = part - part[0]
+            products += (apart @ apart.T).double().cpu()
+            squares += (part - start[place : place + PIECE].to(part)).square().sum(dim=1).double().cpu()
     norms = squares.sqrt().tolist()
     found = {}
     for one, other in combinations(range(len(names)), 2):

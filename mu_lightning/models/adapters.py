@@ -68,6 +68,9 @@ class AdaptedClassifier(IntentClassifier):
         result.take(state)
         return result
 
+    def as_merged(self, state: Mapping[str, Tensor]) -> IntentClassifier:
+        return self.with_merged(state)
+
     def plain(self) -> IntentClassifier:
         """The ordinary classifier that the adapters make of the base, as it is exported, as a copy."""
         return self.folded().plain()

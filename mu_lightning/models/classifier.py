@@ -147,6 +147,11 @@ class IntentClassifier(Evaluated):
         merged.take(state)
         return merged
 
+    def as_merged(self, state: Mapping[str, Tensor]) -> "IntentClassifier":
+        """The same of a classifier that is not needed any more."""
+        self.take(state)
+        return self
+
     def plain(self) -> "IntentClassifier":
         """This classifier as an ordinary model, as it is exported; they share what is the same."""
         if self.words is None or not self.words.trimmed:

@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from mu_lightning.data.batching import seed_of
 from mu_lightning.data.encoding import Batch
 from mu_lightning.data.turns import Turns
+from mu_lightning.models.allocated import hand_back
 from mu_lightning.models.classifier import Evaluated, IntentClassifier
 from mu_lightning.models.micro_batches import MicroBatches, out_of_memory
 from mu_lightning.models.residency import OFF, place
@@ -119,6 +120,7 @@ class JointClassifier(Evaluated):
 
     def on_validation_start(self) -> None:
         self.rest()  # scores and merges need the room, and find all members in one place
+        hand_back()
 
     def training_step(self, batch: Mapping[str, Batch], batch_idx: int) -> Tensor:
         number = self._turns.places(self.current_epoch)[batch_idx].number if self.at_once else batch_idx
@@ -193,6 +195,11 @@ class JointClassifier(Evaluated):
         for group in optimizer.param_groups:
             if group["weight_decay"]:
                 self.member(group["member"]).decay_words(1 - group["lr"] * group["weight_decay"])
+
+    def on_train_batch_end(self, outputs: Any, batch: Mapping[str, Batch], batch_idx: int) -> None:
+        if not self.trainer.fit_loop._should_accumulate():  # else the next forward pass would find them still there
+            for optimizer in self.trainer.optimizers:
+                optimizer.zero_grad()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["micro_batches"] = self.micro_batches.parts

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from mu_lightning.data.vocabulary import Vocabulary
 from mu_lightning.errors import UserError
 from mu_lightning.merging.left_out import LeftOut
+from mu_lightning.merging.safetensor_files import Entry, MappedFiles, read_header
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -28,12 +30,14 @@ class Words:
         name: the table's, among the model's tensors.
         table: the base's whole table, [token ids, width]; never changed.
         trimmed: whether models hold the used rows only.
+        file: where the table lies in a file as it is, if it does.
     """
 
     vocabulary: Vocabulary
     name: str
     table: Tensor
     trimmed: bool
+    file: Entry | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Words":
         return self  # all copies of a model share it
@@ -70,9 +74,17 @@ class Words:
     def put_back(self, model: "PreTrainedModel") -> None:
         """Gives a model that holds the used rows the whole table, the base's in the others."""
         used = word_table(model)
-        table = self.table.to(used, copy=True)
+        table = self._copy().to(used)
         table[self.kept.to(table.device)] = used
         _set_table(model, table)
+
+    def _copy(self) -> Tensor:
+        """A copy of the base's table; of one in a file only the pages that are written take memory."""
+        if self.file is not None and self.file.path.is_file():
+            mapped = MappedFiles().tensor(self.file)
+            if torch.equal(mapped, self.table):
+                return mapped
+        return self.table.clone()
 
     def trim(self, model: "PreTrainedModel") -> None:
         """Leaves a model with the whole table the used rows only."""
@@ -94,20 +106,26 @@ class Words:
             )
 
 
-def words_of(model: "PreTrainedModel", vocabulary: Vocabulary, trimmed: bool) -> Words:
+def words_of(model: "PreTrainedModel", vocabulary: Vocabulary, trimmed: bool, weights: Path | None = None) -> Words:
     """A base's words; of a base that is to be trimmed the table is taken out.
 
     Args:
         model: the base, with its whole table.
         vocabulary: the rows that are used.
         trimmed: whether to leave the model the used rows alone.
+        weights: the safetensors file that the base was loaded from, if it is one file.
 
     Raises:
         UserError: the model has no plain word table.
     """
     table = word_table(model)
     name = next(name for name, tensor in model.named_parameters() if tensor.data_ptr() == table.data_ptr())
-    words = Words(vocabulary, name, table, trimmed)
+    stored = {} if weights is None else read_header(weights)
+    inner = name.removeprefix(f"{model.base_model_prefix}.")  # an encoder's file knows no head, and no such prefix
+    file = stored.get(name, stored.get(inner))
+    if file is not None and (file.dtype, file.shape) != (table.dtype, tuple(table.shape)):
+        file = None
+    words = Words(vocabulary, name, table, trimmed, file)
     if trimmed:
         words.trim(model)
     return words
