@@ -96,7 +96,8 @@ class ModelSettings:
         adapter: ``lora``: members share the frozen base in memory and train adapters on it, and heads.
         lora: the adapters' size.
         execution: ``loop`` computes one member after another as transformers does; ``stacked`` all of them in one pass
-            without padding, a float32 XLM-R on a CPU, equal but for rounding; ``auto``: stacked where it can be.
+            without padding, on a CPU, equal but for rounding; ``auto``: stacked where it can be, which is XLM-R's
+            architecture on a CPU, in 32-true or bf16-mixed.
         members_in_memory: members on the device at a time, for a small GPU: between merges they take turns, moments
             with them, and the others rest in ordinary memory. The weights are the same in the end. 0: all at once.
     """

@@ -10,6 +10,7 @@ What is done otherwise than in transformers changes no sum but by rounding:
 - The backward pass is written out, so autograd records one step for the whole encoder.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -94,9 +95,10 @@ class CompactEncoder:
         model: a classifier for which `mu_lightning.models.packed.can_pack` holds.
         batch: B rows, padded to the right.
         seed: of dropout's random numbers.
+        lower: the type of what products and attention compute with, as under autocast; None: float32.
     """
 
-    def __init__(self, model: PreTrainedModel, batch: Batch, seed: int) -> None:
+    def __init__(self, model: PreTrainedModel, batch: Batch, seed: int, lower: torch.dtype | None = None) -> None:
         encoder: Any = model.roberta
         config: Any = model.config
         generator = torch.Generator().manual_seed(seed) if model.training else None
@@ -106,6 +108,7 @@ class CompactEncoder:
         self._dropout = Dropout(config.hidden_dropout_prob, generator)
         dropout = Dropout(config.attention_probs_dropout_prob, generator)
         self._attention = Attention(config.num_attention_heads, self._rows.groups, dropout)
+        self._linear = partial(linear, lower=lower)
         self._back: list[Back] = []
 
     def forward(self) -> Tensor:
@@ -147,13 +150,13 @@ class CompactEncoder:
         query, key, value, dense, attended_norm, up, down, down_norm = parts
         first = self._rows.first
         asking = hidden[first] if last else hidden
-        queries, query_back = linear(asking, query)
-        keys, key_back = linear(hidden, key)
-        values, value_back = linear(hidden, value)
+        queries, query_back = self._linear(asking, query)
+        keys, key_back = self._linear(hidden, key)
+        values, value_back = self._linear(hidden, value)
         gathered, attention_back = self._attention(queries, keys, values, first=last)
         middle, dense_back = self._residual(gathered, dense, asking)
         middle, attended_norm_back = norm(middle, attended_norm)
-        wide, up_back = linear(middle, up)
+        wide, up_back = self._linear(middle, up)
         result, down_back = self._residual(gelu(wide), down, middle)
         result, down_norm_back = norm(result, down_norm)
 
@@ -168,7 +171,7 @@ class CompactEncoder:
             gradient, *of_key = key_back(of_keys, None if last else total)
             gradient, *of_value = value_back(of_values, gradient)
             if last:
-                gradient.index_add_(0, first, total)
+                gradient = gradient.float().index_add_(0, first, total)
             own = (of_query, of_key, of_value, denses, attended_norms, ups, downs, down_norms)
             return gradient, *(tensor for pair in own for tensor in pair)
 
@@ -177,7 +180,7 @@ class CompactEncoder:
     def _residual(self, rows: Tensor, part: nn.Linear, plus: Tensor) -> tuple[Tensor, Back]:
         """A linear layer, dropout, and the sum with what went around them."""
         if not self._dropout.p:
-            return linear(rows, part, plus)
-        result, back = linear(rows, part)
+            return self._linear(rows, part, plus)
+        result, back = self._linear(rows, part)
         factors = self._dropout.factors(result)
-        return result.mul_(factors).add_(plus), lambda gradient: back(gradient * factors)
+        return plus + result.mul_(factors), lambda gradient: back(gradient * factors)

@@ -145,7 +145,7 @@ class JointClassifier(Evaluated):
                     name: seed_of(self.seed, name, self.current_epoch, number, self.global_rank) for name in learning
                 }
                 loss = self._loss
-                if self.stacked and self.micro_batches.parts == 1 and not torch.is_autocast_enabled("cpu"):
+                if self.stacked and self.micro_batches.parts == 1:
                     loss = partial(self._stacked_loss, self._first_states(learning, seeds))
                 for name, part in learning.items():
                     torch.manual_seed(seeds[name])

@@ -1,7 +1,8 @@
 """The three products of a linear layer in training, float32 ones by oneDNN, and the other steps of a layer.
 
-Plain PyTorch gives float32 products on a CPU to MKL, which on AMD's processors runs at half the speed or less. Each
-function gives a result and, where it is differentiated, a function from the result's gradient to those of its inputs.
+Plain PyTorch gives float32 products on a CPU to MKL, which on AMD's processors runs at half the speed or less, and
+bfloat16 ones to oneDNN. Each function gives a result and, where it is differentiated, a function from the result's
+gradient to those of its inputs.
 """
 
 from collections.abc import Callable
@@ -31,21 +32,38 @@ def product(rows: Tensor, weight: Tensor, bias: Tensor | None = None, plus: Tens
     return result
 
 
-def linear(rows: Tensor, part: nn.Linear, plus: Tensor | None = None) -> tuple[Tensor, Back]:
-    """A linear layer, (T, in) to (T, out), with `plus` added; gradients of rows, weight and bias.
+def linear(
+    rows: Tensor, part: nn.Linear, plus: Tensor | None = None, lower: torch.dtype | None = None
+) -> tuple[Tensor, Back]:
+    """A linear layer, (T, in) to (T, out); and from the result's gradient those of rows, weight and bias.
 
-    The gradient of `plus` is the result's own.
+    The gradients' function takes a second tensor that is added to the gradient of the rows.
+
+    Args:
+        rows: shape (T, in).
+        part: the layer.
+        plus: shape (T, out), added to the result; its gradient is the result's own.
+        lower: the type of what is multiplied, and of what comes out but for `plus`; None: float32.
     """
-    weight = part.weight.detach()
+    weight, bias = part.weight.detach(), part.bias.detach()
+    if lower is not None:
+        return _lower(rows.to(lower), weight.to(lower), bias.to(lower), plus)
 
     def back(gradient: Tensor, plus: Tensor | None = None) -> Gradients:
-        return (
-            product(gradient, weight.t(), plus=plus),
-            product(gradient.t(), rows.t()),
-            gradient.sum(dim=0),
-        )
+        return product(gradient, weight.t(), plus=plus), product(gradient.t(), rows.t()), gradient.sum(dim=0)
 
-    return product(rows, weight, part.bias.detach(), plus), back
+    return product(rows, weight, bias, plus), back
+
+
+def _lower(rows: Tensor, weight: Tensor, bias: Tensor, plus: Tensor | None) -> tuple[Tensor, Back]:
+    def back(gradient: Tensor, plus: Tensor | None = None) -> Gradients:
+        of_bias = gradient.sum(dim=0, dtype=torch.float32)
+        gradient = gradient.to(weight.dtype)
+        of_rows = gradient @ weight
+        return of_rows if plus is None else plus + of_rows, (gradient.t() @ rows).float(), of_bias
+
+    result = nn.functional.linear(rows, weight, bias)
+    return result if plus is None else plus + result, back
 
 
 def norm(rows: Tensor, part: nn.LayerNorm) -> tuple[Tensor, Back]:

@@ -17,6 +17,9 @@ from mu_lightning.models.compact import CompactEncoder, encoder_parameters
 from mu_lightning.models.packed import can_pack
 from mu_lightning.settings import ModelSettings
 
+# bfloat16 is said by autocast, in each step.
+PRECISIONS = ("32-true", "bf16-mixed")
+
 
 def stacks(models: Sequence[PreTrainedModel], settings: ModelSettings, trainer: Trainer) -> bool:
     """Whether the members of a run are computed in one pass.
@@ -29,8 +32,8 @@ def stacks(models: Sequence[PreTrainedModel], settings: ModelSettings, trainer: 
     obstacle = _obstacle(models, settings, trainer)
     if obstacle and settings.execution == "stacked":
         raise UserError(
-            "--model.execution stacked is for whole members of XLM-R's architecture in float32 on a CPU, given "
-            f"{obstacle}: leave it out, or choose loop"
+            "--model.execution stacked is for whole members of XLM-R's architecture on a CPU in 32-true or bf16-mixed, "
+            f"given {obstacle}: leave it out, or choose loop"
         )
     return obstacle is None
 
@@ -39,7 +42,7 @@ def _obstacle(models: Sequence[PreTrainedModel], settings: ModelSettings, traine
     device = trainer.strategy.root_device.type
     if device != "cpu":
         return f"the device {device}"
-    if trainer.precision != "32-true":
+    if trainer.precision not in PRECISIONS:
         return f"--precision {trainer.precision}"
     if settings.adapter != "none":
         return f"--adapter {settings.adapter}"
@@ -60,7 +63,8 @@ def first_states(
         seeds: a seed for each, of dropout's random numbers.
     """
     parameters = [parameter for model in models for parameter in encoder_parameters(model)]
-    passes = [CompactEncoder(*one) for one in zip(models, batches, seeds, strict=True)]
+    lower = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
+    passes = [CompactEncoder(*one, lower) for one in zip(models, batches, seeds, strict=True)]
     found: tuple[Tensor, ...] = _Stack.apply(passes, *parameters)
     return found
 
@@ -81,12 +85,13 @@ def side_by_side(work: Sequence[Callable[[], Any]]) -> list[Any]:
     """The results of independent pieces of work: on as many threads as torch has, each piece on one of them."""
     threads = torch.get_num_threads()
     if threads == 1 or len(work) == 1:
-        return [one() for one in work]
-    return list(_pool(threads).map(_without_gradient, work))
+        return [_bare(one) for one in work]
+    return list(_pool(threads).map(_bare, work))
 
 
-def _without_gradient(work: Callable[[], Any]) -> Any:
-    with torch.no_grad():  # a thread of its own begins with gradients
+def _bare(work: Callable[[], Any]) -> Any:
+    # A thread of its own begins with gradients; in this one autocast may be on, and would cast what we cast.
+    with torch.no_grad(), torch.autocast("cpu", enabled=False):
         return work()
 
 

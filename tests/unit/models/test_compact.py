@@ -168,6 +168,22 @@ def test_gradients_under_dropout_are_those_of_the_function_that_the_seed_chooses
     assert compared >= len(encoder_parameters(member.model)) - 2
 
 
+def test_in_bfloat16_it_is_as_near_to_float32_as_transformers_is(classifier: Make) -> None:
+    member, batch = classifier(), batch_of(9, 3, 24, 3, 9, 5, 3)
+    exact = gradients(member, member(batch), batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        plain, compact = member(batch), compact_logits(member, batch)
+    theirs, ours = gradients(member, plain, batch), gradients(member, compact, batch)
+    assert {gradient.dtype for gradient in ours.values()} == {torch.float32}
+    assert compact.dtype == torch.float32
+
+    def error(found: dict[str, Tensor]) -> float:
+        difference = sum(float((found[name] - exact[name]).norm()) ** 2 for name in exact)
+        return (difference / sum(float(exact[name].norm()) ** 2 for name in exact)) ** 0.5
+
+    assert 1e-4 < error(ours) < 1.5 * error(theirs) < 0.2
+
+
 def test_factors_drop_the_share_they_should_and_keep_the_mean() -> None:
     factors = Dropout(0.25, torch.Generator().manual_seed(0)).factors(torch.empty(400, 500))
     assert factors.unique().tolist() == pytest.approx([0, 1 / 0.75])
