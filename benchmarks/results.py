@@ -44,7 +44,7 @@ def steps(options: argparse.Namespace) -> dict[str, list[str]]:
     runs, grid = f"runs/{options.corpus}", f"configs/experiment/sweep-{options.corpus}.yaml"
     targets = yaml.safe_load((ROOT / grid).read_text(encoding="utf-8"))["target_languages"]
     joint = ["--multilingual", "--models-dir", f"{runs}/joint", "--output-dir", f"{runs}/joint-run"]
-    sweep = ["sweep", "--config", grid, "--baselines", "native,sources,joint", "--joint-model"]
+    sweep = ["sweep", "--config", grid, "--baselines", "native", "sources", "joint", "--joint-model"]
     report = ["report", f"{runs}/sweep", "--nxn", f"{runs}/nxn", "--output", f"{runs}/report"]
     if options.corpus == "cldr":
         fit = ["fit", "--config", "configs/source.yaml", "--locales", "all"]
