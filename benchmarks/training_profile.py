@@ -3,8 +3,9 @@
 `python benchmarks/training_profile.py --before REVISION` profiles the quickstart's third epoch (five members, scores,
 merge and checkpoint included) and three models on three locales' test rows, both at the embedded size, by torch's
 profiler. Each operation's time goes to the innermost part that it belongs to; a backward operation's to the part whose
-forward operation it belongs to. What is in no operation is Python's and Lightning's. Shares are those of the profiled
-epoch, seconds those shares of the epoch before, which ran without the profiler.
+forward operation it belongs to. What is in no operation is Python's and Lightning's. All is computed on one thread: of
+work on several, it would not be plain what waits for what. Shares are those of the profiled epoch, seconds those shares
+of the epoch before, which ran without the profiler.
 
 `--write` puts the tables into docs/benchmarks.md.
 """
@@ -112,6 +113,40 @@ def _label_packed() -> None:
     packed._Layer.__init__ = init  # type: ignore[method-assign]
 
 
+def _label_compact() -> None:
+    """The compact encoder's steps give a result and what computes its gradients: both belong to one part."""
+    try:
+        from mu_lightning.models import compact
+    except ImportError:  # a revision before it
+        return
+    module: Any = compact
+    found: dict[int, str] = {}
+    parts_of = module._parts
+
+    def parts(layer: Any) -> Any:
+        parts = parts_of(layer)
+        for number, part in enumerate(parts):
+            found[id(part)] = "attention" if number < 5 else "feed-forward"
+        return parts
+
+    def both(function: Callable[..., Any], part_of: Callable[..., str]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def pair(*given: Any, **more: Any) -> Any:
+            part = part_of(*given)
+            result, back = _marked(function, part)(*given, **more)
+            return result, _marked(back, part)
+
+        return pair
+
+    module._parts = parts
+    for name in ("linear", "norm"):
+        setattr(module, name, both(getattr(module, name), lambda rows, part, *rest: found.get(id(part), "embedding")))
+    encoder = module.CompactEncoder
+    encoder._embedded = both(encoder._embedded, lambda *given: "embedding")
+    encoder._layer = both(encoder._layer, lambda *given: "feed-forward")
+    module.Attention.__call__ = both(module.Attention.__call__, lambda *given: "attention")
+
+
 @contextmanager
 def profiled(found: dict[str, float], wholes: bool) -> Iterator[None]:
     """Seconds of each part while it lasts."""
@@ -191,6 +226,7 @@ def epoch(scratch: Path) -> tuple[float, dict[str, float]]:
     # Imported before they are marked, so that the marks are what is called.
     label(PARTS | WHOLES)
     _label_packed()
+    _label_compact()
     hooks = {name: getattr(callbacks, name) for name in callbacks.__all__}
     words = [
         "--target-lang",
@@ -246,6 +282,7 @@ def measure(what: str, tree: Path, scratch: Path) -> tuple[float, dict[str, floa
     """Profiles in a new process, with the code of `tree`."""
     folder = Path(tempfile.mkdtemp(dir=scratch))
     environment = {**os.environ, "PYTHONPATH": str(tree), "MU_CACHE_DIR": str(scratch / "cache")}
+    environment["OMP_NUM_THREADS"] = "1"
     words = [sys.executable, __file__, "--work", what, str(folder)]
     subprocess.run(words, cwd=tree, env=environment, check=True, stdout=subprocess.DEVNULL)
     seconds, found = json.loads((folder / "found.json").read_text(encoding="utf-8"))
