@@ -87,17 +87,22 @@ class FolderPlan:
 
     @property
     def peak_memory(self) -> int:
-        """A rough upper bound of the memory that the merge itself takes, in bytes; the file cache is not counted.
+        """About the most memory that the merge itself takes, in bytes; the file cache is not counted.
 
-        A method that sees whole tensors holds a vector of each source and a few results; any other does so of a piece
-        for each thread; a survey keeps samples of each source.
+        A method that sees whole tensors holds a few of the largest, as if every row of it had changed; any other holds
+        pieces of each source for each thread; and a selection keeps samples of some sources at a time.
         """
         largest = max(math.prod(shape) for _, shape in self.tensors.values())
         sources, method = len(self.folders), self.job.method
+        wide = 8 if any(dtype == torch.float64 for dtype, _ in self.tensors.values()) else 4
         if method.granularity == "tensor":
-            return (sources + 4) * largest * 4
-        surveyed = min(8 * SAMPLE, largest * 4) * min(sources, AT_ONCE) if method.survey is not None else 0
-        return (3 * sources + 12) * min(largest, piece_size(sources)) * torch.get_num_threads() * 4 + surveyed
+            first = next(iter(self.folders.values()))
+            converted = any(entry.dtype.itemsize != wide for entry in first.tensors.values())
+            held = method.tensors_held or sources + 4
+            return int((held + converted) * largest * wide)
+        elements = sum(math.prod(shape) for _, shape in self.tensors.values())
+        piece = (2 * sources + 6) * min(largest, piece_size(sources)) * torch.get_num_threads() * wide
+        return piece + (min(SAMPLE, elements) * min(sources, AT_ONCE) * wide * 3 // 2 if method.selects else 0)
 
     def describe(self) -> str:
         """The plan for reading: what would be merged, how, how much, and where to."""

@@ -11,6 +11,27 @@ Granularity = Literal["elements", "rows", "tensor"]
 Scope = Literal["tensor", "model"]
 
 
+class OneByOne(Sequence["torch.Tensor"]):
+    """Tensors that are made when they are asked for, so that no more than one need be held.
+
+    Args:
+        length: how many there are.
+        make: index -> the tensor.
+    """
+
+    def __init__(self, length: int, make: "Callable[[int], torch.Tensor]") -> None:
+        self._length, self._make = length, make
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: Any) -> Any:
+        chosen = range(self._length)[index]
+        if isinstance(chosen, int):
+            return self._make(chosen)
+        return OneByOne(len(chosen), lambda place: self._make(chosen[place]))
+
+
 @dataclass(frozen=True)
 class Piece:
     """What a method sees at a time: the same part of one tensor in every source.
@@ -68,6 +89,9 @@ class Method:
         granularity: what a piece may be: any `elements`, whole `rows` (along the first dimension), or a whole `tensor`.
         survey: statistics over a whole tensor or model that `combine` needs first.
         survey_scope: what `survey` looks at, given the parameters.
+        tensors_held: of a method that sees whole tensors, how many of that size it holds at most, in the dtype of the
+            arithmetic; measured. 0 if that depends on the sources.
+        selects: whether its survey looks for ranks, and so keeps samples.
         local: whether a row in which all sources equal the base comes out as the base and changes no other; then such
             rows are not even computed.
         separate: whether a row of the result follows from that row of the sources, and of their statistics, alone.
@@ -93,6 +117,8 @@ class Method:
     granularity: Granularity = "elements"
     survey: Callable[[View, Any], Any] | None = None
     survey_scope: Callable[[Any], Scope] = lambda parameters: "tensor"
+    tensors_held: float = 0.0
+    selects: bool = False
     local: bool = False
     separate: bool = False
     spreads: bool = False

@@ -14,7 +14,7 @@ from mu_lightning.merging.checks import check_finite
 from mu_lightning.merging.draws import whole_numbers
 from mu_lightning.merging.job import Job
 from mu_lightning.merging.left_out import LeftOut
-from mu_lightning.merging.method import Piece, View
+from mu_lightning.merging.method import OneByOne, Piece, View
 from mu_lightning.merging.threads import in_order
 from mu_lightning.merging.unchanged import changed_rows
 
@@ -165,7 +165,13 @@ class _Cut:
 def _piece(part: _Part, *, check: bool) -> tuple[Piece, Tensor | None]:
     """A part as its method sees it, and which rows it is about if not all."""
     job, stack, cut = part.job, part.stack, _Cut(part)
-    sources = [cut(source) for source in stack.sources]
+
+    def each(make: Callable[[Tensor], Tensor]) -> Sequence[Tensor]:
+        if job.method.granularity == "tensor":  # whole ones of all sources would be too much
+            return OneByOne(len(stack.sources), lambda index: make(stack.sources[index]))
+        return [make(source) for source in stack.sources]
+
+    sources = each(cut)
     shape = sources[0].shape
     base = cut(stack.base) if stack.base is not None and job.method.sees_base else None
     if check:
@@ -173,12 +179,12 @@ def _piece(part: _Part, *, check: bool) -> tuple[Piece, Tensor | None]:
     # A statistic of the tensor's own shape is cut like it; any other (a Gram matrix) comes whole.
     whole = stack.sources[0].shape
     statistics = stack.statistics and [
-        None if each is None else cut(each) if each.shape == whole else each.to(cut.device, cut.dtype)
-        for each in stack.statistics
+        None if one is None else cut(one) if one.shape == whole else one.to(cut.device, cut.dtype)
+        for one in stack.statistics
     ]
     changed = changed_rows(sources, base) if job.method.local and base is not None and base.dim() > 1 else None
     if changed is not None and base is not None:
-        sources, base = [source[changed] for source in sources], base[changed]
+        sources, base = each(lambda source: cut(source)[changed]), base[changed]
 
     def draws(index: int) -> Tensor:
         numbers = whole_numbers(part.start, shape.numel(), job.seed, stack.name, job.names[index]).view(shape)

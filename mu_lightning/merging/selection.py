@@ -31,13 +31,13 @@ def kth_largest(
     Returns:
         For each vector and rank the magnitude of that rank; 0 beyond the last element, infinity for rank 0.
     """
-    step = max(1, view.total // SAMPLE)
+    step = max(1, -(-view.total // SAMPLE))
 
     def sampled(piece: Piece) -> list[tuple[int, np.ndarray]]:
         return [(part.numel(), part.reshape(-1)[::step].abs().cpu().numpy()) for part in vectors(piece)]
 
     seen = [0] * len(ranks)
-    samples = [_Values() for _ in ranks]
+    samples = [_Values(min(view.total, SAMPLE + SAMPLE // 4)) for _ in ranks]
     for parts in view.map(sampled):
         for index, (count, sample) in enumerate(parts):
             seen[index] += count

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -179,3 +180,80 @@ def test_draws_belong_to_a_source_whatever_the_others_changed(method: str) -> No
     kept = alone[100:140] != base["embeddings.weight"][100:140]
     assert 0 < kept.float().mean() < 1
     assert torch.equal(kept, both[100:140] != base["embeddings.weight"][100:140])
+
+
+ESTIMATED = """
+import json, sys, threading
+from pathlib import Path
+from mu_lightning.merging.folder_plan import plan_folders
+from mu_lightning.merging.streaming import run_plan
+
+def private():
+    return int(next(line for line in open("/proc/self/status") if line.startswith("RssAnon")).split()[1]) * 1024
+
+root, method, names = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+parameters = {"iterations": 2} if method == "wudi" else {}
+
+def merge(size):
+    folders = {name: root / size / name for name in names}
+    plan = plan_folders(method, folders, dict.fromkeys(names, 1.0), root / f"{method}_{size}_out",
+                        base=root / size / "base", parameters=parameters)
+    run_plan(plan, progress=False)
+    return plan.peak_memory
+
+merge("small")
+before = private()
+peak, done = [before], threading.Event()
+
+def watch():
+    while not done.wait(0.002):
+        peak[0] = max(peak[0], private())
+
+watching = threading.Thread(target=watch)
+watching.start()
+estimate = merge("large")
+done.set()
+watching.join()
+print(json.dumps([estimate, peak[0] - before]))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the memory of a process from /proc")
+def test_the_planned_memory_is_about_what_a_merge_takes(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(4)
+    for size, rows in (("small", 64), ("large", 140_000)):
+        for name in ("base", *"abc"):
+            (tmp_path / size / name).mkdir(parents=True)
+            tensors = {"embeddings.weight": torch.randn(rows, 64, generator=generator)}
+            save_file(tensors, tmp_path / size / name / "model.safetensors")
+            (tmp_path / size / name / "config.json").write_text("{}")
+    script = tmp_path / "estimated.py"
+    script.write_text(ESTIMATED)
+    for method, names in (("ties", "abc"), ("iso_c", "abc"), ("wudi", "abc"), ("nuslerp", "ab")):
+        run = subprocess.run(
+            [sys.executable, script, tmp_path, method, names], capture_output=True, text=True, check=True, timeout=120
+        )
+        estimate, measured = json.loads(run.stdout)
+        assert estimate == pytest.approx(measured, rel=0.25), method
+
+
+def test_ties_at_a_real_size_differs_from_an_exact_count_only_where_magnitudes_tie() -> None:
+    """Differences of nearly equal float32 numbers are coarse: several magnitudes may equal the threshold's."""
+    generator = torch.Generator().manual_seed(11)
+    base = {"w": 0.02 * torch.randn(768, 3072, generator=generator)}
+    change = [1e-3 * torch.randn(768, 3072, generator=generator) for _ in range(3)]
+    sources = {name: {"w": base["w"] + one} for name, one in zip("abc", change, strict=True)}
+    parameters = {"density": 0.2, "scope": "tensor"}
+    ours = merge_tensors("ties", sources, dict.fromkeys(sources, 1.0), base=base, parameters=parameters)["w"]
+    vectors = np.stack([(source["w"] - base["w"]).numpy().ravel() for source in sources.values()])
+    count = int(0.2 * vectors.shape[1])
+    trimmed, tied = np.zeros(vectors.shape), np.zeros(vectors.shape[1], dtype=bool)
+    for vector, kept in zip(vectors, trimmed, strict=True):
+        order = np.argsort(-np.abs(vector), kind="stable")
+        kept[order[:count]] = vector[order[:count]]
+        tied |= np.abs(vector) == np.abs(vector[order[count - 1]])
+    agree = trimmed * np.sign(trimmed.sum(0)) > 0
+    expected = base["w"].numpy().ravel() + (trimmed * agree).sum(0) / np.maximum(agree.sum(0), 1)
+    differs = np.abs(ours.numpy().ravel() - expected) > 1e-6
+    assert tied.sum() >= 3
+    assert not (differs & ~tied).any()

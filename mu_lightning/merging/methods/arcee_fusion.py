@@ -45,6 +45,7 @@ METHOD = Method(
     parameters=NoParameters,
     granularity="rows",
     survey=threshold,
+    selects=True,
     local=True,
     needs_base=True,
     takes_weights=False,

@@ -107,6 +107,7 @@ METHODS = [
         combine=dare_ties,
         parameters=DareTies,
         survey=thresholds,
+        selects=True,
         survey_scope=scope,
         local=True,
         needs_base=True,

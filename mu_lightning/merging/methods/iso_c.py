@@ -4,7 +4,7 @@ Marczak et al., No Task Left Behind: Isotropic Model Merging with Common and Tas
 https://arxiv.org/abs/2502.04959
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,9 +13,9 @@ from torch import Tensor
 
 from mu_lightning.merging.method import Method, Piece
 from mu_lightning.merging.parameters import option
-from mu_lightning.merging.spectral import decomposed, on_changed_rows, orthogonal
-from mu_lightning.merging.task_vectors import added, task_vectors, weighted_sum
-from mu_lightning.merging.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, scaled_weights
+from mu_lightning.merging.spectral import decomposed, merged_matrices, orthogonal
+from mu_lightning.merging.task_vectors import weighted_sum
+from mu_lightning.merging.weighting import MEAN, RAW, SUM, WEIGHTING_HELP
 
 PAPER = "Marczak et al., No Task Left Behind (isotropic merging), 2025"
 URL = "https://arxiv.org/abs/2502.04959"
@@ -36,13 +36,13 @@ class IsoCts(IsoC):
     common: float = option(0.8, "share of the directions that the sources have in common (k/r)", low=0, high=1)
 
 
-def isotropic(vectors: list[Tensor]) -> Tensor:
+def isotropic(vectors: Sequence[Tensor]) -> Tensor:
     """The sum of matrices with its singular values replaced by their mean, [rows, columns]."""
     left, values, right = decomposed(weighted_sum(vectors, [1.0] * len(vectors)))
     return left @ right * values.mean()
 
 
-def isotropic_subspaces(vectors: list[Tensor], common: float) -> Tensor:
+def isotropic_subspaces(vectors: Sequence[Tensor], common: float) -> Tensor:
     """Common directions of the sum and, orthogonal to them, each source's own strongest; all equally strong.
 
     Args:
@@ -56,32 +56,24 @@ def isotropic_subspaces(vectors: list[Tensor], common: float) -> Tensor:
         own -= 1
         shared += count
     left, values, right = decomposed(weighted_sum(vectors, [1.0] * count))
-    lefts, rights, strengths = [left[:, :shared]], [right[:shared]], [values[:shared]]
+    lefts, rights, strengths = [left[:, :shared].clone()], [right[:shared].clone()], [values[:shared]]
     for vector in vectors:
         left, values, right = decomposed(vector - lefts[0] @ (lefts[0].T @ vector))
-        lefts.append(left[:, :own])
-        rights.append(right[:own])
+        lefts.append(left[:, :own].clone())  # not the whole that it views
+        rights.append(right[:own].clone())
         strengths.append(values[:own])
     return orthogonal(torch.cat(lefts, 1)) @ orthogonal(torch.cat(rights)) * torch.cat(strengths).mean()
 
 
-def _merged(piece: Piece, parameters: IsoC, spread: Callable[[list[Tensor]], Tensor]) -> Tensor:
-    vectors = task_vectors(piece)
-    if vectors[0].dim() != 2:
-        return added(piece, weighted_sum(vectors, scaled_weights(piece.weights, MEAN)), parameters.scaling)
-    factors = scaled_weights(piece.weights, parameters.weighting)
-    weighted = [vector * factor for vector, factor in zip(vectors, factors, strict=True)]
-    return added(piece, on_changed_rows(weighted, spread), parameters.scaling)
-
-
 def iso_c(piece: Piece, parameters: IsoC) -> Tensor:
     """Matrices by their isotropic sum, other tensors by the average; of the piece's shape."""
-    return _merged(piece, parameters, isotropic)
+    return merged_matrices(piece, parameters.weighting, parameters.scaling, isotropic)
 
 
 def iso_cts(piece: Piece, parameters: IsoCts) -> Tensor:
     """Matrices by isotropic common and own subspaces, other tensors by the average; of the piece's shape."""
-    return _merged(piece, parameters, partial(isotropic_subspaces, common=parameters.common))
+    merge = partial(isotropic_subspaces, common=parameters.common)
+    return merged_matrices(piece, parameters.weighting, parameters.scaling, merge)
 
 
 METHODS = [
@@ -93,6 +85,7 @@ METHODS = [
         combine=iso_c,
         parameters=IsoC,
         granularity="tensor",
+        tensors_held=4.25,
         local=True,
         needs_base=True,
     ),
@@ -104,6 +97,7 @@ METHODS = [
         combine=iso_cts,
         parameters=IsoCts,
         granularity="tensor",
+        tensors_held=6.5,
         local=True,
         needs_base=True,
     ),

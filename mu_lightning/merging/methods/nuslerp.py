@@ -57,6 +57,7 @@ METHOD = Method(
     combine=nuslerp,
     parameters=NuSlerp,
     granularity="tensor",
+    tensors_held=8,
     may_use_base=True,
     min_sources=2,
     max_sources=2,

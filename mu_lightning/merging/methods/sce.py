@@ -79,6 +79,7 @@ METHOD = Method(
     combine=sce,
     parameters=Sce,
     survey=select,
+    selects=True,
     local=True,
     needs_base=True,
     takes_weights=False,

@@ -81,6 +81,7 @@ METHOD = Method(
     combine=ties,
     parameters=Ties,
     survey=thresholds,
+    selects=True,
     survey_scope=scope,
     local=True,
     needs_base=True,

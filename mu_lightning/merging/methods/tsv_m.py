@@ -3,6 +3,7 @@
 Gargiulo et al., Task Singular Vectors: Reducing Task Interference in Model Merging, 2024. https://arxiv.org/abs/2412.00081
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,9 +11,8 @@ from torch import Tensor
 
 from mu_lightning.merging.method import Method, Piece
 from mu_lightning.merging.parameters import option
-from mu_lightning.merging.spectral import decomposed, on_changed_rows, orthogonal
-from mu_lightning.merging.task_vectors import added, task_vectors, weighted_sum
-from mu_lightning.merging.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, scaled_weights
+from mu_lightning.merging.spectral import decomposed, merged_matrices, orthogonal
+from mu_lightning.merging.weighting import MEAN, RAW, SUM, WEIGHTING_HELP
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class TsvM:
     weighting: str = option(SUM, WEIGHTING_HELP, choices=(SUM, MEAN, RAW))
 
 
-def interference_free(vectors: list[Tensor]) -> Tensor:
+def interference_free(vectors: Sequence[Tensor]) -> Tensor:
     """Of each of n matrices the first 1/n of the singular directions, orthogonalised together; [rows, columns]."""
     share = min(vectors[0].shape) // len(vectors)
     if share == 0:  # fewer directions than sources: each keeps its first
@@ -32,7 +32,7 @@ def interference_free(vectors: list[Tensor]) -> Tensor:
     for left, values, right in map(decomposed, vectors):
         # A direction that the source does not have is arbitrary, and would bend the others' when made orthogonal.
         count = min(share, int((values > values[0] * torch.finfo(values.dtype).eps * max(vectors[0].shape)).sum()))
-        parts.append((left[:, :count], values[:count], right[:count]))
+        parts.append((left[:, :count].clone(), values[:count], right[:count].clone()))  # not the whole that they view
     left = torch.cat([part[0] for part in parts], 1)
     values = torch.cat([part[1] for part in parts])
     right = torch.cat([part[2] for part in parts])
@@ -41,12 +41,7 @@ def interference_free(vectors: list[Tensor]) -> Tensor:
 
 def tsv_m(piece: Piece, parameters: TsvM) -> Tensor:
     """Matrices by their singular vectors, other tensors by the average; of the piece's shape."""
-    factors = scaled_weights(piece.weights, parameters.weighting)
-    vectors = task_vectors(piece)
-    if vectors[0].dim() != 2:
-        return added(piece, weighted_sum(vectors, scaled_weights(piece.weights, MEAN)), parameters.scaling)
-    weighted = [vector * factor for vector, factor in zip(vectors, factors, strict=True)]
-    return added(piece, on_changed_rows(weighted, interference_free), parameters.scaling)
+    return merged_matrices(piece, parameters.weighting, parameters.scaling, interference_free)
 
 
 METHOD = Method(
@@ -57,6 +52,7 @@ METHOD = Method(
     combine=tsv_m,
     parameters=TsvM,
     granularity="tensor",
+    tensors_held=6,
     local=True,
     needs_base=True,
 )

@@ -4,16 +4,18 @@ Cheng et al., Whoever Started the Interference Should End It: Guiding Data-Free 
 https://arxiv.org/abs/2503.08099
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from mu_lightning.merging.method import Method, Piece
 from mu_lightning.merging.parameters import option
-from mu_lightning.merging.spectral import on_changed_rows
-from mu_lightning.merging.task_vectors import added, task_vectors, weighted_sum
-from mu_lightning.merging.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, scaled_weights
+from mu_lightning.merging.spectral import merged_matrices
+from mu_lightning.merging.task_vectors import weighted_sum
+from mu_lightning.merging.weighting import MEAN, RAW, SUM, WEIGHTING_HELP
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Wudi:
     weighting: str = option(SUM, WEIGHTING_HELP, choices=(SUM, MEAN, RAW))
 
 
-def least_interference(vectors: list[Tensor], parameters: Wudi) -> Tensor:
+def least_interference(vectors: Sequence[Tensor], parameters: Wudi) -> Tensor:
     """The matrix τ that minimises Σ_i ‖(τ − τ_i) τ_iᵀ‖² / ‖τ_i‖², [rows, columns].
 
     With C_i = τ_iᵀ τ_i / ‖τ_i‖² of shape [columns, columns] the gradient is 2 (τ Σ C_i − Σ τ_i C_i), so a step costs
@@ -49,22 +51,18 @@ def least_interference(vectors: list[Tensor], parameters: Wudi) -> Tensor:
         return merged + (aim - merged @ norm) @ torch.linalg.pinv(norm.double(), hermitian=True).to(norm.dtype)
     mean, square = torch.zeros_like(merged), torch.zeros_like(merged)
     for step in range(1, parameters.iterations + 1):
-        gradient = 2 * (merged @ norm - aim)
+        gradient = (merged @ norm).sub_(aim).mul_(2)
         mean.lerp_(gradient, 0.1)
-        square.lerp_(gradient.square(), 0.001)
-        size = (square / (1 - 0.999**step)).sqrt_().add_(1e-8)
-        merged = merged - parameters.learning_rate / (1 - 0.9**step) * mean / size
+        square.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
+        size = torch.div(square, 1 - 0.999**step, out=gradient).sqrt_().add_(1e-8)
+        merged.addcdiv_(mean, size, value=-parameters.learning_rate / (1 - 0.9**step))
     return merged
 
 
 def wudi(piece: Piece, parameters: Wudi) -> Tensor:
     """Matrices by least interference, other tensors by the average; of the piece's shape."""
-    vectors = task_vectors(piece)
-    if vectors[0].dim() != 2:
-        return added(piece, weighted_sum(vectors, scaled_weights(piece.weights, MEAN)), 1.0)
-    factors = scaled_weights(piece.weights, parameters.weighting)
-    weighted = [vector * factor for vector, factor in zip(vectors, factors, strict=True)]
-    return added(piece, on_changed_rows(weighted, lambda rows: least_interference(rows, parameters)), 1.0)
+    merge = partial(least_interference, parameters=parameters)
+    return merged_matrices(piece, parameters.weighting, 1.0, merge)
 
 
 METHOD = Method(
@@ -75,6 +73,7 @@ METHOD = Method(
     combine=wudi,
     parameters=Wudi,
     granularity="tensor",
+    tensors_held=8,
     local=True,
     needs_base=True,
 )
