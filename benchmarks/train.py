@@ -17,11 +17,13 @@ import statistics
 import tempfile
 from pathlib import Path
 
+import torch
 from common import PAGE, goal, provenance, write_section
 from training_growth import FIGURE, draw, grow, tables
 from training_merges import GOALS, REPEATS, merge_costs
 from training_ways import LEARNING_RATES, WAYS, Outcome, Task, random_base, run
 
+from mu_lightning.locales import LOCALES as ALL_LOCALES
 from mu_lightning.settings import EMBEDDED_BASE
 from mu_lightning.tables import markdown_table
 
@@ -33,23 +35,36 @@ LOCALES = (
 EPOCH_STEPS = {64: 30, 32: 60, 16: 120}  # the embedded corpus has about 1,950 train rows a locale
 # Size -> locales, batch, steps, and the goal: at least so many times each other's throughput.
 DEFAULTS: dict[str, tuple[int, int, int, float]] = {"embedded": (8, 64, 120, 2.0), "base": (2, 16, 12, 1.4)}
+# The same where there is a GPU, for the base size in bfloat16; and what ten locales may take of its memory, in GiB.
+ON_GPU = (8, 32, 60, 5.0)
+GPU_MEMORY = (10, 22.0)
+
+
+def on_gpu(size: str) -> bool:
+    """Whether a size is measured on a GPU."""
+    return size == "base" and torch.cuda.is_available()
+
+
+def defaults(size: str) -> tuple[int, int, int, float]:
+    """Locales, batch, steps and goal of a size on this machine."""
+    return ON_GPU if on_gpu(size) else DEFAULTS[size]
 
 
 def make_task(size: str, base: Path, arguments: argparse.Namespace, flags: list[str]) -> Task:
     """The task of a size under the command's options."""
-    locales, batch, steps, _ = DEFAULTS[size]
+    locales, batch, steps, _ = defaults(size)
     locales, batch = arguments.locales or locales, arguments.batch_size or batch
     steps = arguments.steps or steps
     epoch_steps = min(steps, EPOCH_STEPS.get(batch, 1900 // batch))
     return Task(
         base=str(base),
-        locales=LOCALES[:locales],
+        locales=tuple(dict.fromkeys((*LOCALES, *ALL_LOCALES)))[:locales],
         batch_size=batch,
         epoch_steps=epoch_steps,
         epochs=-(-steps // epoch_steps),
         warm=max(2, min(10, steps // 4)),
         learning_rate=LEARNING_RATES[size],
-        precision=arguments.precision,
+        precision=arguments.precision or ("bf16-mixed" if on_gpu(size) else "32-true"),
         corpus=arguments.corpus,
         data_dir=arguments.data_dir,
         flags=tuple(flags),
@@ -82,6 +97,10 @@ def compare(task: Task, pairs: int, goal_ratio: float, name: str) -> str:
             goal(f"{name}: utterances a second, ours / {way}", statistics.median(ratios), at_least=goal_ratio)
         speed = f"{statistics.median(count / one.seconds for one in outcomes):,.0f}"
         lines.append((way, speed, ratio, memory, loss))
+    if memory := max(one.device_memory for one in found["ours"]):
+        most, wanted = GPU_MEMORY
+        if name.startswith("base") and len(task.locales) <= most:
+            goal(f"{name}: GPU memory in GiB", memory, at_most=wanted)
     first = [sum(steps[0] for steps in one.losses.values()) / len(task.locales) for one in found["ours"]]
     last = [sum(steps[-1] for steps in one.losses.values()) / len(task.locales) for one in found["ours"]]
     flags = f" Further arguments of ours: `{' '.join(task.flags)}`." if task.flags else ""
@@ -165,10 +184,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--size", nargs="+", choices=DEFAULTS, default=list(DEFAULTS), help="size of the models")
-    add("--locales", type=int, default=None, help="how many locales (default: embedded 8, base 2)")
-    add("--batch-size", type=int, default=None, help="utterances of a locale in a step (default: embedded 64, base 16)")
-    add("--steps", type=int, default=None, help="steps of each locale (default: embedded 120, base 12)")
-    add("--precision", default="32-true", help="of all three: 32-true or bf16-mixed")
+    add("--locales", type=int, default=None, help="how many locales (default: embedded 8, base 2, on a GPU 8)")
+    add(
+        "--batch-size",
+        type=int,
+        default=None,
+        help="utterances of a locale in a step (default: 64; base 16, GPU 32)",
+    )
+    add("--steps", type=int, default=None, help="steps of each locale (default: embedded 120; base: 12, on a GPU 60)")
+    add("--precision", default=None, help="of all three (default: 32-true; base on a GPU: bf16-mixed)")
     add("--corpus", default="cldr", help="whose train rows")
     add("--data-dir", default=None, help="an unpacked MASSIVE release directory")
     add("--pairs", type=int, default=5, help="how often")
@@ -190,7 +214,7 @@ def main() -> None:
         for size in arguments.size:
             base = BASE if size == "embedded" else random_base(Path(scratch) / "xlm-r-base-size", BASE)
             task = make_task(size, base, arguments, flags)
-            text = compare(task, arguments.pairs, DEFAULTS[size][3], f"{size} size, {len(task.locales)} locales")
+            text = compare(task, arguments.pairs, defaults(size)[3], f"{size} size, {len(task.locales)} locales")
             parts.append(f"### {names[size]}\n\n{text.strip()}")
             print(f"\n{parts[-1]}", flush=True)
     if arguments.write:
