@@ -101,7 +101,8 @@ class FolderPlan:
             held = method.tensors_held or sources + 4
             return int((held + converted) * largest * wide)
         elements = sum(math.prod(shape) for _, shape in self.tensors.values())
-        piece = (2 * sources + 6) * min(largest, piece_size(sources)) * torch.get_num_threads() * wide
+        sorting = 12 if method.granularity == "rows" else 0  # whole numbers of 8 bytes: ranks, and their order
+        piece = (2 * sources + 6 + sorting) * min(largest, piece_size(sources)) * torch.get_num_threads() * wide
         return piece + (min(SAMPLE, elements) * min(sources, AT_ONCE) * wide * 3 // 2 if method.selects else 0)
 
     def describe(self) -> str:

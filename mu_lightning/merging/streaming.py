@@ -131,7 +131,7 @@ def _merged(plan: FolderPlan, stack: Stack, survey: Any, bar: "_Bar") -> Iterato
         return
     for piece in combined_pieces(plan.job, stack, survey, bar.surveyed):
         result = piece.to(dtype)
-        if dtype.itemsize < piece.dtype.itemsize and not bool(torch.isfinite(result).all()):
+        if dtype.itemsize < piece.dtype.itemsize and not bool(torch.isfinite(result.float()).all()):
             raise UserError(f"{stack.name} has values too large for {dtype}: ask for bfloat16")
         yield result
 

@@ -208,6 +208,22 @@ def test_overlapping_tensors_are_refused(folders: dict[str, Path], tmp_path: Pat
     refused(folders, tmp_path, "leaves a hole|overlaps")
 
 
+def test_sources_in_float8_give_a_model_in_float8(folders: dict[str, Path], tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    eight = torch.float8_e4m3fn
+    folders = {name: folder for name, folder in folders.items() if (folder / "model.safetensors").is_file()}
+    states = {name: load_file(folder / "model.safetensors") for name, folder in folders.items()}
+    for name, folder in folders.items():
+        states[name] = {key: (tensor / 8).to(eight) for key, tensor in states[name].items()}
+        save_file(states[name], folder / "model.safetensors")
+    merge_folders("linear", folders, dict.fromkeys(folders, 1 / len(folders)), tmp_path / "merged")
+    for key, tensor in load_file(tmp_path / "merged" / "model.safetensors").items():
+        mean = torch.stack([state[key].float() for state in states.values()]).mean(0)
+        assert tensor.dtype == eight
+        assert torch.allclose(tensor.float(), mean, rtol=2**-3, atol=2**-9), key
+
+
 def test_what_cannot_be_done_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
     refused({}, tmp_path, "at least 1 source", weights={})
     refused(folders, tmp_path, "no weight for en-US", weights={"nl-NL": 0.5, "de-DE": 0.5})
