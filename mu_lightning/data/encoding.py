@@ -69,7 +69,7 @@ class EncodedRows:
         """The batch of the given rows, padded to a multiple of `step` tokens."""
         index = np.asarray(rows, dtype=np.int64)
         lengths = self.lengths[index]
-        width = -(-int(lengths.max()) // step) * step
+        width = padded_width(lengths.max(), step)
         columns = np.arange(width)
         mask = columns < lengths[:, None]
         positions = np.minimum(self.offsets[index][:, None] + columns, len(self.tokens) - 1)
@@ -84,6 +84,11 @@ class EncodedRows:
             index=torch.from_numpy(index),
             share=torch.tensor(share),
         )
+
+
+def padded_width(length: int, step: int = LENGTH_STEP) -> int:
+    """The width of a batch whose longest row has `length` tokens: a multiple of `step`."""
+    return -(-int(length) // step) * step
 
 
 def encode(rows: Rows, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> EncodedRows:

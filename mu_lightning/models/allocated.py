@@ -1,8 +1,16 @@
-"""Memory that the process has freed but not handed back."""
+"""What memory the process holds, the most that it held for a while, and what it has freed but not handed back."""
 
 import ctypes
+import threading
 from functools import cache
-from typing import Any
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+
+# Seconds between two looks at the process' memory.
+_LOOK = 0.002
 
 
 def hand_back() -> None:
@@ -10,6 +18,63 @@ def hand_back() -> None:
     trim = _trim()
     if trim is not None:
         trim(0)
+
+
+def private_memory() -> int:
+    """Bytes of memory that the process has for itself: not what it has mapped from files (``RssAnon``, on Linux).
+
+    Elsewhere all that is resident.
+    """
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+    except OSError:
+        import psutil
+
+        return int(psutil.Process().memory_info().rss)
+    return int(status.partition("RssAnon:")[2].split(maxsplit=1)[0]) * 1024
+
+
+class Watched:
+    """A context in which the memory of a device is watched; on a CPU that is the process' own.
+
+    Args:
+        device: the device.
+
+    Attributes:
+        most: afterwards: the most bytes that were held beyond those at its start.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.most = 0
+        self._device = device
+        self._over = threading.Event()
+
+    def __enter__(self) -> Self:
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+            self._start = torch.cuda.memory_allocated(self._device)
+            return self
+        self._start = private_memory()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._watcher.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._device.type == "cuda":
+            self.most = torch.cuda.max_memory_allocated(self._device) - self._start
+            return
+        self._over.set()
+        self._watcher.join()
+        self._look()
+
+    def _watch(self) -> None:
+        while not self._over.wait(_LOOK):
+            self._look()
+
+    def _look(self) -> None:
+        self.most = max(self.most, private_memory() - self._start)
 
 
 @cache

@@ -124,7 +124,7 @@ class JointClassifier(Evaluated):
 
     def training_step(self, batch: Mapping[str, Batch], batch_idx: int) -> Tensor:
         number = self._turns.places(self.current_epoch)[batch_idx].number if self.at_once else batch_idx
-        losses = self._losses(batch, number)
+        losses = self.step_losses(batch, number)
         self.losses = {name: loss.detach() for name, loss in losses.items()}
         for name in self.members.keys() - losses.keys():
             # It has no batch here, and Lightning would log its last loss again with every step.
@@ -136,7 +136,13 @@ class JointClassifier(Evaluated):
         self.log("train/loss", total.detach() / len(losses), prog_bar=True, batch_size=1)
         return total
 
-    def _losses(self, batch: Mapping[str, Batch], number: int) -> dict[str, Tensor]:
+    def step_losses(self, batch: Mapping[str, Batch], number: int) -> dict[str, Tensor]:
+        """Member -> the mean loss of its batch, a scalar.
+
+        Args:
+            batch: member -> its batch.
+            number: the batch's number in the epoch; dropout's random numbers hang on it.
+        """
         while True:
             losses = {}
             try:

@@ -128,6 +128,11 @@ def add_arguments(parser: ArgumentParser, verb: str) -> None:
     parser.add_argument(
         "--skip-existing", action="store_true", help="leave out the locales that have a model in --models-dir already"
     )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="check everything, print what the run will do and the memory that it will take, and write nothing",
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --output-dir")
     parser.add_argument("--ckpt_path", type=str | None, default=None, help="go on from this checkpoint of the run")
     parser.add_argument(

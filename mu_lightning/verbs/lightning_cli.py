@@ -15,6 +15,7 @@ from mu_lightning.data.corpus import Split, check_labels
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.data.registry import open_corpus
 from mu_lightning.errors import UserError, check_number
+from mu_lightning.experiments.dry_run import describe
 from mu_lightning.experiments.missing_models import settle_locales
 from mu_lightning.experiments.results import Result, show, write_results
 from mu_lightning.experiments.run_plan import is_first_process, plan_run, wanted_targets
@@ -130,6 +131,10 @@ class FitCLI(_GroupedCLI):
         """Trains, merges, exports, scores and reports."""
         if self.run is None:
             print("nothing to train")
+            return
+        settings = self.config_init[self.verb]
+        if settings.dry_run:
+            print(describe(self.run.plan, settings.trainer))
             return
         with terminable():
             self.run.run()

@@ -29,6 +29,17 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_a_dry_run_tells_what_it_would_do_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--models-dir", str(tmp_path / "models"), "--output-dir", str(tmp_path / "run")]
+    assert cli.main(["fit", "--locales", "nl-NL,de-DE", "--max-epochs", "2", *where, *SMALL, "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    assert "predicted peak memory: " in printed
+    assert f"writes the model of de-DE to {tmp_path / 'models' / 'xlm-r-cldr_cldr_de-DE'}" in printed
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_fit_without_a_target_writes_a_source_model_for_each_locale(sources: Path) -> None:
     names = {f"xlm-r-cldr_cldr_{tag}" for tag in ("nl-NL", "de-DE", "en-US")}
     assert names == {path.parent.name for path in sources.glob("*/config.json")}

@@ -97,3 +97,15 @@ def test_the_three_ways_train_on_the_same_batches_and_lose_alike(tmp_path: Path,
         assert [len(outcome.losses[tag]) for tag in locales] == [6, 6]
         for tag in locales:
             assert outcome.losses[tag] == pytest.approx(found["ours"].losses[tag], abs=1e-5)
+
+
+def test_memory_is_compared_for_members_batches_vocabularies_and_both_sizes(beside: None, tmp_path: Path) -> None:
+    memory = load("memory")
+    found = set(memory.CONFIGURATIONS.values())
+    assert {members for _, members, _, _ in found} >= {1, 2, 6, 12}
+    assert {batch for size, _, batch, _ in found if size == "embedded"} == {16, 64, 256}
+    assert {(size, vocabulary) for size, _, _, vocabulary in found} >= {("base", "used"), ("base", "full")}
+    for base, members, batch, vocabulary in found:
+        words = memory.flags(Path(base), members, batch, vocabulary, tmp_path)
+        assert ("--target-lang" in words) == (members > 1)
+        assert len(words[words.index("--locales") + 1].split(",")) == members

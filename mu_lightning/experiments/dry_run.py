@@ -1,0 +1,96 @@
+"""What a training run will do, for reading, before it does anything."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Trainer
+
+from mu_lightning.data.turns import Turns
+from mu_lightning.experiments.memory import phases, try_out
+from mu_lightning.experiments.merge_plan import check_merge
+from mu_lightning.experiments.run_plan import RunPlan
+from mu_lightning.models.distributed import strategy_for
+from mu_lightning.schedules import Past
+from mu_lightning.tables import text_table
+from mu_lightning.typology.plan import table
+from mu_lightning.watching.forecast import next_merge
+
+MIB = 2**20
+
+
+def describe(plan: RunPlan, arguments: Mapping[str, Any]) -> str:
+    """The members, weights, steps, merges and files of a run, and the memory that it will take at its most.
+
+    One member is trained for a few steps and scored, to see what that takes; nothing of it is kept.
+
+    Args:
+        plan: the checked run.
+        arguments: those of Lightning's Trainer.
+    """
+    strategy = strategy_for(
+        arguments.get("strategy", "auto"), arguments.get("devices", 1), arguments.get("num_nodes", 1)
+    )
+    trainer = Trainer(**{**arguments, "strategy": strategy, "logger": False, "callbacks": None})
+    return "\n".join((*_members(plan, trainer), *_files(plan), *_memory(plan, trainer)))
+
+
+def _members(plan: RunPlan, trainer: Trainer) -> Iterator[str]:
+    config, data = plan.config, plan.data(plan.members)
+    yield from map(table, plan.targets)
+    module = plan.joint(list(plan.members)[:1])
+    count = sum(one.numel() for one in module.parameters())
+    yield (
+        f"{len(plan.members)} members of {Path(config.model.base).name} on {plan.corpus.name}, {count / 1e6:,.1f} "
+        f"million parameters each ({plan.pieces}), learning rate {module.learning_rate:.1e}, {trainer.precision}:"
+    )
+    batches = data.member_batches()
+    rows = [
+        (name, ", ".join(locales), f"{sum(len(data.rows(tag, 'train')) for tag in locales):,}", str(batches[name]))
+        for name, locales in plan.members.items()
+    ]
+    yield text_table(("member", "learns from", "rows", "batches an epoch"), rows)
+    limit = trainer.limit_train_batches
+    most = None if limit == 1.0 and isinstance(limit, float) else limit
+    if isinstance(most, float):
+        most = int(max(batches.values()) * most)
+    steps = trainer.max_steps if trainer.max_steps > 0 else None
+    turns = Turns(batches, 0, trainer.accumulate_grad_batches, limit=most, max_steps=steps)
+    epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else None
+    yield (
+        f"{turns.steps} optimiser steps an epoch, batches of {config.data.batch_size}, "
+        + (f"{epochs} epochs" if epochs else f"{steps} steps" if steps else "no end")
+    )
+    if plan.sources is not None and plan.merges:
+        schedule = check_merge(config.merge, plan.sources)
+        first = next_merge(schedule, Past([], []), 0, 0, turns.steps, epochs)
+        yield f"merged by {config.merge.method}, schedule {schedule.name}: {first}; then members {config.merge.sync}"
+
+
+def _files(plan: RunPlan) -> Iterator[str]:
+    yield f"writes to {plan.output_dir}: checkpoints, results.json" + (", merges, merged" if plan.merges else "")
+    for name, folder in plan.exports.items():
+        yield f"writes the model of {name} to {folder}"
+
+
+def _memory(plan: RunPlan, trainer: Trainer) -> Iterator[str]:
+    found = phases(plan, try_out(plan, trainer), trainer)
+    most = max(found, key=lambda phase: phase.total)
+    device = trainer.strategy.root_device
+    where = "private memory of each process" if device.type == "cpu" else f"memory of each device ({device.type})"
+    yield f"predicted peak memory: {_size(most.total)} ({where}), while {most.name}:"
+    yield text_table(("what", "MiB"), [(what, _mib(size)) for what, size in sorted(most.parts.items(), key=_by_size)])
+    others = [f"{phase.name} {_size(phase.total)}" for phase in found if phase is not most]
+    yield f"at other times: {', '.join(others)}"
+
+
+def _by_size(part: tuple[str, int]) -> int:
+    return -part[1]
+
+
+def _mib(size: int) -> str:
+    return f"{size / MIB:,.0f}"
+
+
+def _size(size: int) -> str:
+    return f"{_mib(size)} MiB"
