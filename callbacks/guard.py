@@ -82,11 +82,11 @@ def _broken(trainer: Trainer, module: JointClassifier) -> list[str]:
     """The members whose loss or gradient is not finite, the same on every device; one wait for the device a step."""
     names, norms = [], []
     for name in module.members:
-        gradients = [parameter.grad for parameter in module.member(name).parameters() if parameter.grad is not None]
-        if gradients or name in module.losses:
+        has_gradient = bool(module.learning(name))
+        if has_gradient or name in module.losses:
             loss = module.losses.get(name, torch.zeros((), device=module.device)).float()
             names.append(name)
-            norms.append(torch.nn.utils.get_total_norm(gradients).float() + loss if gradients else loss)
+            norms.append(module.gradient_norm(name).float() + loss if has_gradient else loss)
     if not names:
         return []
     finite = torch.isfinite(torch.stack(norms)).float()

@@ -19,6 +19,7 @@ from mu_lightning.data.turns import Turns
 from mu_lightning.evaluation.loop import packed
 from mu_lightning.experiments.run_plan import RunPlan
 from mu_lightning.models.allocated import Watched, hand_back, private_memory
+from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.stacked import stacks
 
 # Sizes of training batches, and locales whose dev rows are scored, that are tried out.
@@ -267,7 +268,7 @@ def _of_distinct_sizes(rows: EncodedRows, size: int, padded: bool) -> list[list[
 
 def stacked(plan: RunPlan, trainer: Trainer) -> bool:
     """Whether members will be computed without padding."""
-    return stacks([plan.base], plan.config.model, trainer)
+    return stacks([IntentClassifier(plan.base)], plan.config.model, trainer)
 
 
 def _import_pictures() -> None:

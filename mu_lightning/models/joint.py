@@ -61,6 +61,8 @@ class JointClassifier(Evaluated):
         self.stopped: set[str] = set()
         self.label_weights: dict[str, Tensor] = {}
         self.stacked = False
+        self._trained: dict[str, list[nn.Parameter]] = {}
+        self._norms: dict[str, Tensor] = {}
 
     @property
     def learning_rate(self) -> float:
@@ -101,18 +103,20 @@ class JointClassifier(Evaluated):
                 place(self.member(name), home, self.trainer.optimizers)
 
     def setup(self, stage: str) -> None:
-        """Chooses how members are computed, and weighs labels by how rare they are among a member's train rows.
-
-        Raises:
-            UserError: ``stacked`` was asked for where it cannot be.
-        """
-        if stage == "fit":
-            self.stacked = stacks([self.member(name).model for name in self.members], self.settings, self.trainer)
+        """Weighs labels by how rare they are among a member's train rows."""
         if stage == "fit" and self.settings.class_weights == "balanced":
             data = self.trainer.datamodule  # type: ignore[attr-defined]
             for name in self.members:
                 counts = sum(data.label_counts(locale) for locale in data.members[name])
                 self.label_weights[name] = balanced(torch.as_tensor(counts))
+
+    def on_train_start(self) -> None:
+        """Chooses how members are computed, once callbacks have done to them what they do.
+
+        Raises:
+            UserError: ``stacked`` was asked for where it cannot be.
+        """
+        self.stacked = stacks([self.member(name) for name in self.members], self.settings, self.trainer)
 
     def on_train_batch_start(self, batch: Mapping[str, Batch], batch_idx: int) -> None:
         if self.at_once and (group := self._turns.places(self.current_epoch)[batch_idx].group) != self._present:
@@ -154,13 +158,19 @@ class JointClassifier(Evaluated):
                 if self.stacked and self.micro_batches.parts == 1:
                     loss = partial(self._stacked_loss, self._first_states(learning, seeds))
                 for name, part in learning.items():
-                    torch.manual_seed(seeds[name])
+                    self._seed(seeds[name])
                     losses[name] = self.micro_batches.mean(part, partial(loss, name)) * part["share"]
                 return losses
             except RuntimeError as error:
                 if not out_of_memory(error):
                     raise
                 self.micro_batches.halve(_rows(batch), error)
+
+    def _seed(self, seed: int) -> None:
+        if self.device.type == "cpu":  # seeding devices that are not there takes longer than a small layer
+            torch.default_generator.manual_seed(seed)
+        else:
+            torch.manual_seed(seed)
 
     def _first_states(self, batch: Mapping[str, Batch], seeds: Mapping[str, int]) -> dict[str, Tensor]:
         models = [self.member(name).model for name in batch]
@@ -252,13 +262,27 @@ class JointClassifier(Evaluated):
         """Clips each member's gradient by its own norm, as if it were trained alone."""
         if gradient_clip_val:
             for name in self.members:
-                parameters = [parameter for parameter in self.member(name).parameters() if parameter.grad is not None]
+                parameters = self.learning(name)
                 if not parameters:  # its epoch is over: torch refuses to clip nothing
                     continue
                 if gradient_clip_algorithm == "value":
                     nn.utils.clip_grad_value_(parameters, gradient_clip_val)
                 else:
-                    nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+                    norm = self._norms[name] if name in self._norms else self.gradient_norm(name)
+                    nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
+        self._norms.clear()
+
+    def learning(self, name: str) -> list[nn.Parameter]:
+        """The member's parameters that have a gradient."""
+        if name not in self._trained:  # walking through a model takes longer than a small one's layer
+            self._trained[name] = [one for one in self.member(name).parameters() if one.requires_grad]
+        return [parameter for parameter in self._trained[name] if parameter.grad is not None]
+
+    def gradient_norm(self, name: str) -> Tensor:
+        """The norm of a member's gradient, which must exist; clipping goes by it, so nothing may change in between."""
+        norm = nn.utils.get_total_norm([one.grad for one in self.learning(name) if one.grad is not None])
+        self._norms[name] = norm
+        return norm
 
     @property
     def _turns(self) -> Turns:

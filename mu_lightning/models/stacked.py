@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from mu_lightning.data.encoding import Batch
 from mu_lightning.errors import UserError
+from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.compact import CompactEncoder, encoder_parameters
 from mu_lightning.models.packed import can_pack
 from mu_lightning.settings import ModelSettings
@@ -21,7 +22,7 @@ from mu_lightning.settings import ModelSettings
 PRECISIONS = ("32-true", "bf16-mixed")
 
 
-def stacks(models: Sequence[PreTrainedModel], settings: ModelSettings, trainer: Trainer) -> bool:
+def stacks(members: Sequence[IntentClassifier], settings: ModelSettings, trainer: Trainer) -> bool:
     """Whether the members of a run are computed in one pass.
 
     Raises:
@@ -29,7 +30,7 @@ def stacks(models: Sequence[PreTrainedModel], settings: ModelSettings, trainer: 
     """
     if settings.execution == "loop":
         return False
-    obstacle = _obstacle(models, settings, trainer)
+    obstacle = _obstacle(members, settings, trainer)
     if obstacle and settings.execution == "stacked":
         raise UserError(
             "--model.execution stacked is for whole members of XLM-R's architecture on a CPU in 32-true or bf16-mixed, "
@@ -38,7 +39,7 @@ def stacks(models: Sequence[PreTrainedModel], settings: ModelSettings, trainer: 
     return obstacle is None
 
 
-def _obstacle(models: Sequence[PreTrainedModel], settings: ModelSettings, trainer: Trainer) -> str | None:
+def _obstacle(members: Sequence[IntentClassifier], settings: ModelSettings, trainer: Trainer) -> str | None:
     device = trainer.strategy.root_device.type
     if device != "cpu":
         return f"the device {device}"
@@ -48,8 +49,10 @@ def _obstacle(models: Sequence[PreTrainedModel], settings: ModelSettings, traine
         return f"--adapter {settings.adapter}"
     if settings.gradient_checkpointing:
         return "model.gradient_checkpointing"
-    unfit = [model for model in models if not can_pack(model)]
-    return f"a {type(unfit[0]).__name__} that is not plain, or a PyTorch without oneDNN" if unfit else None
+    for member in members:
+        if member._forward_hooks or member._forward_pre_hooks or not can_pack(member.model):
+            return f"a {type(member.model).__name__} with hooks or of another kind, or a PyTorch without oneDNN"
+    return None
 
 
 def first_states(

@@ -76,7 +76,7 @@ def run(joint: Any, data_module: Any, trainer: Any, tmp_path: Path) -> Callable[
             gradient_clip_val=1.0,
             accumulate_grad_batches=accumulate,
         )
-        module = joint(MEMBERS)
+        module = joint(MEMBERS, execution="loop")  # faults are hooks, and those are called there
         fitting.fit(module, datamodule=data_module(MEMBERS))
         return module, guard, fitting
 

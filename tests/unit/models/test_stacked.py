@@ -2,14 +2,18 @@
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from callbacks.checkpoint import DurableCheckpointIO, RunCheckpoint
+from callbacks.guard import Guard
 from mu_lightning.errors import UserError
 from mu_lightning.models import joint as joint_module
 from mu_lightning.models.stacked import first_states, side_by_side
+from mu_lightning.settings import CheckpointSettings, GuardSettings
 
 MEMBERS = ["en-US", "nl-NL"]
 
@@ -121,3 +125,32 @@ def test_members_learn_the_same_on_one_thread_and_on_two(
         assert torch.equal(two[name], again[name])
         if not name.endswith("self.key.bias"):  # it has no gradient but rounding
             torch.testing.assert_close(one[name], two[name], atol=1e-5, rtol=0)
+
+
+def test_a_member_that_breaks_down_in_the_pass_is_set_back_and_the_other_loses_nothing(
+    joint: Any, data_module: Any, trainer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def learnt(name: str, broken_pass: int) -> tuple[dict[str, Any], Guard]:
+        saving = RunCheckpoint(tmp_path / name, {}, CheckpointSettings(keep=0))
+        guard, count = Guard(saving, GuardSettings()), iter(range(100))
+
+        def states(models: Any, batches: Any, seeds: Any) -> Any:
+            factors = [float("nan") if next(count) == broken_pass and len(models) == 2 else 1.0, 1.0]
+            return tuple(
+                one * factor for one, factor in zip(first_states(models, batches, seeds), factors, strict=False)
+            )
+
+        monkeypatch.setattr(joint_module, "first_states", states)
+        fitting = trainer(
+            2, guard, saving, enable_checkpointing=True, plugins=[DurableCheckpointIO()], gradient_clip_val=1.0
+        )
+        module = joint(MEMBERS, execution="stacked")
+        fitting.fit(module, datamodule=data_module(MEMBERS))
+        return {name: module.member(name).model.state_dict() for name in MEMBERS}, guard
+
+    (whole, _), (broken, guard) = learnt("whole", -1), learnt("broken", 9)
+    assert guard.setbacks == {"en-US": 1}
+    assert all(torch.equal(whole["nl-NL"][key], broken["nl-NL"][key]) for key in whole["nl-NL"])
+    assert all(bool(tensor.isfinite().all()) for tensor in broken["en-US"].values())
+    key = "classifier.dense.weight"
+    assert not torch.equal(whole["en-US"][key], broken["en-US"][key])
