@@ -237,6 +237,8 @@ def sweep(kills: int, seed: int, folder: Path, more: Sequence[str] = ()) -> list
                     break
                 done += 1
                 instants.append(f"{after:.2f} s")
+                if (path / "results.json").exists():
+                    break  # it had finished, and was only leaving
                 resume = ["--resume"] if path.exists() else []
             try:
                 if not (path / "results.json").exists():
