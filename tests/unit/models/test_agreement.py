@@ -19,8 +19,12 @@ distributed.init_process_group("gloo", init_method="file://" + store, rank=rank,
 states = {name: {"encoder": torch.arange(6.0), "head": torch.ones(2, 3)} for name in ("nl-NL", "de-DE")}
 if spoilt and rank == 1:
     states["de-DE"]["head"][1, 2] = torch.nextafter(torch.tensor(1.0), torch.tensor(2.0))
-check_agreement(states, "after merge 3")
-print("agreed")
+try:
+    check_agreement(states, "after merge 3")
+    print("agreed")
+finally:  # a process that leaves while gloo's threads still run may be aborted
+    distributed.barrier()
+    distributed.destroy_process_group()
 """
 
 
