@@ -1,5 +1,6 @@
 """Members over several devices of a machine: Lightning's DDP with a gradient exchange that fits members."""
 
+import atexit
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -26,6 +27,15 @@ class JointDDPStrategy(DDPStrategy):
     zeros, on which AdamW acts. Here the gradients that exist are exchanged, and all devices have the same ones,
     because each takes its share of every batch.
     """
+
+    def setup_environment(self) -> None:
+        """Joins the other processes, until the program ends.
+
+        Lightning leaves the group by itself only under NCCL. A process that ends in it under gloo may be aborted by
+        gloo's threads, with all its work done.
+        """
+        super().setup_environment()
+        atexit.register(_leave_group)
 
     def configure_ddp(self) -> None:
         """Wraps nothing; members start from one seed, which is checked rather than sent around."""
@@ -87,6 +97,11 @@ def strategy_for(strategy: str | Strategy, devices: Any = 1, num_nodes: int = 1)
             f"members are not trained under the strategy {strategy}: leave out --trainer.strategy, or choose ddp"
         )
     return JointDDPStrategy(start_method=_START_METHODS[name])  # type: ignore[arg-type]
+
+
+def _leave_group() -> None:
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _buckets(gradients: Sequence[Tensor]) -> Iterator[list[Tensor]]:
