@@ -33,6 +33,8 @@ class DataSettings:
         corpus: name of the corpus: ``cldr`` (embedded, 52 locales) or ``massive``.
         data_dir: an unpacked MASSIVE release directory; without one MASSIVE is read from the Hugging Face hub.
         batch_size: utterances of one locale in one optimiser step, over all devices together.
+        batch_tokens: in place of `batch_size`: as many utterances of similar length as fit into so many tokens, padding
+            included, over all devices together; null: by `batch_size`.
         eval_batch_size: utterances in one batch of an evaluation.
         max_length: tokens after which an utterance is cut.
         limit_train: at most so many train utterances a locale (a fixed choice of ids, the same in every locale).
@@ -41,6 +43,7 @@ class DataSettings:
     corpus: str = "cldr"
     data_dir: Path | None = None
     batch_size: int = 32
+    batch_tokens: int | None = None
     eval_batch_size: int = 256
     max_length: int = 64
     limit_train: int | None = None
@@ -49,6 +52,7 @@ class DataSettings:
         for name in ("batch_size", "eval_batch_size", "limit_train"):
             check_number(f"data.{name}", getattr(self, name), least=1)
         check_number("data.max_length", self.max_length, least=3)  # two special tokens and one of the text
+        check_number("data.batch_tokens", self.batch_tokens, least=self.max_length)  # the longest row fits
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from mu_lightning.data.encoding import Batch, EncodedRows
+from mu_lightning.data.encoding import LENGTH_STEP, Batch, EncodedRows, padded_width
 
 # Batches are cut from stretches of this many batches, sorted by length within: little padding, and still random.
 STRETCH = 50
@@ -23,16 +23,42 @@ class Share(NamedTuple):
     share: float
 
 
+class BatchSize(NamedTuple):
+    """How many rows make a batch: `rows` of them or, where `tokens` is given, as many as fit into those, padded."""
+
+    rows: int
+    tokens: int | None = None
+
+    def __str__(self) -> str:
+        return str(self.rows) if self.tokens is None else f"at most {self.tokens:,} tokens"
+
+    @property
+    def most_rows(self) -> int:
+        """Rows that a batch can have."""
+        return self.rows if self.tokens is None else self.tokens // LENGTH_STEP
+
+    def starts(self, lengths: np.ndarray) -> list[int]:
+        """Where batches begin among rows of these lengths, which grow; shape (rows,) of tokens."""
+        if self.tokens is None:
+            return list(range(0, len(lengths), self.rows))
+        starts = [0]
+        for row, length in enumerate(lengths.tolist()):
+            if row > starts[-1] and (row + 1 - starts[-1]) * padded_width(length) > self.tokens:
+                starts.append(row)
+        return starts
+
+
 class TrainSampler(Sampler[Share]):
     """Batches of row numbers for one locale and one device, shuffled anew each epoch and bucketed by length.
 
     Every device walks the same sequence of global batches and takes its share of each, so two devices with half the
     batch size train on the same batches as one. The order depends on (seed, name, epoch) alone: a locale sees the
-    same batches whether it trains alone or beside others.
+    same batches whether it trains alone or beside others. An epoch has equally many batches whatever its number: under
+    a budget of tokens rows are sorted by length through the whole epoch, and only which of one length meet changes.
 
     Args:
         lengths: tokens of each row, shape (rows,).
-        batch_size: rows of a global batch.
+        batch_size: of a global batch.
         seed: the run's seed.
         name: the member's name, so that members do not share one order.
         rank: this device's number.
@@ -40,10 +66,11 @@ class TrainSampler(Sampler[Share]):
     """
 
     def __init__(
-        self, lengths: np.ndarray, batch_size: int, seed: int, name: str, rank: int = 0, world_size: int = 1
+        self, lengths: np.ndarray, batch_size: BatchSize, seed: int, name: str, rank: int = 0, world_size: int = 1
     ) -> None:
         self.lengths = lengths
         self.batch_size = batch_size
+        self.stretch = batch_size.rows * STRETCH if batch_size.tokens is None else len(lengths)
         self.seed = seed
         self.name = name
         self.rank = rank
@@ -55,18 +82,17 @@ class TrainSampler(Sampler[Share]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-len(self.lengths) // self.batch_size)
+        return len(self.batch_size.starts(np.sort(self.lengths)))
 
     def global_batches(self) -> Iterator[np.ndarray]:
         """The epoch's batches over all devices together; each row once, the last batch may be smaller."""
         random = np.random.default_rng(seed_of(self.seed, self.name, self.epoch))
         order = random.permutation(len(self.lengths))
-        stretch = self.batch_size * STRETCH
         batches = []
-        for start in range(0, len(order), stretch):
-            part = order[start : start + stretch]
+        for start in range(0, len(order), self.stretch):
+            part = order[start : start + self.stretch]
             part = part[np.argsort(self.lengths[part], kind="stable")]
-            batches += [part[first : first + self.batch_size] for first in range(0, len(part), self.batch_size)]
+            batches += np.split(part, self.batch_size.starts(self.lengths[part])[1:])
         yield from (batches[index] for index in random.permutation(len(batches)))
 
     def __iter__(self) -> Iterator[Share]:
@@ -111,7 +137,7 @@ def seed_of(*parts: object) -> int:
 
 
 def train_loader(
-    rows: EncodedRows, batch_size: int, seed: int, name: str, rank: int = 0, world_size: int = 1
+    rows: EncodedRows, batch_size: BatchSize, seed: int, name: str, rank: int = 0, world_size: int = 1
 ) -> "DataLoader[Batch]":
     """Batches for training one member; its sampler reshuffles at each epoch."""
     sampler = TrainSampler(rows.lengths, batch_size, seed, name, rank, world_size)

@@ -9,7 +9,7 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import CombinedLoader
 from torch.utils.data import DataLoader
 
-from mu_lightning.data.batching import eval_loader, seed_of, train_loader
+from mu_lightning.data.batching import BatchSize, eval_loader, seed_of, train_loader
 from mu_lightning.data.corpus import Corpus, Rows, Split
 from mu_lightning.data.encoding import Batch, EncodedRows, concatenate, encode
 from mu_lightning.data.turns import JointLoader, Turns
@@ -104,6 +104,11 @@ class IntentDataModule(LightningDataModule):
             trainer.fit_loop.epoch_loop.max_steps = self._turns.run_steps
 
     @property
+    def batch_size(self) -> BatchSize:
+        """Of a member's train batches, over all devices together."""
+        return BatchSize(self.settings.batch_size, self.settings.batch_tokens)
+
+    @property
     def turns(self) -> Turns:
         """Which members train at which step of an epoch; once a trainer has set this up, under its limits."""
         return self._turns or Turns(self.member_batches())
@@ -118,15 +123,15 @@ class IntentDataModule(LightningDataModule):
     def member_loader(self, name: str) -> "DataLoader[Batch]":
         """One member's train batches: this device's share of them."""
         rows = concatenate({locale: self.encoded(locale, "train") for locale in self.members[name]})
-        return train_loader(rows, self.settings.batch_size, self.seed, name, *self._place())
+        return train_loader(rows, self.batch_size, self.seed, name, *self._place())
 
     def member_batches(self) -> dict[str, int]:
         """Batches in an epoch of each member."""
-        sizes = {
-            name: sum(len(self.encoded(locale, "train")) for locale in locales)
+        lengths = {
+            name: np.sort(np.concatenate([self.encoded(locale, "train").lengths for locale in locales]))
             for name, locales in self.members.items()
         }
-        return {name: -(-size // self.settings.batch_size) for name, size in sizes.items()}
+        return {name: len(self.batch_size.starts(found)) for name, found in lengths.items()}
 
     def eval_loaders(self, split: Split, locales: Sequence[str] | None = None) -> Loaders:
         """Locale -> batches of a split, this device's part; each row is in exactly one device's part."""

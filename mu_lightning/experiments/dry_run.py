@@ -58,7 +58,7 @@ def _members(plan: RunPlan, trainer: Trainer) -> Iterator[str]:
     turns = Turns(batches, 0, trainer.accumulate_grad_batches, limit=most, max_steps=steps)
     epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else None
     yield (
-        f"{turns.steps} optimiser steps an epoch, batches of {config.data.batch_size}, "
+        f"{turns.steps} optimiser steps an epoch, batches of {data.batch_size}, "
         + (f"{epochs} epochs" if epochs else f"{steps} steps" if steps else "no end")
     )
     if plan.sources is not None and plan.merges:

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import Trainer
 
-from mu_lightning.data.batching import EvalRows
+from mu_lightning.data.batching import BatchSize, EvalRows
 from mu_lightning.data.encoding import Batch, EncodedRows, concatenate, padded_width
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.data.turns import Turns
@@ -213,7 +214,7 @@ def _tried(plan: RunPlan, trainer: Trainer) -> Costs:
         return private_memory()
 
     texts = concatenate({tag: data.encoded(tag, "train") for tag in plan.members[name]})
-    batches = _of_distinct_sizes(texts, -(-data.settings.batch_size // trainer.world_size), not module.stacked)
+    batches = _of_distinct_sizes(texts, data.batch_size, trainer.world_size, not module.stacked)
     levels = []
     for rows in batches:
         step(rows)
@@ -254,16 +255,18 @@ def _growth(levels: Sequence[int]) -> float:
     return max(0.0, (later[-1] - later[0]) / (len(later) - 1)) if len(later) > 1 else 0.0
 
 
-def _of_distinct_sizes(rows: EncodedRows, size: int, padded: bool) -> list[list[int]]:
-    """A few full batches of rows of about one length, no two of one size, the largest last."""
+def _of_distinct_sizes(rows: EncodedRows, size: BatchSize, world_size: int, padded: bool) -> list[list[int]]:
+    """A device's part of a few full batches of rows of about one length, no two of one size, the largest last."""
     order = rows.lengths.argsort(kind="stable")
+    if size.tokens is None and len(order) > size.rows:
+        order = order[len(order) % size.rows :]
     found: dict[int, list[int]] = {}
-    for end in range(len(order), size - 1, -size):
-        batch = order[end - size : end]
-        lengths = rows.lengths[batch]
-        found.setdefault(padded_width(lengths.max()) if padded else int(lengths.sum()), batch.tolist())
-    chosen = list(found.values()) or [order.tolist()]
-    return chosen[:TRIED][::-1]
+    for batch in np.split(order, size.starts(rows.lengths[order])[1:])[::-1]:
+        mine = batch[::world_size]
+        lengths = rows.lengths[mine]
+        tokens = len(mine) * padded_width(lengths.max()) if padded else int(lengths.sum())
+        found.setdefault(tokens, mine.tolist())
+    return [found[tokens] for tokens in sorted(found)[-TRIED:]]
 
 
 def stacked(plan: RunPlan, trainer: Trainer) -> bool:

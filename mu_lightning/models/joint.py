@@ -203,7 +203,7 @@ class JointClassifier(Evaluated):
                     # Gradients of earlier batches of this step cannot be told from those of half a batch.
                     if not out_of_memory(error) or self.trainer.accumulate_grad_batches > 1:
                         raise
-                    self.micro_batches.halve(self.trainer.datamodule.settings.batch_size, error)  # type: ignore[attr-defined]
+                    self.micro_batches.halve(self.trainer.datamodule.batch_size.most_rows, error)  # type: ignore[attr-defined]
 
         super().optimizer_step(epoch, batch_idx, optimizer, closure)
 

@@ -11,7 +11,7 @@ from lightning.pytorch import Callback
 from torch import Tensor
 
 from callbacks.merge import MergeCallback
-from mu_lightning.data.batching import TrainSampler, eval_loader, train_loader
+from mu_lightning.data.batching import BatchSize, TrainSampler, eval_loader, train_loader
 from mu_lightning.models.joint import JointClassifier
 from mu_lightning.schedules import EveryEpochs
 from mu_lightning.settings import MergeSettings
@@ -155,8 +155,8 @@ def test_merging_equal_members_changes_no_bit(
 @pytest.mark.parametrize("epoch", [0, 1])
 def test_devices_share_the_batches_of_one_process_without_overlap(world_size: int, epoch: int) -> None:
     lengths = np.random.default_rng(0).integers(3, 30, size=8 * 60 + 1)  # more than a stretch, and a last batch of 1
-    single = TrainSampler(lengths, 8, 5, "en-US")
-    ranks = [TrainSampler(lengths, 8, 5, "en-US", rank, world_size) for rank in range(world_size)]
+    single = TrainSampler(lengths, BatchSize(8), 5, "en-US")
+    ranks = [TrainSampler(lengths, BatchSize(8), 5, "en-US", rank, world_size) for rank in range(world_size)]
     for sampler in (single, *ranks):
         sampler.set_epoch(epoch)
     seen: list[int] = []
@@ -175,9 +175,9 @@ def test_the_mean_of_the_devices_shared_losses_is_the_mean_over_the_whole_batch(
 ) -> None:
     rows = data_module().encoded("nl-NL", "train")  # 21 rows: batches of 10, 10 and 1
     loss_of_row = torch.linspace(0.1, 4, len(rows), dtype=torch.float64)
-    ranks = [train_loader(rows, 10, 0, "nl-NL", rank, world_size) for rank in range(world_size)]
+    ranks = [train_loader(rows, BatchSize(10), 0, "nl-NL", rank, world_size) for rank in range(world_size)]
     sizes = []
-    for whole, *parts in zip(train_loader(rows, 10, 0, "nl-NL"), *ranks, strict=True):
+    for whole, *parts in zip(train_loader(rows, BatchSize(10), 0, "nl-NL"), *ranks, strict=True):
         means = [loss_of_row[part["index"]].mean() * part["share"] for part in parts]
         assert torch.stack(means).mean().item() == pytest.approx(loss_of_row[whole["index"]].mean().item(), rel=1e-7)
         sizes.append(len(whole["index"]))
@@ -191,9 +191,9 @@ def test_the_mean_of_the_devices_gradients_is_the_gradient_of_the_whole_batch(
     rows = data_module().encoded("nl-NL", "train")
     module = joint(["nl-NL"])
     module.log = module.log_dict = lambda *_, **__: None  # there is no trainer to log to
-    ranks = [train_loader(rows, 10, 0, "nl-NL", rank, world_size) for rank in range(world_size)]
+    ranks = [train_loader(rows, BatchSize(10), 0, "nl-NL", rank, world_size) for rank in range(world_size)]
     compared = 0
-    for whole, *parts in zip(train_loader(rows, 10, 0, "nl-NL"), *ranks, strict=True):
+    for whole, *parts in zip(train_loader(rows, BatchSize(10), 0, "nl-NL"), *ranks, strict=True):
         gradients = []
         for batch in (whole, *parts):
             module.zero_grad()

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mu_lightning.data.batching import STRETCH, TrainSampler, seed_of
+from mu_lightning.data.batching import STRETCH, BatchSize, TrainSampler, seed_of
+from mu_lightning.data.encoding import padded_width
 
 LENGTHS = np.random.default_rng(3).integers(3, 60, size=3 * STRETCH * 4 + 7)
 
 
 def batches(seed: int = 0, name: str = "en-US", epoch: int = 0, lengths: np.ndarray = LENGTHS) -> list[list[int]]:
-    sampler = TrainSampler(lengths, 4, seed, name)
+    sampler = TrainSampler(lengths, BatchSize(4), seed, name)
     sampler.set_epoch(epoch)
     return [share.rows for share in sampler]
 
@@ -25,7 +26,7 @@ def test_an_epoch_has_each_row_once_in_full_batches_but_one(rows: int) -> None:
     assert sorted(chain.from_iterable(found)) == list(range(min(rows, len(LENGTHS))))
     sizes = sorted(map(len, found))
     assert set(sizes[1:]) <= {4}
-    assert len(found) == len(TrainSampler(LENGTHS[:rows], 4, 0, "en-US"))
+    assert len(found) == len(TrainSampler(LENGTHS[:rows], BatchSize(4), 0, "en-US"))
 
 
 def test_the_order_depends_on_seed_member_and_epoch_and_on_nothing_else() -> None:
@@ -46,12 +47,59 @@ def test_a_batch_has_rows_of_similar_length_and_batches_come_in_no_order_of_leng
     assert abs(np.corrcoef(lengths, np.arange(len(lengths)))[0, 1]) < 0.3
 
 
+BUDGET = BatchSize(4, tokens=200)
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 7])
+@pytest.mark.parametrize("rows", [1, 2, 807])
+def test_batches_fill_a_budget_of_tokens_and_are_equally_many_in_each_epoch(rows: int, epoch: int) -> None:
+    lengths = LENGTHS[:rows]
+    sampler = TrainSampler(lengths, BUDGET, 0, "en-US")
+    sampler.set_epoch(epoch)
+    found = [share.rows for share in sampler]
+    assert sorted(chain.from_iterable(found)) == list(range(len(lengths)))
+    assert len(found) == len(sampler)
+    padded = [len(batch) * padded_width(lengths[batch].max()) for batch in found]
+    assert max(padded) <= 200
+    assert max(map(len, found)) <= BUDGET.most_rows
+    # Batches end where a row more would not fit: those of rows of one length are as full as can be.
+    for batch in found:
+        longest = lengths[batch].max()
+        later = [row for other in found for row in other if lengths[row] > longest]
+        if later:
+            shortest = lengths[later].min()
+            assert (len(batch) + 1) * padded_width(shortest) > 200 or (lengths == longest).sum() > len(batch)
+
+
+def test_a_budget_of_tokens_mixes_rows_and_orders_batches_anew_each_epoch() -> None:
+    def epoch(number: int) -> list[frozenset[int]]:
+        sampler = TrainSampler(LENGTHS, BUDGET, 0, "en-US")
+        sampler.set_epoch(number)
+        return [frozenset(share.rows) for share in sampler]
+
+    assert epoch(0) == epoch(0)
+    assert len(set(epoch(0)) & set(epoch(1))) < len(epoch(0)) / 4
+    lengths = [LENGTHS[list(batch)].mean() for batch in epoch(0)]
+    assert abs(np.corrcoef(lengths, np.arange(len(lengths)))[0, 1]) < 0.3
+
+
+def test_a_row_longer_than_the_budget_is_a_batch_of_its_own() -> None:
+    assert BatchSize(1, tokens=16).starts(np.array([5, 8, 40, 41])) == [0, 2, 3]
+
+
+def test_two_devices_share_the_batches_of_a_budget() -> None:
+    whole = list(TrainSampler(LENGTHS, BUDGET, 0, "x"))
+    parts = zip(*(TrainSampler(LENGTHS, BUDGET, 0, "x", rank, 2) for rank in range(2)), strict=True)
+    for both, (one, other) in zip(whole, parts, strict=True):
+        assert len(both.rows) == 1 or sorted(both.rows) == sorted(one.rows + other.rows)
+
+
 def test_a_lone_device_weighs_every_batch_fully() -> None:
-    assert {share.share for share in TrainSampler(LENGTHS, 4, 0, "en-US")} == {1.0}
+    assert {share.share for share in TrainSampler(LENGTHS, BatchSize(4), 0, "en-US")} == {1.0}
 
 
 def test_a_device_without_a_row_of_the_last_batch_steps_on_one_that_weighs_nothing() -> None:
-    shares = [next(iter(TrainSampler(LENGTHS[:1], 4, 0, "x", rank, 3))) for rank in range(3)]
+    shares = [next(iter(TrainSampler(LENGTHS[:1], BatchSize(4), 0, "x", rank, 3))) for rank in range(3)]
     assert [share.rows for share in shares] == [[0], [0], [0]]
     assert [share.share for share in shares] == [3.0, 0.0, 0.0]
 
