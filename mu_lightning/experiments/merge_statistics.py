@@ -17,12 +17,14 @@ from mu_lightning.checkpoints import load_classifier
 from mu_lightning.data.batching import seed_of
 from mu_lightning.data.encoding import EncodedRows
 from mu_lightning.experiments.merge_data import MergeTexts
-from mu_lightning.merging.checks import check_finite
+from mu_lightning.merging.dtypes import is_float
 from mu_lightning.merging.engine import merge_tensors
+from mu_lightning.merging.finite import check_finite
 from mu_lightning.merging.folder_plan import FolderPlan
 from mu_lightning.merging.job import Job
+from mu_lightning.merging.mapped_files import MappedFiles
 from mu_lightning.merging.model_folders import ModelFolder
-from mu_lightning.merging.safetensor_files import MappedFiles, read_header
+from mu_lightning.merging.safetensor_files import read_header
 
 State = Mapping[str, Tensor]
 Batch = dict[str, Tensor]
@@ -50,7 +52,7 @@ def _check_finite(plan: FolderPlan) -> None:
     files = MappedFiles()
     for name, folder in plan.folders.items():
         for tensor, entry in folder.tensors.items():
-            if entry.dtype.is_floating_point:
+            if is_float(entry.dtype):
                 check_finite(files.tensor(entry).float(), tensor, name)
 
 

@@ -19,7 +19,7 @@ import torch
 from mu_lightning.errors import UserError
 from mu_lightning.experiments.bench import Bench
 from mu_lightning.experiments.tasks import Outcome, Task, attempt
-from mu_lightning.merging.threads import one_thread
+from mu_lightning.merging.tensor_threads import one_thread
 
 ATTEMPTS = 3
 

@@ -85,4 +85,4 @@ def through_library(name: str) -> Method:
         merged: torch.Tensor = theirs.merge_tensor(base, list(piece.sources), **given)
         return merged
 
-    return replace(method, combine=combine, granularity="tensor", survey=None, local=False)
+    return replace(method, combine=combine, granularity="tensor", survey=None, local=False, operators=False)

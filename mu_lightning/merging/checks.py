@@ -3,10 +3,8 @@
 import math
 from collections.abc import Mapping, Sequence
 
-import torch
-from torch import Tensor
-
 from mu_lightning.errors import UserError
+from mu_lightning.merging.dtypes import is_float, promoted
 from mu_lightning.merging.method import Method
 
 Signature = tuple[tuple[int, ...], str]
@@ -100,31 +98,8 @@ def check_same_tensors(models: Mapping[str, Mapping[str, Signature]]) -> None:
             other_shape, other_dtype = found[name]
             if shape != other_shape:
                 raise UserError(f"{name} has shape {list(shape)} in {first} and {list(other_shape)} in {other}")
-            if dtype != other_dtype and not promotable(dtype, other_dtype):
+            if dtype != other_dtype and promoted(dtype, other_dtype) is None:
                 raise UserError(f"{name} is {dtype} in {first} and {other_dtype} in {other}: they cannot be promoted")
-
-
-def is_float(dtype: str) -> bool:
-    """Whether a dtype of that name (``float32``, ``bfloat16``, ``int64``) can be averaged."""
-    return dtype.startswith(("float", "bfloat"))
-
-
-def promotable(dtype: str, other: str) -> bool:
-    """Whether a floating dtype holds the values of both; torch has none for an 8-bit float and another."""
-    if not (is_float(dtype) and is_float(other)):
-        return False
-    try:
-        torch.promote_types(getattr(torch, dtype), getattr(torch, other))
-    except RuntimeError:
-        return False
-    return True
-
-
-def check_finite(tensor: Tensor, name: str, source: str) -> None:
-    """Raises UserError if `tensor` holds a NaN or an infinity; the sum, which both would reach, is the quick test."""
-    if not math.isfinite(tensor.sum().item()) and not bool(torch.isfinite(tensor).all()):
-        kind = "a NaN" if bool(torch.isnan(tensor).any()) else "an infinity"
-        raise UserError(f"{name} of {source} holds {kind}: the model is broken, retrain it or leave it out")
 
 
 def _count(number: int) -> str:

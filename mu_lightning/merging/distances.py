@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mu_lightning.merging.pieces import PIECE
+from mu_lightning.merging.cutting import PIECE
 
 
 @torch.no_grad()

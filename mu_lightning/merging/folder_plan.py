@@ -5,14 +5,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from mu_lightning.errors import UserError, unknown
 from mu_lightning.files import refuse_existing
-from mu_lightning.merging.checks import check_same_tensors, is_float, lacking_in_base
+from mu_lightning.merging.checks import check_same_tensors, lacking_in_base
+from mu_lightning.merging.cutting import piece_size
+from mu_lightning.merging.dtypes import SIZES, is_float, promoted
 from mu_lightning.merging.job import Job, Override, check_overrides, plan_job
 from mu_lightning.merging.method import Method
 from mu_lightning.merging.model_folders import (
@@ -23,15 +22,13 @@ from mu_lightning.merging.model_folders import (
     check_ties,
     open_folder,
 )
-from mu_lightning.merging.pieces import piece_size
-from mu_lightning.merging.selection import AT_ONCE, SAMPLE
+from mu_lightning.merging.safetensor_files import Kind, tensor_bytes
+from mu_lightning.merging.threads import thread_count
 
-OUTPUT_DTYPES = {
-    "float32": torch.float32,
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
-    "float64": torch.float64,
-}
+if TYPE_CHECKING:
+    from torch import Tensor
+
+OUTPUT_DTYPES = ("float32", "float16", "bfloat16", "float64")
 SHARD_BYTES = 5_000_000_000
 
 
@@ -54,8 +51,8 @@ class FolderPlan:
     folders: Mapping[str, ModelFolder]
     base: ModelFolder | None
     output: Path
-    tensors: Mapping[str, tuple[torch.dtype, tuple[int, ...]]]
-    statistics: Mapping[str, Mapping[str, Tensor]] | None = None
+    tensors: Mapping[str, Kind]
+    statistics: "Mapping[str, Mapping[str, Tensor]] | None" = None
     dtype: str | None = None
     max_shard_size: int = SHARD_BYTES
 
@@ -94,23 +91,27 @@ class FolderPlan:
         """
         largest = max(math.prod(shape) for _, shape in self.tensors.values())
         sources, method = len(self.folders), self.job.method
-        wide = 8 if any(dtype == torch.float64 for dtype, _ in self.tensors.values()) else 4
+        wide = 8 if any(dtype == "float64" for dtype, _ in self.tensors.values()) else 4
         if method.granularity == "tensor":
             first = next(iter(self.folders.values()))
-            converted = any(entry.dtype.itemsize != wide for entry in first.tensors.values())
+            converted = any(SIZES[entry.dtype] != wide for entry in first.tensors.values())
             held = method.tensors_held or sources + 4
             return int((held + converted) * largest * wide)
         elements = sum(math.prod(shape) for _, shape in self.tensors.values())
         sorting = 12 if method.granularity == "rows" else 0  # whole numbers of 8 bytes: ranks, and their order
-        piece = (2 * sources + 6 + sorting) * min(largest, piece_size(sources)) * torch.get_num_threads() * wide
-        return piece + (min(SAMPLE, elements) * min(sources, AT_ONCE) * wide * 3 // 2 if method.selects else 0)
+        piece = (2 * sources + 6 + sorting) * min(largest, piece_size(sources)) * thread_count() * wide
+        if not method.selects:
+            return piece
+        from mu_lightning.merging.selection import AT_ONCE, SAMPLE
+
+        return piece + min(SAMPLE, elements) * min(sources, AT_ONCE) * wide * 3 // 2
 
     def describe(self) -> str:
         """The plan for reading: what would be merged, how, how much, and where to."""
         job = self.job
         parameters = ", ".join(f"{key}={value}" for key, value in dataclasses.asdict(job.parameters).items())
         base = "none" if self.base is None else str(self.base.path)
-        dtypes = sorted({str(dtype).removeprefix("torch.") for dtype, _ in self.tensors.values()})
+        dtypes = sorted({dtype for dtype, _ in self.tensors.values()})
         lines = [
             f"plan: {job.method.name} ({parameters or 'no parameters'}), seed {job.seed}",
             *(
@@ -140,7 +141,7 @@ def plan_folders(
     base: Path | None = None,
     parameters: Mapping[str, Any] | None = None,
     overrides: Sequence[Override] = (),
-    statistics: Mapping[str, Mapping[str, Tensor]] | None = None,
+    statistics: "Mapping[str, Mapping[str, Tensor]] | None" = None,
     dtype: str | None = None,
     seed: int = 0,
     device: str | None = None,
@@ -186,26 +187,20 @@ def plan_folders(
     return FolderPlan(job, opened, opened_base, output, tensors, statistics, dtype, max_shard_size)
 
 
-def tensor_bytes(tensor: tuple[torch.dtype, tuple[int, ...]]) -> int:
-    """The bytes of a tensor of that dtype and shape."""
-    dtype, shape = tensor
-    return dtype.itemsize * math.prod(shape)
-
-
-def _result_dtype(dtypes: Sequence[str], asked: str | None) -> torch.dtype:
-    found: torch.dtype = getattr(torch, dtypes[0])
-    if not is_float(dtypes[0]):
+def _result_dtype(dtypes: Sequence[str], asked: str | None) -> str:
+    found = dtypes[0]
+    if not is_float(found):
         return found
-    if asked is not None:
-        return OUTPUT_DTYPES[asked]
     for other in dtypes[1:]:
-        found = torch.promote_types(found, getattr(torch, other))
-    return found
+        found = promoted(found, other) or found  # `check_same_tensors` refused what has no such dtype
+    return asked or found
 
 
 def _checked_device(device: str | None) -> str | None:
     if device is None:
         return None
+    import torch
+
     try:
         kind = torch.device(device).type
     except RuntimeError as error:

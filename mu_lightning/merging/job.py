@@ -3,15 +3,16 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from mu_lightning.errors import UserError
 from mu_lightning.merging.checks import check_plan, check_weights
 from mu_lightning.merging.method import Method
 from mu_lightning.merging.parameters import build_parameters
 from mu_lightning.merging.registry import find_method
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Job:
     names: tuple[str, ...]
     weights: tuple[float, ...]
     seed: int = 0
-    device: torch.device | None = None
+    device: "torch.device | None" = None
     overrides: tuple[Override, ...] = ()
     headless: frozenset[str] = frozenset()
 
@@ -80,7 +81,7 @@ def plan_job(
     parameters: Mapping[str, Any] | None = None,
     overrides: Sequence[Override] = (),
     seed: int = 0,
-    device: str | torch.device | None = None,
+    device: "str | torch.device | None" = None,
 ) -> Job:
     """Validates everything about a merge that needs no tensor.
 
@@ -105,9 +106,15 @@ def plan_job(
         names=tuple(names),
         weights=tuple(float(weights[name]) for name in names),
         seed=seed,
-        device=None if device is None else torch.device(device),
+        device=None if device is None else _device(device),
         overrides=tuple(changes),
     )
+
+
+def _device(device: "str | torch.device") -> "torch.device":
+    import torch
+
+    return torch.device(device)
 
 
 def _check_surveyed(method: Method, parameters: Any, override: Override) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from mu_lightning.errors import UserError
+
 if TYPE_CHECKING:
     import torch
 
@@ -11,15 +13,15 @@ Granularity = Literal["elements", "rows", "tensor"]
 Scope = Literal["tensor", "model"]
 
 
-class OneByOne(Sequence["torch.Tensor"]):
-    """Tensors that are made when they are asked for, so that no more than one need be held.
+class OneByOne(Sequence[Any]):
+    """Tensors, or arrays, that are made when they are asked for, so that no more than one need be held.
 
     Args:
         length: how many there are.
         make: index -> the tensor.
     """
 
-    def __init__(self, length: int, make: "Callable[[int], torch.Tensor]") -> None:
+    def __init__(self, length: int, make: Callable[[int], Any]) -> None:
         self._length, self._make = length, make
 
     def __len__(self) -> int:
@@ -55,6 +57,13 @@ class Piece:
     statistics: "Sequence[torch.Tensor | None] | None" = None
     survey: Any = None
     draws: "Callable[[int], torch.Tensor] | None" = None
+
+
+def base_of(piece: Piece) -> "torch.Tensor":
+    """The base's part of a piece; raises UserError where there is none."""
+    if piece.base is None:
+        raise UserError(f"{piece.name}: task vectors need a base model")
+    return piece.base
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,8 @@ class Method:
         separate: whether a row of the result follows from that row of the sources, and of their statistics, alone.
         spreads: whether a NaN or an infinity in any source makes the result so too at the same place; then the result
             alone is looked at, and the sources only to name the one.
+        operators: whether `combine` does nothing with a tensor that numpy's arrays cannot do too: operators. It is then
+            given arrays where that saves importing torch, and gives the same to the bit.
         needs_base: whether task vectors are taken against a base model.
         may_use_base: whether it uses a base where one is given, and does without where not.
         takes_weights: whether the sources' weights change the result.
@@ -122,6 +133,7 @@ class Method:
     local: bool = False
     separate: bool = False
     spreads: bool = False
+    operators: bool = False
     needs_base: bool = False
     may_use_base: bool = False
     takes_weights: bool = True

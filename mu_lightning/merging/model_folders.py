@@ -80,7 +80,7 @@ class ModelFolder:
     @property
     def signatures(self) -> dict[str, Signature]:
         """Tensor name -> shape and dtype's name."""
-        return {name: (entry.shape, str(entry.dtype).removeprefix("torch.")) for name, entry in self.tensors.items()}
+        return {name: (entry.shape, entry.dtype) for name, entry in self.tensors.items()}
 
 
 def open_folder(path: Path) -> ModelFolder:

@@ -9,19 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mu_lightning.errors import UserError
-from mu_lightning.merging.checks import check_finite
+from mu_lightning.merging.cutting import Cut, cuts, piece_size, rows_of
 from mu_lightning.merging.draws import whole_numbers
+from mu_lightning.merging.finite import check_sources, unequal
 from mu_lightning.merging.job import Job
 from mu_lightning.merging.left_out import LeftOut
 from mu_lightning.merging.method import OneByOne, Piece, View
-from mu_lightning.merging.threads import in_order
+from mu_lightning.merging.tensor_threads import tensors_in_order
 from mu_lightning.merging.unchanged import changed_rows
-
-# Elements of a piece where any will do: the same piece of all sources fits in a processor's cache.
-PIECE = 2**17
-# Elements of that piece in all sources together: many sources have smaller pieces, so that memory does not grow.
-PIECES = 2**20
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,7 @@ class _Part:
     job: Job
     stack: Stack
     start: int
-    cut: Callable[[Tensor], Tensor]
+    cut: Cut
 
 
 # Is told, of a survey's pass: what it goes through, how many pieces are done, and how many there are.
@@ -87,14 +82,14 @@ def combined_pieces(job: Job, stack: Stack, survey: Any = None, watch: Watch = u
         if changed is None:
             merged = method.combine(replace(piece, survey=survey), job.parameters)
             if method.spreads and not math.isfinite(merged.sum().item()):
-                _check_finite(job, piece)
+                check_sources(job.names, piece)
             return merged
         base = _Cut(part)(stack.base)
         if piece.sources[0].numel() == 0:
             return base
         return base.index_copy(0, changed, method.combine(replace(piece, survey=survey), job.parameters))
 
-    pieces = in_order(combine, _parts(job, stack), job.device or stack.sources[0].device)
+    pieces = tensors_in_order(combine, _parts(job, stack), job.device or stack.sources[0].device)
     yield from stack.left_out.trimmed(pieces) if stack.left_out and stack.puts_back(job) else pieces
 
 
@@ -125,7 +120,7 @@ def _view(stacks: Sequence[tuple[Job, Stack]], watch: Watch) -> View:
 
         parts = [part for job, stack in stacks for part in _parts(job, stack)]
         device = stacks[0][0].device or stacks[0][1].sources[0].device
-        for done, (there, result) in enumerate(in_order(seen, parts, device), 1):
+        for done, (there, result) in enumerate(tensors_in_order(seen, parts, device), 1):
             watch(what, done, len(parts))
             if there:
                 yield result
@@ -175,14 +170,14 @@ def _piece(part: _Part, *, check: bool) -> tuple[Piece, Tensor | None]:
     shape = sources[0].shape
     base = cut(stack.base) if stack.base is not None and job.method.sees_base else None
     if check:
-        _check_finite(job, Piece(stack.name, sources, job.weights, base))
+        check_sources(job.names, Piece(stack.name, sources, job.weights, base))
     # A statistic of the tensor's own shape is cut like it; any other (a Gram matrix) comes whole.
     whole = stack.sources[0].shape
     statistics = stack.statistics and [
         None if one is None else cut(one) if one.shape == whole else one.to(cut.device, cut.dtype)
         for one in stack.statistics
     ]
-    changed = changed_rows(sources, base) if job.method.local and base is not None and base.dim() > 1 else None
+    changed = _changed_rows(sources, base) if job.method.local and base is not None and base.dim() > 1 else None
     if changed is not None and base is not None:
         sources, base = each(lambda source: cut(source)[changed]), base[changed]
 
@@ -193,46 +188,30 @@ def _piece(part: _Part, *, check: bool) -> tuple[Piece, Tensor | None]:
     return Piece(stack.name, sources, job.weights, base, statistics, draws=draws), changed
 
 
-def _check_finite(job: Job, piece: Piece) -> None:
-    for name, source in zip(job.names, piece.sources, strict=True):
-        check_finite(source, piece.name, name)
-    if piece.base is not None:
-        check_finite(piece.base, piece.name, "the base")
+def _changed_rows(sources: Sequence[Tensor], base: Tensor) -> Tensor | None:
+    """The numbers of the rows that some source changed, or None for all."""
+    if base.device.type != "cpu":
+        found = changed_rows(sources, base)
+    else:  # numpy compares and reduces several times faster than torch does on a CPU
+        arrays = OneByOne(len(sources), lambda index: sources[index].detach().numpy())
+        array = changed_rows(arrays, base.detach().numpy())
+        found = None if array is None else torch.from_numpy(array)
+    return None if found is None else found.nonzero().squeeze(1)
 
 
 def _parts(job: Job, stack: Stack) -> list[_Part]:
-    """A tensor's parts, as its method allows: rows of about `piece_size` elements, or all of it at once."""
-    puts_back, granularity = stack.puts_back(job), job.method.granularity
-    shape = stack.whole if puts_back else stack.sources[0].shape
-    count, size = shape.numel(), piece_size(len(stack.sources))
-    width = count // shape[0] if shape and shape[0] else 1
-    rows = max(1, size // width)
-    if puts_back and stack.left_out is not None:
-        rows = shape[0] if len(shape) == 1 or granularity == "tensor" or count <= size else rows
-        cuts = [(row, partial(stack.left_out.rows, row, row + rows)) for row in range(0, shape[0], rows)]
-        return [_Part(job, stack, row * width, cut) for row, cut in cuts]
-    if granularity == "tensor" or count <= size or (granularity == "rows" and len(shape) == 1):
-        return [_Part(job, stack, 0, _whole)]
-    if len(shape) == 1 or (granularity == "elements" and width > size):
-        return [_Part(job, stack, start, partial(_elements, start, start + size)) for start in range(0, count, size)]
-    return [_Part(job, stack, row * width, partial(_rows, row, row + rows)) for row in range(0, shape[0], rows)]
-
-
-def piece_size(sources: int) -> int:
-    """Elements of a piece where any will do."""
-    return max(1, min(PIECE, PIECES // sources))
-
-
-def _elements(start: int, stop: int, tensor: Tensor) -> Tensor:
-    return tensor.reshape(-1)[start:stop]
-
-
-def _rows(start: int, stop: int, tensor: Tensor) -> Tensor:
-    return tensor[start:stop]
-
-
-def _whole(tensor: Tensor) -> Tensor:
-    return tensor
+    """A tensor's parts, as its method allows."""
+    granularity, sources = job.method.granularity, len(stack.sources)
+    if stack.left_out is None or not stack.puts_back(job):
+        return [_Part(job, stack, *found) for found in cuts(stack.sources[0].shape, sources, granularity)]
+    shape = stack.whole
+    rows, width = rows_of(shape, sources)
+    if len(shape) == 1 or granularity == "tensor" or shape.numel() <= piece_size(sources):
+        rows = shape[0]
+    return [
+        _Part(job, stack, row * width, partial(stack.left_out.rows, row, row + rows))
+        for row in range(0, shape[0], rows)
+    ]
 
 
 def equal_buffer(names: Sequence[str], stack: Stack) -> Tensor:
@@ -244,10 +223,7 @@ def equal_buffer(names: Sequence[str], stack: Stack) -> Tensor:
     first = stack.sources[0]
     for name, other in zip(names[1:], stack.sources[1:], strict=True):
         if not torch.equal(first, other.to(first.device)):
-            raise UserError(
-                f"{stack.name} ({str(first.dtype).removeprefix('torch.')}) differs between {names[0]} and {name}: "
-                "whole numbers are not averaged, they must be equal"
-            )
+            raise unequal(stack.name, str(first.dtype).removeprefix("torch."), names[0], name)
     return first
 
 

@@ -9,26 +9,31 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mu_lightning.errors import UserError
+from mu_lightning.merging.dtypes import SIZES
 
+if TYPE_CHECKING:
+    import numpy as np
+
+# A tensor's dtype, by its name, and shape.
+Kind = tuple[str, tuple[int, ...]]
+
+# The format's code -> dtype.
 DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U8": "uint8",
+    "BOOL": "bool",
 }
 CODES = {dtype: code for code, dtype in DTYPES.items()}
 _LONGEST_HEADER = 100_000_000  # as the safetensors library allows
@@ -36,10 +41,10 @@ _LONGEST_HEADER = 100_000_000  # as the safetensors library allows
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a tensor lies: its file, dtype, shape and byte range in the file."""
+    """Where a tensor lies: its file, dtype (its name, such as ``float32``), shape and byte range in the file."""
 
     path: Path
-    dtype: torch.dtype
+    dtype: str
     shape: tuple[int, ...]
     start: int
     stop: int
@@ -80,7 +85,7 @@ def _entry(path: Path, offset: int, fields: Mapping[str, Any]) -> Entry:
         raise ValueError(f"tensors of dtype {fields['dtype']} are not known")
     dtype, shape = DTYPES[fields["dtype"]], tuple(int(size) for size in fields["shape"])
     start, stop = (int(position) for position in fields["data_offsets"])
-    if start < 0 or any(size < 0 for size in shape) or stop - start != math.prod(shape) * dtype.itemsize:
+    if start < 0 or any(size < 0 for size in shape) or stop - start != tensor_bytes((dtype, shape)):
         raise ValueError(f"a tensor of shape {list(shape)} and dtype {fields['dtype']} has {stop - start} bytes")
     return Entry(path, dtype, shape, offset + start, offset + stop)
 
@@ -92,37 +97,24 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return names
 
 
-class MappedFiles:
-    """Tensors mapped from their files: the system reads what is touched, and nothing is copied."""
-
-    def __init__(self) -> None:
-        self._maps: dict[Path, Tensor] = {}
-
-    def tensor(self, entry: Entry) -> Tensor:
-        """The tensor at `entry`; to be read only."""
-        if entry.stop == entry.start:
-            return torch.empty(entry.shape, dtype=entry.dtype)
-        if entry.path not in self._maps:
-            size = entry.path.stat().st_size
-            self._maps[entry.path] = torch.from_file(str(entry.path), shared=False, size=size, dtype=torch.uint8)
-        raw = self._maps[entry.path][entry.start : entry.stop]
-        if entry.start % entry.dtype.itemsize:
-            raw = raw.clone()  # a file whose header is not padded: such bytes cannot be read in place
-        return raw.view(entry.dtype).view(entry.shape)
+def tensor_bytes(tensor: Kind) -> int:
+    """The bytes of a tensor of that dtype and shape."""
+    dtype, shape = tensor
+    return SIZES[dtype] * math.prod(shape)
 
 
-def layout(tensors: Mapping[str, tuple[torch.dtype, tuple[int, ...]]]) -> list[str]:
+def layout(tensors: Mapping[str, Kind]) -> list[str]:
     """The order in which a file's tensors are written: wide dtypes first, which keeps each of them aligned."""
-    return sorted(tensors, key=lambda name: (-tensors[name][0].itemsize, name))
+    return sorted(tensors, key=lambda name: (-SIZES[tensors[name][0]], name))
 
 
-def write_header(file: BinaryIO, tensors: Mapping[str, tuple[torch.dtype, tuple[int, ...]]]) -> None:
+def write_header(file: BinaryIO, tensors: Mapping[str, Kind]) -> None:
     """Writes the header of a file whose tensors' bytes then follow in the order of `layout`."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     at = 0
     for name in layout(tensors):
         dtype, shape = tensors[name]
-        stop = at + math.prod(shape) * dtype.itemsize
+        stop = at + tensor_bytes(tensors[name])
         header[name] = {"dtype": CODES[dtype], "shape": list(shape), "data_offsets": [at, stop]}
         at = stop
     text = json.dumps(header, separators=(",", ":")).encode()
@@ -130,8 +122,8 @@ def write_header(file: BinaryIO, tensors: Mapping[str, tuple[torch.dtype, tuple[
     file.write(len(text).to_bytes(8, "little") + text)
 
 
-def write_pieces(file: BinaryIO, pieces: Iterable[Tensor]) -> None:
-    """Writes tensors' bytes one after another."""
+def write_pieces(file: BinaryIO, pieces: "Iterable[np.ndarray]") -> None:
+    """Writes tensors' bytes, given as contiguous arrays, one after another."""
     for piece in pieces:
-        if piece.numel():
-            file.write(piece.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        if piece.size:
+            file.write(piece.data)

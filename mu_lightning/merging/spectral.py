@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from mu_lightning.merging.method import OneByOne, Piece
-from mu_lightning.merging.task_vectors import added, base_of, task_vectors, weighted_sum
+from mu_lightning.merging.method import OneByOne, Piece, base_of
+from mu_lightning.merging.task_vectors import added, task_vectors, weighted_sum
 from mu_lightning.merging.weighting import MEAN, scaled_weights
 
 

@@ -1,21 +1,24 @@
 """The streaming engine: merges model folders a piece of a tensor at a time, however large the models are."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
-from mu_lightning.errors import UserError
 from mu_lightning.files import atomic_folder, write_json, written_behind
-from mu_lightning.merging.folder_plan import SHARD_BYTES, FolderPlan, plan_folders, tensor_bytes
+from mu_lightning.merging.dtypes import is_float
+from mu_lightning.merging.folder_plan import SHARD_BYTES, FolderPlan, plan_folders
 from mu_lightning.merging.folder_report import write_report
 from mu_lightning.merging.job import Override
 from mu_lightning.merging.method import Method
 from mu_lightning.merging.model_folders import INDEX, copy_tokenizer
-from mu_lightning.merging.pieces import Stack, combined_pieces, equal_buffer, model_survey
-from mu_lightning.merging.safetensor_files import MappedFiles, layout, write_header, write_pieces
+from mu_lightning.merging.safetensor_files import layout, tensor_bytes, write_header, write_pieces
+from mu_lightning.merging.threads import keep_freed_memory
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mu_lightning.merging.array_merge import ArrayMerge
+    from mu_lightning.merging.tensor_merge import TensorMerge
 
 
 def merge_folders(
@@ -27,7 +30,7 @@ def merge_folders(
     base: Path | None = None,
     parameters: Mapping[str, Any] | None = None,
     overrides: Sequence[Override] = (),
-    statistics: Mapping[str, Mapping[str, Tensor]] | None = None,
+    statistics: "Mapping[str, Mapping[str, Tensor]] | None" = None,
     dtype: str | None = None,
     seed: int = 0,
     device: str | None = None,
@@ -77,63 +80,40 @@ def merge_folders(
     return run_plan(plan, progress=progress, details=details)
 
 
-@torch.no_grad()
 def run_plan(plan: FolderPlan, *, progress: bool = True, details: Mapping[str, Any] | None = None) -> Path:
     """Carries out what `plan_folders` validated; see `merge_folders`."""
+    keep_freed_memory()
     folder = next(iter(plan.folders.values()))
-    files = MappedFiles()
     with atomic_folder(plan.output) as output, _Bar(plan.bytes_written, progress) as bar:
-        stacks = _Stacks(plan, files)
-        survey = model_survey(plan.job, stacks, bar.surveyed)
+        merge = _merge(plan, bar)
         shards = plan.shards
         for name, names in shards.items():
             part = {tensor: plan.tensors[tensor] for tensor in names}
             with (output / name).open("wb") as file, written_behind(file):
                 write_header(file, part)
                 for tensor in layout(part):
-                    write_pieces(file, _merged(plan, stacks.stack(tensor), survey, bar))
+                    write_pieces(file, merge.pieces(tensor))
                     bar.merged(tensor_bytes(part[tensor]))
         if len(shards) > 1:
             where = {tensor: shard for shard, names in shards.items() for tensor in names}
             write_json(output / INDEX, {"metadata": {"total_size": plan.bytes_written}, "weight_map": where})
-        dtype = next((dtype for dtype, _ in plan.tensors.values() if dtype.is_floating_point), torch.float32)
+        dtype = next((dtype for dtype, _ in plan.tensors.values() if is_float(dtype)), "float32")
         config = {key: value for key, value in folder.config.items() if not key.startswith("_")}
-        write_json(output / "config.json", config | {"dtype": str(dtype).removeprefix("torch.")})
+        write_json(output / "config.json", config | {"dtype": dtype})
         copy_tokenizer(folder.path, output)
         write_report(output, plan, details or {})
     return plan.output
 
 
-class _Stacks:
-    """Every tensor of the sources and the base, mapped; can be iterated as often as one likes."""
+def _merge(plan: FolderPlan, bar: "_Bar") -> "ArrayMerge | TensorMerge":
+    """What computes the merge: torch only where it is needed, as to import it can take longer than all the rest."""
+    from mu_lightning.merging.array_merge import ArrayMerge, suits
 
-    def __init__(self, plan: FolderPlan, files: MappedFiles) -> None:
-        self._plan, self._files = plan, files
+    if suits(plan):
+        return ArrayMerge(plan)
+    from mu_lightning.merging.tensor_merge import TensorMerge
 
-    def __iter__(self) -> Iterator[Stack]:
-        return map(self.stack, self._plan.tensors)
-
-    def stack(self, name: str) -> Stack:
-        plan = self._plan
-        base = None if plan.base is None else plan.base.tensors.get(name)
-        return Stack(
-            name,
-            [self._files.tensor(folder.tensors[name]) for folder in plan.folders.values()],
-            None if base is None else self._files.tensor(base),
-            None if plan.statistics is None else [plan.statistics.get(source, {}).get(name) for source in plan.folders],
-        )
-
-
-def _merged(plan: FolderPlan, stack: Stack, survey: Any, bar: "_Bar") -> Iterator[Tensor]:
-    dtype, _ = plan.tensors[stack.name]
-    if not dtype.is_floating_point:
-        yield equal_buffer(plan.job.names, stack)
-        return
-    for piece in combined_pieces(plan.job, stack, survey, bar.surveyed):
-        result = piece.to(dtype)
-        if dtype.itemsize < piece.dtype.itemsize and not bool(torch.isfinite(result.float()).all()):
-            raise UserError(f"{stack.name} has values too large for {dtype}: ask for bfloat16")
-        yield result
+    return TensorMerge(plan, bar.surveyed)
 
 
 class _Bar:

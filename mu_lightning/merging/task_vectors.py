@@ -6,18 +6,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mu_lightning.errors import UserError
-from mu_lightning.merging.method import Piece
+from mu_lightning.merging.method import Piece, base_of
 
 AVERAGE = "average"
 TOTAL = "total"
-
-
-def base_of(piece: Piece) -> Tensor:
-    """The base's part of a piece; raises UserError where there is none."""
-    if piece.base is None:
-        raise UserError(f"{piece.name}: task vectors need a base model")
-    return piece.base
 
 
 def task_vectors(piece: Piece) -> list[Tensor]:

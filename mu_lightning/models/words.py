@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from mu_lightning.data.vocabulary import Vocabulary
 from mu_lightning.errors import UserError
 from mu_lightning.merging.left_out import LeftOut
-from mu_lightning.merging.safetensor_files import Entry, MappedFiles, read_header
+from mu_lightning.merging.mapped_files import MappedFiles
+from mu_lightning.merging.safetensor_files import Entry, read_header
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -123,7 +124,7 @@ def words_of(model: "PreTrainedModel", vocabulary: Vocabulary, trimmed: bool, we
     stored = {} if weights is None else read_header(weights)
     inner = name.removeprefix(f"{model.base_model_prefix}.")  # an encoder's file knows no head, and no such prefix
     file = stored.get(name, stored.get(inner))
-    if file is not None and (file.dtype, file.shape) != (table.dtype, tuple(table.shape)):
+    if file is not None and (file.dtype, file.shape) != (str(table.dtype).removeprefix("torch."), tuple(table.shape)):
         file = None
     words = Words(vocabulary, name, table, trimmed, file)
     if trimmed:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mu_lightning.merging import pieces
+from mu_lightning.merging import cutting
 from mu_lightning.merging.engine import merge_tensors
 from mu_lightning.merging.streaming import merge_folders
 
@@ -58,7 +58,7 @@ def test_all_weight_on_one_source_gives_that_source() -> None:
 
 @pytest.mark.parametrize("method", ["linear", "ties", "dare_ties", "breadcrumbs", "karcher", "fisher_simple"])
 def test_the_number_of_threads_changes_no_bit(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pieces, "PIECE", 1000)
+    monkeypatch.setattr(cutting, "PIECE", 1000)
     sources, weights = {name: state(seed) for seed, name in enumerate("abc")}, {"a": 0.5, "b": 0.3, "c": 0.2}
     base, threads, merged = state(9), torch.get_num_threads(), []
     try:

@@ -6,10 +6,10 @@ Kullback-Leibler divergence between the softmaxes of its row in the model and in
 
 import torch
 
-from mu_lightning.merging.method import Method, Piece, View
+from mu_lightning.merging.method import Method, Piece, View, base_of
 from mu_lightning.merging.parameters import NoParameters
 from mu_lightning.merging.selection import kth_largest
-from mu_lightning.merging.task_vectors import added, base_of, task_vectors
+from mu_lightning.merging.task_vectors import added, task_vectors
 
 
 def importance(piece: Piece) -> torch.Tensor:

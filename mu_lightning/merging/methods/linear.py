@@ -5,12 +5,14 @@ inference time, 2022. https://arxiv.org/abs/2203.05482
 """
 
 from dataclasses import dataclass
-
-import torch
+from typing import TYPE_CHECKING
 
 from mu_lightning.merging.method import Method, Piece
 from mu_lightning.merging.parameters import option
-from mu_lightning.merging.weighting import MEAN, RAW, scaled_weights
+from mu_lightning.merging.weighting import MEAN, RAW, moved, scaled_weights
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -22,23 +24,21 @@ class Linear:
     )
 
 
-def linear(piece: Piece, parameters: Linear) -> torch.Tensor:
+def linear(piece: Piece, parameters: Linear) -> "torch.Tensor":
     """The weighted sum of the sources, of the piece's shape.
 
-    A mean is computed as θ_0 − Σ w_i (θ_0 − θ_i), which is the same number and gives equal sources back bit for bit
-    whatever rounding the weights carry: every difference is then +0, and so is their sum, since the accumulator starts
-    at +0 (that keeps even a −0 of θ_0). The order of the sources changes the result by rounding only.
+    A mean is computed as θ_0 − Σ w_i (θ_0 − θ_i), which is the same number and gives equal sources back bit for bit.
+    The order of the sources changes the result by rounding only.
     """
     factors = scaled_weights(piece.weights, parameters.weighting)
-    first = piece.sources[0]
-    total = torch.zeros_like(first)
+    first, *others = piece.sources
     if parameters.weighting == RAW:
-        for factor, source in zip(factors, piece.sources, strict=True):
-            total.add_(source, alpha=factor)
+        total = first * factors[0]
+        for factor, source in zip(factors[1:], others, strict=True):
+            total += source * factor
         return total
-    for factor, source in zip(factors[1:], piece.sources[1:], strict=True):
-        total.add_(first - source, alpha=factor)
-    return torch.sub(first, total, out=total)
+    merged: torch.Tensor = moved(first, others, factors[1:])
+    return merged
 
 
 METHOD = Method(
@@ -50,4 +50,5 @@ METHOD = Method(
     parameters=Linear,
     separate=True,
     spreads=True,
+    operators=True,
 )

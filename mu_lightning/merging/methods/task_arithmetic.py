@@ -4,13 +4,14 @@ Ilharco et al., Editing models with task arithmetic, 2022. https://arxiv.org/abs
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-
-from mu_lightning.merging.method import Method, Piece
+from mu_lightning.merging.method import Method, Piece, base_of
 from mu_lightning.merging.parameters import option
-from mu_lightning.merging.task_vectors import added, task_vectors, weighted_sum
-from mu_lightning.merging.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, scaled_weights
+from mu_lightning.merging.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, moved, scaled_weights
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,11 @@ class TaskArithmetic:
     weighting: str = option(SUM, WEIGHTING_HELP, choices=(SUM, MEAN, RAW))
 
 
-def task_arithmetic(piece: Piece, parameters: TaskArithmetic) -> torch.Tensor:
+def task_arithmetic(piece: Piece, parameters: TaskArithmetic) -> "torch.Tensor":
     """θ_base + λ Σ w_i τ_i, of the piece's shape."""
-    factors = scaled_weights(piece.weights, parameters.weighting)
-    return added(piece, weighted_sum(task_vectors(piece), factors), parameters.scaling)
+    factors = [parameters.scaling * factor for factor in scaled_weights(piece.weights, parameters.weighting)]
+    merged: torch.Tensor = moved(base_of(piece), piece.sources, factors)
+    return merged
 
 
 METHOD = Method(
@@ -35,5 +37,6 @@ METHOD = Method(
     combine=task_arithmetic,
     parameters=TaskArithmetic,
     local=True,
+    operators=True,
     needs_base=True,
 )

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from mu_lightning.errors import UserError
+from mu_lightning.merging.cutting import PIECE
 from mu_lightning.merging.engine import merge_tensors
-from mu_lightning.merging.pieces import PIECE
 
 
 def state(seed: int, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:

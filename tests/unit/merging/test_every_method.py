@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mu_lightning.errors import UserError
-from mu_lightning.merging import pieces
+from mu_lightning.merging import cutting
 from mu_lightning.merging.engine import merge_tensors
 from mu_lightning.merging.left_out import LeftOut
 from mu_lightning.merging.registry import METHODS
@@ -119,7 +119,7 @@ class TestEveryMethod:
 
     def test_pieces_do_not_matter(self, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
         whole = merge_tensors(**arguments(method))
-        monkeypatch.setattr(pieces, "PIECE", 48)
+        monkeypatch.setattr(cutting, "PIECE", 48)
         assert_same(merge_tensors(**arguments(method)), whole, 1e-6)
 
     def test_a_missing_base_or_statistic_is_refused(self, method: str) -> None:
@@ -206,12 +206,12 @@ def with_a_table(method: str) -> dict[str, Any]:
     return given
 
 
-@pytest.mark.parametrize("piece", [pieces.PIECE, 64, 24])
+@pytest.mark.parametrize("piece", [cutting.PIECE, 64, 24])
 @pytest.mark.parametrize("method", METHODS)
 def test_kept_rows_and_all_other_tensors_are_as_in_the_merge_of_whole_ones(
     method: str, piece: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pieces, "PIECE", piece)
+    monkeypatch.setattr(cutting, "PIECE", piece)
     for parameters in _variants(method):
         given = with_a_table(method) | {"parameters": parameters, "seed": 3}
         expected, found = merge_tensors(**given), merge_tensors(**lacking_rows(given))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mu_lightning.errors import UserError
-from mu_lightning.merging import pieces
+from mu_lightning.merging import cutting
 from mu_lightning.merging.draws import whole_numbers
 from mu_lightning.merging.engine import merge_tensors
 from mu_lightning.merging.methods.della import chances
@@ -27,7 +27,7 @@ Formula = Callable[[str], np.ndarray]
 
 @pytest.fixture(autouse=True)
 def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pieces, "PIECE", 27)
+    monkeypatch.setattr(cutting, "PIECE", 27)
 
 
 def check(method: str, formula: Formula, *, base: bool = True, **settings: object) -> None:
