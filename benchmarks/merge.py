@@ -17,10 +17,9 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
-import torch
+import numpy as np
 import yaml
 from common import goal, measured, provenance, table, write_section
-from safetensors.torch import load_file, save_file
 
 SIZES = {
     "base": {"vocab_size": 250_002, "hidden_size": 768, "num_hidden_layers": 12, "intermediate_size": 3072},
@@ -47,7 +46,9 @@ def make_models(folder: Path, size: str, count: int, changed_rows: float) -> lis
     paths = [folder / name for name in ("base", *(f"source{index}" for index in range(1, count + 1)))]
     if all((path / "model.safetensors").is_file() for path in paths):
         return paths
-    from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification  # not in the floor's time
+    import torch  # not in the floor's time
+    from safetensors.torch import save_file
+    from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
 
     config = XLMRobertaConfig(**SIZES[size], num_attention_heads=SIZES[size]["hidden_size"] // 32, num_labels=60)
     torch.manual_seed(0)
@@ -78,21 +79,21 @@ def recipe(method: str, models: list[Path]) -> dict:
 
 def floor(models: list[Path], output: Path) -> None:
     """Reads every byte of the models once, adds them, and writes the result."""
-    torch.set_num_threads(1)  # faster than two on pieces of this size, and steady on a busy machine
     maps = []
     for path in models:
-        file = path / "model.safetensors"
-        size = file.stat().st_size
-        raw = torch.from_file(str(file), shared=False, size=size, dtype=torch.uint8)
-        start = 8 + int.from_bytes(raw[:8].numpy().tobytes(), "little")
-        maps.append(raw[start : start + (size - start) // 4 * 4].view(torch.float32))
+        file = np.memmap(path / "model.safetensors", np.uint8, "r")
+        start = 8 + int.from_bytes(file[:8].tobytes(), "little")
+        maps.append(file[start : start + (len(file) - start) // 4 * 4].view(np.ndarray).view(np.float32))
+    size = 2**17
+    scaled = np.empty(size, np.float32)
     output.mkdir()
     with (output / "model.safetensors").open("wb") as file:
-        for start in range(0, len(maps[0]), 2**18):
-            total = maps[0][start : start + 2**18] / len(maps)
+        for start in range(0, len(maps[0]), size):
+            total = maps[0][start : start + size] * np.float32(1 / len(maps))
             for other in maps[1:]:
-                total.add_(other[start : start + 2**18], alpha=1 / len(maps))
-            file.write(total.numpy().data)
+                part = scaled[: len(total)]
+                total += np.multiply(other[start : start + size], np.float32(1 / len(maps)), out=part)
+            file.write(total.data)
 
 
 class Bench:
@@ -142,6 +143,8 @@ class Bench:
 
 def difference(one: Path, other: Path) -> float:
     """The largest absolute difference between two merged models."""
+    from safetensors.torch import load_file
+
     ours = load_file(one / "model.safetensors")
     theirs = {name: tensor for path in other.glob("*.safetensors") for name, tensor in load_file(path).items()}
     return max(
@@ -163,6 +166,7 @@ def report(bench: Bench, arguments: argparse.Namespace, gigabytes: float) -> str
     rows.append(["floor (linear)", _cell(base), "", "", "1.00", ""])
     head = ["method", "ours", "mergekit", "ours / mergekit", "ours / floor", "largest difference"]
     elsewhere = {"mergekit": str(Path(bench.mergekit).with_name("python"))} if bench.mergekit else {}
+    given = [f"{name} {METHODS[name]}" for name in arguments.methods if METHODS[name]]
     parts = [
         "## Merging",
         provenance("torch", "safetensors", hidden=("--folder", "--mergekit"), elsewhere=elsewhere),
@@ -170,9 +174,8 @@ def report(bench: Bench, arguments: argparse.Namespace, gigabytes: float) -> str
         f"everywhere but in {1 - arguments.changed_rows:.0%} of the embeddings' rows. Whole processes, imports "
         f"included: the median of {arguments.repeats} alternating runs, and the highest private memory (anonymous "
         "pages, not the file cache). The floor reads each byte of the sources once, adds them and writes the result, "
-        "in a bare loop over memory-mapped files. Parameters are mergekit's: "
-        + "; ".join(f"{name} {METHODS[name]}" for name in arguments.methods if METHODS[name])
-        + ".",
+        "in a bare loop over memory-mapped files."
+        + (f" Parameters are mergekit's: {'; '.join(given)}." if given else ""),
         table(head, rows),
     ]
     many = []
