@@ -41,8 +41,7 @@ class Guard(Callback):
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         assert isinstance(pl_module, JointClassifier)
-        # In 16-mixed precision gradients overflow by design, and the scaler drops such steps itself.
-        if not self.settings.non_finite or getattr(trainer.precision_plugin, "scaler", None) is not None:
+        if not self.settings.non_finite:
             return
         for name in _broken(trainer, pl_module):
             self._set_back(trainer, pl_module, name)

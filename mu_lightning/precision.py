@@ -2,7 +2,23 @@
 
 from typing import Any
 
+from mu_lightning.errors import UserError
+
 FULL, MIXED = "32-true", "bf16-mixed"
+HALF = ("16", "16-mixed", "16-true", "transformer-engine", "transformer-engine-float16")
+
+
+def check_precision(precision: Any) -> None:
+    """Raises UserError where members cannot be trained in a precision.
+
+    float16 has too little range for gradients. Scaling the loss would help, but one scale serves all members: where one
+    member's gradient overflows, the step of all of them would be dropped, and none would learn what it learns alone.
+    """
+    if str(precision) in HALF:
+        raise UserError(
+            f"trainer.precision {precision}: members cannot be trained in float16, whose one loss scale would tie them "
+            f"to one another; use {MIXED}, which needs none, or {FULL}"
+        )
 
 
 def settled_precision(accelerator: Any) -> tuple[str, str]:

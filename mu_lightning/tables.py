@@ -1,8 +1,17 @@
-"""Plain tables for the terminal and for Markdown."""
+"""Plain tables for the terminal and for Markdown, and counts in words."""
 
 from collections.abc import Sequence
 
 Row = Sequence[str]
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things in words.
+
+    >>> counted(1, "member"), counted(5, "member")
+    ('1 member', '5 members')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def text_table(header: Row, rows: Sequence[Row]) -> str:

@@ -12,7 +12,7 @@ from mu_lightning.experiments.merge_plan import check_merge
 from mu_lightning.experiments.run_plan import RunPlan
 from mu_lightning.models.distributed import strategy_for
 from mu_lightning.schedules import Past
-from mu_lightning.tables import text_table
+from mu_lightning.tables import counted, text_table
 from mu_lightning.typology.plan import table
 from mu_lightning.watching.forecast import next_merge
 
@@ -41,8 +41,9 @@ def _members(plan: RunPlan, trainer: Trainer) -> Iterator[str]:
     module = plan.joint(list(plan.members)[:1])
     count = sum(one.numel() for one in module.parameters())
     yield (
-        f"{len(plan.members)} members of {Path(config.model.base).name} on {plan.corpus.name}, {count / 1e6:,.1f} "
-        f"million parameters each ({plan.pieces}), learning rate {module.learning_rate:.1e}, {trainer.precision}:"
+        f"{counted(len(plan.members), 'member')} of {Path(config.model.base).name} on {plan.corpus.name}, "
+        f"{count / 1e6:,.1f} million parameters each ({plan.pieces}), learning rate {module.learning_rate:.1e}, "
+        f"{trainer.precision}:"
     )
     batches = data.member_batches()
     rows = [
@@ -58,8 +59,8 @@ def _members(plan: RunPlan, trainer: Trainer) -> Iterator[str]:
     turns = Turns(batches, 0, trainer.accumulate_grad_batches, limit=most, max_steps=steps)
     epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else None
     yield (
-        f"{turns.steps} optimiser steps an epoch, batches of {data.batch_size}, "
-        + (f"{epochs} epochs" if epochs else f"{steps} steps" if steps else "no end")
+        f"{counted(turns.steps, 'optimiser step')} an epoch, batches of {data.batch_size}, "
+        + (counted(epochs, "epoch") if epochs else counted(steps, "step") if steps else "no end")
     )
     if plan.sources is not None and plan.merges:
         schedule = check_merge(config.merge, plan.sources)

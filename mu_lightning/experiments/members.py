@@ -1,5 +1,6 @@
 """Which models a `fit` trains, on which locales, and on which locales it scores them without having seen them."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,11 +12,12 @@ from mu_lightning.locales import locale_list
 POOLED = "multilingual"
 WITHOUT = "without-"
 ALL = "all"
+NAMED = 8  # locales that a name spells out; a file's name may have 255 bytes
 
 
 def excluded_locales(config: Any) -> tuple[str, ...]:
     """The locales that a configuration leaves out; raises UserError for an unknown one."""
-    excluded = tuple(locale_list(config.exclude) or ())
+    excluded = tuple(dict.fromkeys(locale_list(config.exclude) or ()))
     for tag in excluded:
         known_locale(tag)
     return excluded
@@ -53,8 +55,21 @@ def models_to_train(config: Any, locales: Sequence[str]) -> dict[str, tuple[str,
         return {f"{WITHOUT}{left}": tuple(tag for tag in locales if tag != left) for left in locales}
     if config.multilingual:
         excluded = excluded_locales(config)
-        return {WITHOUT + "+".join(excluded) if excluded and not config.target_lang else POOLED: tuple(locales)}
+        has_target = config.target_lang or config.target_languages
+        return {WITHOUT + name_of(excluded) if excluded and not has_target else POOLED: tuple(locales)}
     return {tag: (tag,) for tag in locales}
+
+
+def name_of(locales: Sequence[str]) -> str:
+    """What several locales are called in a file's name: of many some are named, and a hash tells which they all are.
+
+    >>> name_of(["sq-AL", "am-ET"])
+    'sq-AL+am-ET'
+    """
+    if len(locales) <= NAMED:
+        return "+".join(locales)
+    digest = hashlib.sha256(" ".join(sorted(locales)).encode()).hexdigest()[:8]
+    return f"{'+'.join(locales[:NAMED])}+{len(locales) - NAMED}-more-{digest}"
 
 
 def unseen_locales(config: Any, models: Sequence[str]) -> dict[str, tuple[str, ...]]:

@@ -18,6 +18,7 @@ from mu_lightning.data.encoding import Batch, EncodedRows, concatenate, padded_w
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.data.turns import Turns
 from mu_lightning.evaluation.loop import packed
+from mu_lightning.experiments.members import POOLED
 from mu_lightning.experiments.run_plan import RunPlan
 from mu_lightning.models.allocated import Watched, hand_back, private_memory
 from mu_lightning.models.classifier import IntentClassifier
@@ -121,6 +122,9 @@ def phases(plan: RunPlan, costs: Costs, trainer: Trainer) -> list[Phase]:
         members = {**plan.members, **natives}
         largest, _ = training_sizes(plan, plan.data(members), trainer)
         found.append(training("training for comparison", members, largest, before))
+        pooled = {POOLED: tuple(plan.members)}
+        largest, _ = training_sizes(plan, plan.data(pooled), trainer)
+        found.append(training("training on all sources together", pooled, largest, before))
     return found
 
 

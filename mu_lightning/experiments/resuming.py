@@ -55,7 +55,7 @@ class Resumption:
         self.last("fit")
 
     def last(self, stage: str) -> Saved | None:
-        """The checkpoint that a stage (``fit``, ``references``) goes on from; None: it begins at its beginning."""
+        """The checkpoint that a stage (``fit``, ``references``, ``joint``) goes on from; None: from its beginning."""
         if self.chosen is not None and stage == self._stage_of(self.chosen):
             return _chosen(self.chosen, self.verify)
         return last_checkpoint(self.checkpoints / stage, self.verify)

@@ -4,6 +4,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from mu_lightning.experiments.members import POOLED, WITHOUT
+
+JOINT_RESULT = "joint multilingual"
 _ONE_SHOT = re.compile(r"merged once, (equal|URIEL|shuffled URIEL) weights")
 _PREWEIGHTS = {"equal": "equal", "URIEL": "uriel", "shuffled URIEL": "shuffled"}
 
@@ -25,23 +28,23 @@ def cells_of_run(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     }
     if shared["base"]:
         shared["base"] = str(shared["base"]).rstrip("/").rpartition("/")[2]
-    target = config.get("target_lang")
+    has_target = bool(config.get("target_lang") or config.get("target_languages"))
     plan = (config.get("preweight"), merging.get("method"))
-    return [shared | _described(result, verb, target, *plan) for result in record["results"]]
+    return [shared | _described(result, verb, has_target, *plan) for result in record["results"]]
 
 
 def _described(
-    result: Mapping[str, Any], verb: str, target: str | None, preweight: str | None, method: str | None
+    result: Mapping[str, Any], verb: str, has_target: bool, preweight: str | None, method: str | None
 ) -> dict[str, Any]:
     name, weights = result["name"], result.get("weights") or {}
     used = {"sources": list(weights), "weights": weights, "num_languages": len(weights) or None}
     once = _ONE_SHOT.fullmatch(name)
     if verb != "fit":
         return {"experiment_type": "model"}
-    if target is None:
-        if name == "multilingual":
-            return {"experiment_type": "baseline", "method": "joint"}
-        return {"experiment_type": "source", "sources": [name], "num_languages": 1}
+    if name in (JOINT_RESULT, POOLED) or name.startswith(WITHOUT):
+        return {"experiment_type": "baseline", "method": "joint"}
+    if not has_target or name.startswith("source "):  # of a run without merges its members are scored alone
+        return {"experiment_type": "source", "sources": [name.removeprefix("source ")], "num_languages": 1}
     if name == "iterative merging":
         return {"experiment_type": "iterative", "method": method, "preweight": preweight, **used}
     if once:

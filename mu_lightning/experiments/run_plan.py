@@ -19,6 +19,7 @@ from mu_lightning.experiments.members import (
     check_models,
     excluded_locales,
     models_to_train,
+    name_of,
     training_locales,
     unseen_locales,
 )
@@ -260,7 +261,7 @@ def _check_length(max_length: int, base: "PreTrainedModel") -> None:
 
 def default_folder(config: Any, locales: tuple[str, ...], targets: tuple[str, ...] = ()) -> Path:
     """Where a run goes that names no folder."""
-    what = "+".join(targets) or (locales[0] if len(locales) == 1 else f"{len(locales)}-locales")
+    what = name_of(targets) or (locales[0] if len(locales) == 1 else f"{len(locales)}-locales")
     if config.all_leave_one_out:
         what += "_leave-one-out"
     elif config.multilingual:

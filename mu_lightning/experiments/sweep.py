@@ -26,7 +26,7 @@ from mu_lightning.experiments.workers import Workers
 from mu_lightning.files import atomic_file, clear_temporaries, write_json
 from mu_lightning.merging.hub import local_folder
 from mu_lightning.merging.registry import find_method
-from mu_lightning.tables import text_table
+from mu_lightning.tables import counted, text_table
 
 MANIFEST, SHARED = "sweep.json", ".shared"
 JOINT = "joint"
@@ -63,9 +63,9 @@ class Sweep:
     def describe(self) -> str:
         """How many cells of which kind, in a line."""
         kinds = Counter(cell.kind for cell in self.cells)
-        parts = ", ".join(f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in kinds.items())
+        parts = ", ".join(counted(count, kind) for kind, count in kinds.items())
         targets = len({cell.target for cell in self.cells})
-        return f"{len(self.cells)} cells for {targets} target{'s' if targets > 1 else ''} ({parts}), in {self.folder}"
+        return f"{counted(len(self.cells), 'cell')} for {counted(targets, 'target')} ({parts}), in {self.folder}"
 
 
 def plan_sweep(

@@ -23,6 +23,7 @@ from mu_lightning.experiments.merge_round import last_weights
 from mu_lightning.experiments.provenance import data_fingerprints
 from mu_lightning.experiments.results import Result, show, write_results
 from mu_lightning.experiments.resuming import BEGUN, Resumption, resumes
+from mu_lightning.experiments.run_folders import JOINT_RESULT
 from mu_lightning.experiments.run_plan import RunPlan, is_first_process
 from mu_lightning.files import write_json, write_text
 from mu_lightning.merging.folder_report import write_details
@@ -32,6 +33,7 @@ from mu_lightning.models.adapters import AdaptedClassifier
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.distributed import strategy_for
 from mu_lightning.models.joint import JointClassifier
+from mu_lightning.tables import counted
 from mu_lightning.typology.plan import SourcePlan, table
 from mu_lightning.watching.loggers import run_loggers
 from mu_lightning.watching.sinks import report_models
@@ -79,8 +81,8 @@ class TrainingRun:
         module = plan.joint(list(plan.members))
         self._say("\n".join(map(table, plan.targets)) or f"training {', '.join(plan.members)}")
         self._say(
-            f"{len(plan.members)} members of {Path(plan.config.model.base).name} on {plan.corpus.name}, learning rate "
-            f"{module.learning_rate:.1e}, {plan.pieces}, in {self.folder}"
+            f"{counted(len(plan.members), 'member')} of {Path(plan.config.model.base).name} on {plan.corpus.name}, "
+            f"learning rate {module.learning_rate:.1e}, {plan.pieces}, in {self.folder}"
         )
         extra: list[Callback] = [self.callbacks["Manifest"](self.folder, self.config)]
         merges = None
@@ -166,7 +168,7 @@ class TrainingRun:
 
     def _targeted(self, module: JointClassifier, data: IntentDataModule, merges: Any, trainer: Trainer) -> list[Result]:
         plan = self.plan
-        results = self._references() if plan.config.compare else []
+        results = self._references() + self._joint_reference() if plan.config.compare else []
         for sources in plan.targets:
             state = merges.models.get(sources.target)
             if state is None:
@@ -224,15 +226,20 @@ class TrainingRun:
             results += compare(classifiers, native, sources, data, plan.config.merge, plan.seed, base)
         return results
 
+    def _joint_reference(self) -> list[Result]:
+        """One model on all the sources together, as ``--multilingual`` trains it."""
+        self._say(f"for comparison, one model on all of: {', '.join(self.plan.members)}")
+        module, data = self.plan.joint([POOLED]), self.plan.data({POOLED: tuple(self.plan.members)})
+        return self._pooled(module, data, self._fit(module, data, "joint", []))
+
     def _pooled(self, module: JointClassifier, data: IntentDataModule, trainer: Trainer) -> list[Result]:
-        """One model on all sources together, zero-shot on the targets: what merging would like to reach."""
+        """Keeps and scores one model on all sources together, zero-shot on the targets: what merging wants to reach."""
         module.to(trainer.strategy.root_device)
-        (name,) = self.plan.members
-        sources = self.plan.members[name]
+        ((name, sources),) = data.members.items()
         scores = evaluate(module.member(name), data.eval_loaders("test", [plan.target for plan in self.plan.targets]))
         self._save(self.folder / name, module.member(name), sources, trainer)
         details = {"sources": list(sources)}
-        return [Result("joint multilingual", found, details=details) for found in scores.values()]
+        return [Result(JOINT_RESULT, found, details=details) for found in scores.values()]
 
     def _exported(self, module: JointClassifier, data: IntentDataModule, trainer: Trainer) -> list[Result]:
         module.to(trainer.strategy.root_device)

@@ -56,6 +56,9 @@ SHORT_NAMES = {
 # Short names that need no value: they switch something on.
 SWITCHES = {"--adaptive-merge-frequency", "--checkpoint-before-merge", "--performance-merge-trigger"}
 
+# Of arguments that switch something on: alone or with a value, so that false overrides a configuration file.
+_SWITCH: dict[str, Any] = {"type": bool, "nargs": "?", "const": True, "default": False}
+
 TRAINER_DEFAULTS: dict[str, Any] = {
     "max_epochs": 6,
     "accelerator": "auto",
@@ -101,7 +104,7 @@ def add_arguments(parser: ArgumentParser, verb: str) -> None:
     )
     parser.add_argument(
         "--multilingual",
-        action="store_true",
+        **_SWITCH,
         help="one model on the train rows of all the locales together; with a target: of its sources, without merges",
     )
     parser.add_argument(
@@ -114,32 +117,37 @@ def add_arguments(parser: ArgumentParser, verb: str) -> None:
     )
     parser.add_argument(
         "--all-leave-one-out",
-        action="store_true",
+        **_SWITCH,
         help="one model for each locale, on the train rows of all the others, scored on the one left out",
     )
     parser.add_argument(
         "--compare",
-        action="store_true",
-        help="train the sources without merges and the target natively too, and end with one table of all",
+        **_SWITCH,
+        help="train the sources without merges, one model on all of them and the target natively too, and end with one "
+        "table of all",
     )
     parser.add_argument(
         "--models-dir", type=Path, default=DEFAULT_MODELS_DIR, help="where source models go if there is no target"
     )
     parser.add_argument(
-        "--skip-existing", action="store_true", help="leave out the locales that have a model in --models-dir already"
+        "--skip-existing",
+        **_SWITCH,
+        help="leave out the locales that have a model in --models-dir already",
     )
     parser.add_argument(
         "--dry-run",
-        action="store_true",
+        **_SWITCH,
         help="check everything, print what the run will do and the memory that it will take, and write nothing",
     )
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --output-dir")
+    parser.add_argument("--resume", **_SWITCH, help="go on from the last checkpoint in --output-dir")
     parser.add_argument("--ckpt_path", type=str | None, default=None, help="go on from this checkpoint of the run")
     parser.add_argument(
-        "--save-config", action="store_true", help="write the whole configuration to config.yaml in the run's folder"
+        "--save-config",
+        **_SWITCH,
+        help="write the whole configuration to config.yaml in the run's folder",
     )
-    parser.add_argument("--enable-tensorboard", action="store_true", help="log to TensorBoard too")
-    parser.add_argument("--enable-wandb", action="store_true", help="log to W&B too (WANDB_MODE=offline: no account)")
+    parser.add_argument("--enable-tensorboard", **_SWITCH, help="log to TensorBoard too")
+    parser.add_argument("--enable-wandb", **_SWITCH, help="log to W&B too (WANDB_MODE=offline: no account)")
     parser.add_class_arguments(ModelSettings, "model")
     parser.add_class_arguments(TypologySettings, "typology")
     parser.add_class_arguments(MergeSettings, "merge")

@@ -26,7 +26,7 @@ from mu_lightning.files import atomic_file, refuse_existing
 from mu_lightning.locales import locale as known_locale
 from mu_lightning.locales import locale_list
 from mu_lightning.models.classifier import IntentClassifier
-from mu_lightning.precision import settled_precision
+from mu_lightning.precision import check_precision, settled_precision
 from mu_lightning.verbs.console import quiet_lightning
 from mu_lightning.verbs.fit import SHORT_NAMES, SUMMARIES, TRAINER_DEFAULTS, add_arguments
 from mu_lightning.verbs.parsing import OneLineErrors
@@ -97,11 +97,11 @@ class _GroupedCLI(LightningCLI):
 
 
 def _check_trainer(arguments: Mapping[str, Any]) -> None:
-    """Raises UserError for what Lightning would only refuse after the corpus was read."""
+    """Raises UserError for what Lightning, or a library that it asks for, would only refuse later."""
     check_number("trainer.gradient_clip_val", arguments.get("gradient_clip_val"), least=0)
     try:
         Trainer(**{**arguments, "logger": False, "callbacks": None, "enable_checkpointing": False})
-    except (MisconfigurationException, ValueError, TypeError) as error:
+    except (MisconfigurationException, ValueError, TypeError, ImportError) as error:
         raise UserError(f"trainer: {' '.join(str(error).split())}") from error
 
 
@@ -122,6 +122,7 @@ class FitCLI(_GroupedCLI):
         settings = self.config_init[self.verb]
         if wanted_targets(settings) and "MergeCallback" not in self.callbacks:
             raise UserError("a target was given, but no callback to merge with")
+        check_precision(settings.trainer.precision)
         _check_trainer(settings.trainer)
         self.run = None
         if settle_locales(settings):

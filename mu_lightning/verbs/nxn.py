@@ -5,6 +5,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from mu_lightning.locales import locale, locale_list
+from mu_lightning.tables import counted
 from mu_lightning.verbs.arguments import add_models_arguments, add_scoring_arguments, add_worker_arguments, models_from
 from mu_lightning.verbs.parsing import OneLineErrors
 
@@ -46,7 +47,10 @@ def run(argv: list[str]) -> int:
     columns = locale_list(arguments.locales)
     folder = arguments.output_dir or Path("runs") / f"nxn_{scoring.corpus}_{scoring.split}"
     plan = plan_nxn(scoring, models, None if columns is None else tuple(columns), folder)
-    print(f"{len(models)} models on {len(plan.locales)} locales of {scoring.corpus} ({scoring.split}), in {folder}")
+    print(
+        f"{counted(len(models), 'model')} on {counted(len(plan.locales), 'locale')} of {scoring.corpus} "
+        f"({scoring.split}), in {folder}"
+    )
     matrix = run_nxn(plan, workers)
     for tag in matrix.locales:
         scores = sorted(matrix.column(tag).items(), key=lambda item: -item[1])

@@ -2,7 +2,8 @@
 
 import difflib
 import re
-from typing import NoReturn
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
 
@@ -12,18 +13,27 @@ _KEY = re.compile(r'Parser key "(?P<key>[^"]+)":\s*')
 _GIVEN = re.compile(r"(?:Got|Given) value: (?P<value>.*)")
 _EXPECTED = re.compile(r"Expected an? (?P<type>.*?)(?:\. Got value: .*)?$", re.MULTILINE)
 _REFUSED = re.compile(r"unrecognized arguments: (?P<flag>\S+)|does not accept option '(?P<option>[^']+)'")
-
+_WHOLE = re.compile(r"[={\[/]")
 _CHOICE = re.compile(r"argument (?P<flag>\S+): invalid choice: '(?P<value>[^']*)' \(choose from (?P<known>.*)\)")
 
 
 class OneLineErrors(ArgumentParser):
     """A parser whose errors are raised as `UserError`, in one line that names the nearest arguments that exist.
 
+    What takes several values takes them separated by commas, spaces or both.
+
     Attributes:
         more_names: what else may be written on the command line, such as short names.
     """
 
     more_names: tuple[str, ...] = ()
+
+    def parse_args(self, args: Sequence[str] | None = None, *more: Any, **given: Any) -> Any:
+        """As `ArgumentParser.parse_args`, raises UserError."""
+        if args is not None:
+            several = {name for action in self._actions if action.nargs == "+" for name in action.option_strings}
+            args = list(separated(args, several))
+        return super().parse_args(args, *more, **given)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raises UserError in place of printing the usage and leaving."""
@@ -40,6 +50,34 @@ class OneLineErrors(ArgumentParser):
         near = difflib.get_close_matches(given, known, n=3, cutoff=0.6)
         hint = f"did you mean {' or '.join(near)}?" if near else f"see {parser.prog.replace(' [options]', '')} --help"
         raise UserError(f"unknown argument '{given}': {hint}") from ex
+
+
+def separated(words: Sequence[str], several: Collection[str]) -> Iterator[str]:
+    """Splits at commas what follows an argument that takes several values.
+
+    What holds one of ``= { [ /`` is left as it is: it may be a path, or have parameters with commas of their own.
+
+    Args:
+        words: the command line.
+        several: the arguments that take several values, such as ``--locales``.
+
+    >>> list(separated(["--votes", "soft,", "majority", "--method", "a,b", "--votes=x,y"], {"--votes"}))
+    ['--votes', 'soft', 'majority', '--method', 'a,b', '--votes', 'x', 'y']
+    """
+    inside = False
+    for place, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if word.startswith("-"):
+            inside = word in several
+            # A word that followed would be taken for one more value.
+            last = place + 1 == len(words) or words[place + 1].startswith("-")
+            if equals and name in several and "," in value and last and not _WHOLE.search(value):
+                yield from (name, *value.replace(",", " ").split())
+                continue
+        elif inside and "," in word and not _WHOLE.search(word):
+            yield from word.replace(",", " ").split()
+            continue
+        yield word
 
 
 def one_line(message: str) -> str:

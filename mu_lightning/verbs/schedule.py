@@ -87,7 +87,7 @@ def run(argv: list[str]) -> int:
     if arguments.history is None:
         raise UserError("no recorded run to replay over: name its folder with --history runs/NAME")
     from mu_lightning.experiments.replay import read_history, replay, table_rows
-    from mu_lightning.tables import text_table
+    from mu_lightning.tables import counted, text_table
 
     recorded = read_history(arguments.history)
     folder = arguments.history if arguments.history.is_dir() else arguments.history.parent
@@ -102,7 +102,7 @@ def run(argv: list[str]) -> int:
     for title, schedule in schedules.items():
         merges[title] = replay(schedule, recorded)
     for title, made in list(merges.items())[1:]:
-        print(f"{title}: {len(made)} merge{'' if len(made) == 1 else 's'} in {len(recorded.epochs)} epochs")
+        print(f"{title}: {counted(len(made), 'merge')} in {counted(len(recorded.epochs), 'epoch')}")
         if made:
             rows = [(*row[:4], f"  {row[4]}") for row in table_rows(made, target)]
             print(_left(text_table(("merge", "epoch", "step", "gain in the run", "  reason"), rows)) + "\n")

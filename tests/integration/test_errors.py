@@ -35,6 +35,12 @@ CASES = {
     "a negative number of epochs": ([*FIT, "--max-epochs", "-3"], ["max_epochs", "-3"]),
     "a negative clip": ([*FIT, "--trainer.gradient_clip_val", "-1"], ["gradient_clip_val", "-1"]),
     "an accelerator that is not there": ([*FIT, "--trainer.accelerator", "abacus"], ["abacus", "cpu"]),
+    "float16": ([*TARGET, "--precision", "16-mixed"], ["16-mixed", "bf16-mixed", "32-true"]),
+    "float16 by its short name": ([*FIT, "--precision", "16"], ["trainer.precision 16:", "bf16-mixed"]),
+    "a library that is not there": (
+        ["test", "--model-path", "x", "--locales", "nl-NL", "--precision", "transformer-engine"],
+        ["transformer_engine"],
+    ),
     "a misspelt argument": ([*FIT, "--learnin-rate", "1"], ["--learnin-rate", "--learning-rate"]),
     "a misspelt key": ([*FIT, "--data.corpsu", "cldr"], ["--data.corpsu", "--data.corpus"]),
     "a word for a number": ([*FIT, "--batch-size", "many"], ["data.batch_size", "'many'", "int"]),

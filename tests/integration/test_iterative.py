@@ -22,6 +22,7 @@ ROWS = [
     "ensemble, weighted_majority",
     "ensemble, soft",
     "ensemble, uriel_logits",
+    "joint multilingual",
     "iterative merging",
 ]
 
@@ -81,6 +82,14 @@ def test_the_merged_model_is_a_hugging_face_folder(first: Path) -> None:
     model = AutoModelForSequenceClassification.from_pretrained(first / "merged")
     assert model.config.num_labels == len(model.config.id2label) == 25
     assert len(list((first / "sources").glob("*/config.json"))) == 4
+
+
+def test_the_joint_model_is_the_one_that_multilingual_trains(fit: Fit, first: Path) -> None:
+    alone = fit("--multilingual", "--compare", "false")
+    weights = [(folder / "multilingual" / "model.safetensors").read_bytes() for folder in (first, alone)]
+    assert weights[0] == weights[1]
+    (result,) = _scores(alone)
+    assert result in _scores(first)
 
 
 def test_two_runs_with_one_seed_are_the_same_and_another_seed_is_not(fit: Fit, first: Path) -> None:

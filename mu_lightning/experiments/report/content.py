@@ -185,12 +185,3 @@ def equals(value: float) -> str:
     """
     text = probability(value)
     return f"p {text[0]} {text[1:]}" if text.startswith("<") else f"p = {text}"
-
-
-def count(number: int, noun: str) -> str:
-    """A number of things.
-
-    >>> count(1, "target"), count(12, "target")
-    ('1 target', '12 targets')
-    """
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -11,7 +11,6 @@ from mu_lightning.experiments.report.content import (
     Section,
     Table,
     Value,
-    count,
     equals,
     interval,
     percent,
@@ -21,6 +20,7 @@ from mu_lightning.experiments.report.content import (
 )
 from mu_lightning.experiments.report.evidence import Evidence
 from mu_lightning.experiments.report.scores import ordered
+from mu_lightning.tables import counted
 
 
 def differences(evidence: Evidence, comparisons: Comparisons) -> Section:
@@ -101,7 +101,7 @@ def ranks(comparisons: Comparisons) -> Section:
         f"Kendall's W is {ranking.kendalls_w:.2f} (0: the targets rank the methods in every order, 1: all in one). "
         f"Friedman's test that all {len(ranking.methods)} methods are equal over {ranking.targets} targets gives "
         f"{equals(ranking.p_value)}. By Nemenyi's test mean ranks differ at the 5 % level when they are more than "
-        f"{ranking.critical_difference:.2f} apart: {apart} of {count(pairs, 'pair')}.",
+        f"{ranking.critical_difference:.2f} apart: {apart} of {counted(pairs, 'pair')}.",
         "Only methods that saw no label of the target are ranked, without upper bounds, on the targets that all share.",
     ]
     rows = [

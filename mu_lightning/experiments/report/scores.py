@@ -6,9 +6,10 @@ import numpy as np
 
 from mu_lightning.experiments.report import figures
 from mu_lightning.experiments.report.comparisons import LEVEL, Comparisons
-from mu_lightning.experiments.report.content import Figure, Section, Table, Value, count, interval, percent
+from mu_lightning.experiments.report.content import Figure, Section, Table, Value, interval, percent
 from mu_lightning.experiments.report.evidence import Evidence, Method
 from mu_lightning.experiments.report.formats import best_of
+from mu_lightning.tables import counted
 
 USES = {
     "none": "none",
@@ -106,7 +107,7 @@ def _table(evidence: Evidence, comparisons: Comparisons) -> Table:
         ends = comparisons.interval(method.label, own)
         of = "" if len(own) == len(evidence.targets) else f"on {len(own)} of {len(evidence.targets)}"
         row = [
-            Value(method.label, method.label, count(len(seeds), "seed") if len(seeds) > 1 else ""),
+            Value(method.label, method.label, counted(len(seeds), "seed") if len(seeds) > 1 else ""),
             Value(USES[method.supervision], method.supervision),
             Value(percent(average), average, ", ".join(filter(None, (interval(ends), of))), place in best_mean),
         ]

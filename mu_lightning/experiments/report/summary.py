@@ -8,7 +8,6 @@ from mu_lightning.experiments.report.content import (
     Section,
     Table,
     Value,
-    count,
     equals,
     interval,
     percent,
@@ -19,6 +18,7 @@ from mu_lightning.experiments.report.content import (
 from mu_lightning.experiments.report.evidence import Entry, Evidence
 from mu_lightning.experiments.report.scores import best_label, mean
 from mu_lightning.experiments.report.transfer import Typology
+from mu_lightning.tables import counted
 
 
 def section(evidence: Evidence, comparisons: Comparisons, typology: Typology | None) -> Section:
@@ -41,8 +41,8 @@ def _scope(evidence: Evidence) -> str:
     else:
         named = ""
     return (
-        f"{count(len(evidence.methods), 'method')} on {count(len(evidence.targets), 'target')}{named}"
-        f"{f' ({where})' if where else ''}; {count(results, 'result')}, {count(len(seeds), 'seed')}."
+        f"{counted(len(evidence.methods), 'method')} on {counted(len(evidence.targets), 'target')}{named}"
+        f"{f' ({where})' if where else ''}; {counted(results, 'result')}, {counted(len(seeds), 'seed')}."
     )
 
 
@@ -67,10 +67,11 @@ def _best(evidence: Evidence, comparisons: Comparisons) -> list[str]:
         first = ranking.mean_ranks[ranking.methods[0]]
         tied = [name for name in ranking.methods[1:] if ranking.mean_ranks[name] - first <= ranking.critical_difference]
         sentences.append(
-            f"By mean rank over {count(ranking.targets, 'target')} {quoted(ranking.methods[0])} is first "
+            f"By mean rank over {counted(ranking.targets, 'target')} {quoted(ranking.methods[0])} is first "
             f"({first:.1f}); "
             + (
-                f"Nemenyi's test cannot tell it from {count(len(tied), 'other method')} of {len(ranking.methods) - 1}."
+                f"Nemenyi's test cannot tell it from {counted(len(tied), 'other method')} of "
+                f"{len(ranking.methods) - 1}."
                 if tied
                 else "Nemenyi's test tells it from every other method."
             )
@@ -91,7 +92,7 @@ def _answer(answer: Answer) -> str:
     return (
         f"{answer.question} {_capital(answer.verdict)}. {_capital(answer.first)} "
         f"against {answer.second}: {points(ranks.mean)} points{_in_brackets(interval(ends, points))}, mean over "
-        f"{count(answer.methods, 'pair')} of methods and {count(answer.targets, 'target')}{test}."
+        f"{counted(answer.methods, 'pair')} of methods and {counted(answer.targets, 'target')}{test}."
     )
 
 
@@ -129,14 +130,14 @@ def _typology(typology: Typology) -> list[str]:
     return [
         f"Of the feature sets {best} ranks the source models best: mean rank correlation with transfer "
         f"{signed(found.mean)}{_in_brackets(interval(found.interval, signed))} over "
-        f"{count(len(found.by_target), 'locale')}, positive for {found.positive}{more}."
+        f"{counted(len(found.by_target), 'locale')}, positive for {found.positive}{more}."
     ]
 
 
 def _cautions(evidence: Evidence) -> list[str]:
     store = evidence.store
     parts = [
-        count(number, what)
+        counted(number, what)
         for number, what in (
             (len(store.failed), "failed result"),
             (len(store.damaged), "damaged result"),

@@ -15,7 +15,6 @@ from mu_lightning.experiments.report.content import (
     Section,
     Table,
     Value,
-    count,
     interval,
     percent,
     probability,
@@ -24,6 +23,7 @@ from mu_lightning.experiments.report.content import (
 from mu_lightning.experiments.report.evidence import Evidence
 from mu_lightning.experiments.report.formats import best_of
 from mu_lightning.locales import LOCALES
+from mu_lightning.tables import counted
 from mu_lightning.typology.features import DEFAULT_FEATURE_SET, FEATURE_SETS, locales_with_data
 from mu_lightning.typology.figure import clustered_order
 from mu_lightning.typology.similarity import from_features
@@ -83,8 +83,8 @@ def matrix_section(nxn: NByN) -> Section:
         for row, source in enumerate(sources)
     ]
     text = [
-        f"Every source model ({count(len(sources), 'row')}) on every locale ({count(len(locales), 'column')}). Like "
-        f"languages stand next to each other: ordered by clustering of {DEFAULT_FEATURE_SET}."
+        f"Every source model ({counted(len(sources), 'row')}) on every locale ({counted(len(locales), 'column')}). "
+        f"Like languages stand next to each other: ordered by clustering of {DEFAULT_FEATURE_SET}."
     ]
     native = [accuracy[sources.index(tag), locales.index(tag)] for tag in sources if tag in locales]
     if native and np.isfinite(others).any():
@@ -262,7 +262,7 @@ def _nearest(nxn: NByN, similarity: np.ndarray, size: int) -> tuple[float, float
 def _similarity(name: str, nxn: NByN) -> np.ndarray:
     known = [tag for tag in locales_with_data(name) if tag in {*nxn.sources, *nxn.locales}]
     if len(known) < 2:
-        raise UserError(f"feature set '{name}' has data for {count(len(known), 'locale')} of the matrix")
+        raise UserError(f"feature set '{name}' has data for {counted(len(known), 'locale')} of the matrix")
     matrix = from_features(name, known)
     result = np.full((len(nxn.sources), len(nxn.locales)), np.nan)
     for row, source in enumerate(nxn.sources):

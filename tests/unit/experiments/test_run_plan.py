@@ -1,55 +1,18 @@
 """A run is settled and checked before anything long begins."""
 
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from mu_lightning.data import registry
 from mu_lightning.errors import UserError
-from mu_lightning.experiments.members import POOLED
-from mu_lightning.experiments.run_plan import RunPlan, is_first_process, plan_run
+from mu_lightning.experiments.members import POOLED, name_of
+from mu_lightning.experiments.run_plan import is_first_process
+from mu_lightning.locales import LOCALES
 from mu_lightning.settings import DataSettings, LoraSettings, MergeSettings, ModelSettings
-from mu_lightning.typology.plan import TypologySettings
 
 SOURCES = ["nl-NL", "de-DE", "en-US"]
-
-
-@pytest.fixture
-def plan(tiny_base: Path, corpus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Plans a run of the small corpus: ``plan(locales=..., target_lang=...)``."""
-    monkeypatch.setitem(registry.CORPORA, "small", lambda _: corpus)
-    monkeypatch.chdir(tmp_path)
-
-    def make(**changes: Any) -> RunPlan:
-        defaults: dict[str, Any] = {
-            "seed_everything": 3,
-            "locales": None,
-            "target_lang": None,
-            "target_languages": None,
-            "num_languages": 2,
-            "preweight": "uriel",
-            "weights": None,
-            "multilingual": False,
-            "exclude": None,
-            "all_leave_one_out": False,
-            "compare": False,
-            "models_dir": Path("models"),
-            "output_dir": None,
-            "resume": False,
-            "ckpt_path": None,
-            "enable_wandb": False,
-            "data": DataSettings(corpus="small"),
-            "model": ModelSettings(base=str(tiny_base)),
-            "typology": TypologySettings(),
-            "merge": MergeSettings(),
-            "trainer": {},
-        }
-        return plan_run(Namespace(**{**defaults, **changes}))
-
-    return make
 
 
 def test_each_locale_is_a_member_with_a_folder_of_its_own(plan: Any) -> None:
@@ -101,6 +64,20 @@ def test_leaving_locales_out_trains_on_the_others_and_scores_those_unseen(plan: 
     assert pooled.exports == {"without-af-ZA": Path("models/tiny-0.0_small_without-af-ZA")}
     assert plan(locales="all", exclude=["nl-NL"]).members.keys() == {"af-ZA", "de-DE", "en-US"}
     assert plan(locales=SOURCES, exclude="nl-NL", output_dir=Path("x")).members.keys() == {"de-DE", "en-US"}
+
+
+def test_a_name_that_holds_many_locales_stays_a_legal_file_name(plan: Any) -> None:
+    many = [tag for tag in LOCALES if tag != "sq-AL"]
+    assert name_of(many[:2]) == "af-ZA+am-ET"
+    assert len(name_of(many)) < 80
+    assert name_of(many) != name_of([*many[:-1], "sq-AL"]), "the hash tells apart what the names do not"
+    assert name_of(many) == name_of([*many[:20], *reversed(many[20:])]), "which they are matters, not their order"
+    assert plan(exclude=["en-US,de-DE", "en-US"], multilingual=True).members.keys() == {"without-en-US+de-DE"}
+
+
+def test_one_model_on_the_sources_of_several_targets_is_called_as_for_one(plan: Any) -> None:
+    targets = {"target_languages": ["af-ZA"], "exclude": ["en-US"], "multilingual": True}
+    assert plan(**targets).members == {POOLED: ("nl-NL", "de-DE")}
 
 
 def test_all_leave_one_out_trains_a_model_for_each_left_out_locale(plan: Any) -> None:
