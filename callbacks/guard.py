@@ -79,13 +79,13 @@ class Guard(Callback):
 
 def _broken(trainer: Trainer, module: JointClassifier) -> list[str]:
     """The members whose loss or gradient is not finite, the same on every device; one wait for the device a step."""
+    found = module.gradient_norms()
     names, norms = [], []
     for name in module.members:
-        has_gradient = bool(module.learning(name))
-        if has_gradient or name in module.losses:
+        if name in found or name in module.losses:
             loss = module.losses.get(name, torch.zeros((), device=module.device)).float()
             names.append(name)
-            norms.append(module.gradient_norm(name).float() + loss if has_gradient else loss)
+            norms.append(found[name].float() + loss if name in found else loss)
     if not names:
         return []
     finite = torch.isfinite(torch.stack(norms)).float()

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.optim import AdamW, Optimizer
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from mu_lightning.data.batching import seed_of
@@ -17,8 +17,10 @@ from mu_lightning.data.turns import Turns
 from mu_lightning.models.allocated import hand_back
 from mu_lightning.models.classifier import Evaluated, IntentClassifier
 from mu_lightning.models.micro_batches import MicroBatches, out_of_memory
+from mu_lightning.models.optimiser import MemberAdamW
 from mu_lightning.models.residency import OFF, place
 from mu_lightning.models.stacked import first_states, stacks
+from mu_lightning.models.threads import spread
 from mu_lightning.settings import ModelSettings
 
 
@@ -117,6 +119,9 @@ class JointClassifier(Evaluated):
             UserError: ``stacked`` was asked for where it cannot be.
         """
         self.stacked = stacks([self.member(name) for name in self.members], self.settings, self.trainer)
+        for optimizer in self.trainer.optimizers:
+            assert isinstance(optimizer, MemberAdamW)
+            optimizer.side_by_side = self.stacked
 
     def on_train_batch_start(self, batch: Mapping[str, Batch], batch_idx: int) -> None:
         if self.at_once and (group := self._turns.places(self.current_epoch)[batch_idx].group) != self._present:
@@ -244,7 +249,7 @@ class JointClassifier(Evaluated):
                 groups.append(
                     {"member": name, "params": chosen, "weight_decay": self.settings.weight_decay if decays else 0.0}
                 )
-        optimizer = AdamW(groups, lr=self.learning_rate, fused=True)
+        optimizer = MemberAdamW(groups, lr=self.learning_rate, fused=True)
         self.rates = rates = self._rates()
         # Partials, because a callable object's state would go into checkpoints and back: it follows from the data.
         factors: list[Callable[[int], float]] = [
@@ -261,16 +266,23 @@ class JointClassifier(Evaluated):
     ) -> None:
         """Clips each member's gradient by its own norm, as if it were trained alone."""
         if gradient_clip_val:
-            for name in self.members:
-                parameters = self.learning(name)
-                if not parameters:  # its epoch is over: torch refuses to clip nothing
-                    continue
-                if gradient_clip_algorithm == "value":
-                    nn.utils.clip_grad_value_(parameters, gradient_clip_val)
-                else:
-                    norm = self._norms[name] if name in self._norms else self.gradient_norm(name)
-                    nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
+            clip: Callable[..., Any] = self._clip_norm
+            if gradient_clip_algorithm == "value":
+                clip = self._clip_value
+            else:
+                self.gradient_norms()
+            # A member whose epoch is over has no gradient: torch refuses to clip nothing.
+            self._spread([partial(clip, name, gradient_clip_val) for name in self.members if self.learning(name)])
         self._norms.clear()
+
+    def _clip_norm(self, name: str, most: float) -> None:
+        nn.utils.clip_grads_with_norm_(self.learning(name), most, self._norms[name])
+
+    def _clip_value(self, name: str, most: float) -> None:
+        nn.utils.clip_grad_value_(self.learning(name), most)
+
+    def _spread(self, work: Sequence[Callable[[], Any]]) -> list[Any]:
+        return spread(work) if self.stacked else [one() for one in work]
 
     def learning(self, name: str) -> list[nn.Parameter]:
         """The member's parameters that have a gradient."""
@@ -278,11 +290,17 @@ class JointClassifier(Evaluated):
             self._trained[name] = [one for one in self.member(name).parameters() if one.requires_grad]
         return [parameter for parameter in self._trained[name] if parameter.grad is not None]
 
-    def gradient_norm(self, name: str) -> Tensor:
-        """The norm of a member's gradient, which must exist; clipping goes by it, so nothing may change in between."""
-        norm = nn.utils.get_total_norm([one.grad for one in self.learning(name) if one.grad is not None])
-        self._norms[name] = norm
-        return norm
+    def gradient_norms(self) -> dict[str, Tensor]:
+        """Member -> the norm of its gradient, a scalar; members without one are left out.
+
+        Found once a step, clipping goes by it too: so nothing may change in between.
+        """
+        found = {name: [one.grad for one in self.learning(name) if one.grad is not None] for name in self.members}
+        names = [name for name, gradients in found.items() if gradients]
+        if names != list(self._norms):
+            norms = self._spread([partial(nn.utils.get_total_norm, found[name]) for name in names])
+            self._norms = dict(zip(names, norms, strict=True))
+        return self._norms
 
     @property
     def _turns(self) -> Turns:

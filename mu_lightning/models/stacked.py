@@ -1,9 +1,7 @@
 """The encoders of all members in one pass: `CompactEncoder` for each, side by side on the threads of the CPU."""
 
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache, partial
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +14,7 @@ from mu_lightning.errors import UserError
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.compact import CompactEncoder, encoder_parameters
 from mu_lightning.models.packed import can_pack
+from mu_lightning.models.threads import side_by_side
 from mu_lightning.settings import ModelSettings
 
 # bfloat16 is said by autocast, in each step.
@@ -82,34 +81,3 @@ class _Stack(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         work = [partial(one.backward, gradient) for one, gradient in zip(ctx.passes, gradients, strict=True)]
         return None, *(tensor for own in side_by_side(work) for tensor in own)
-
-
-def side_by_side(work: Sequence[Callable[[], Any]]) -> list[Any]:
-    """The results of independent pieces of work: on as many threads as torch has, each piece on one of them."""
-    threads = torch.get_num_threads()
-    if threads == 1 or len(work) == 1:
-        return [_bare(one) for one in work]
-    return list(_pool(threads).map(_bare, work))
-
-
-def _bare(work: Callable[[], Any]) -> Any:
-    # A thread of its own begins with gradients; in this one autocast may be on, and would cast what we cast.
-    with torch.no_grad(), torch.autocast("cpu", enabled=False):
-        return work()
-
-
-@lru_cache(maxsize=1)
-def _pool(threads: int) -> ThreadPoolExecutor:
-    ready = threading.Barrier(threads + 1)
-
-    def begin() -> None:
-        torch.get_num_threads()  # a thread's first question of this kind sets its number to the process's
-        torch.set_num_threads(1)
-        ready.wait()
-
-    pool = ThreadPoolExecutor(threads, "members", begin)
-    for _ in range(threads):
-        pool.submit(int)
-    ready.wait()
-    torch.set_num_threads(threads)  # for libraries that have one number for all threads
-    return pool
