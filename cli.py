@@ -8,8 +8,8 @@ import sys
 # LightningCLI's verbs, which share a module; every other verb is the module of its name in mu_lightning/verbs.
 LIGHTNING_VERBS = ("fit", "validate", "test", "predict")
 
-# Verbs that skip what is there already.
-GO_ON = ("nxn", "sweep")
+# What to add to an interrupted verb's command, so that it goes on from where it was: nxn and sweep skip what is there.
+GO_ON = {"fit": ("--resume",), "pretrain": ("--resume",), "nxn": (), "sweep": ()}
 
 VERBS: dict[str, str] = {
     "fit": "train classifiers: one locale, several, or several merged towards a target",
@@ -80,22 +80,24 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except Interrupted as interruption:
-        print(f"{interruption}: go on with: {_resuming(argv)}", file=sys.stderr)
+        print(f"{interruption}{_going_on(argv)}", file=sys.stderr)
         return interruption.status
     except BrokenPipeError:  # whoever read the output has seen enough, as in `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains again when it exits
         return 141
     except KeyboardInterrupt:
-        how = "the same command" if argv[0] in GO_ON else "--resume"
-        print(f"interrupted: nothing half-written is left; a run goes on with {how}", file=sys.stderr)
+        print(f"interrupted, nothing half-written is left{_going_on(argv)}", file=sys.stderr)
         return 130
 
 
-def _resuming(argv: list[str]) -> str:
-    """The command that goes on with an interrupted one."""
+def _going_on(argv: list[str]) -> str:
+    """The end of a message that an interrupted verb ends with: the command that goes on with it, if there is one."""
+    if argv[0] not in GO_ON:
+        return ""
     words = [word for place, word in enumerate(argv) if "--ckpt-path" not in (word, argv[place - 1])]
+    words += [word for word in GO_ON[argv[0]] if word not in words]
     program = "python cli.py" if sys.argv[0].endswith("cli.py") else "mu-lightning"
-    return f"{program} {shlex.join(words if '--resume' in words else [*words, '--resume'])}"
+    return f": go on with: {program} {shlex.join(words)}"
 
 
 if __name__ == "__main__":

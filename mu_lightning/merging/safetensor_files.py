@@ -63,6 +63,8 @@ def read_header(path: Path) -> dict[str, Entry]:
             raise UserError(f"{path} is not a whole safetensors file: its header would end after its {size} bytes")
         try:
             header = json.loads(file.read(length), object_pairs_hook=_no_duplicates)
+            if not isinstance(header, dict):
+                raise ValueError("its header is no JSON object")
             header.pop("__metadata__", None)
             entries = {name: _entry(path, 8 + length, fields) for name, fields in header.items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:

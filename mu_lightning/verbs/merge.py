@@ -139,7 +139,10 @@ def run(argv: list[str]) -> int:
         print(texts.describe())
     if arguments.dry_run:
         return 0
-    _merge(plan, details, texts)
+    from mu_lightning.experiments.signals import terminable
+
+    with terminable():
+        _merge(plan, details, texts)
     print(f"merged model: {plan.output}")
     if arguments.push_to_hub:
         from mu_lightning.merging.hub import upload

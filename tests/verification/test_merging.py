@@ -120,29 +120,43 @@ def test_memory_stays_below_one_tensor_however_large_the_models(tmp_path: Path) 
 
 INTERRUPTED = """
 import sys, time
-from pathlib import Path
+import cli
 from mu_lightning.merging import streaming
 
-def slow(file, tensors):
-    for piece in tensors:
+def slow(file, pieces):
+    for piece in pieces:
         print("writing", flush=True)
         time.sleep(60)
 
 streaming.write_pieces = slow
-root = Path(sys.argv[1])
-streaming.merge_folders("linear", {"a": root / "a"}, {"a": 1.0}, root / "merged" / "out", progress=False)
+sys.exit(cli.main(["merge", "--recipe", sys.argv[1] + "/recipe.yaml", "--output", sys.argv[1] + "/merged/out"]))
 """
 
 
-def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
-    folder(tmp_path / "a", state(1))
-    process = subprocess.Popen([sys.executable, "-c", INTERRUPTED, str(tmp_path)], stdout=subprocess.PIPE, stderr=-3)
+@pytest.mark.parametrize("method", ["linear", "ties"])
+@pytest.mark.parametrize(
+    ("number", "status", "message"),
+    [(signal.SIGINT, 130, "interrupted, nothing half-written is left"), (signal.SIGTERM, 143, "stopped by SIGTERM")],
+)
+def test_a_signal_leaves_nothing_behind(
+    method: str, number: signal.Signals, status: int, message: str, tmp_path: Path
+) -> None:
+    path = folder(tmp_path / "a", state(1))
+    (tmp_path / "recipe.yaml").write_text(f"{{method: {method}, sources: {{a: {path}, b: {path}}}, base: {path}}}")
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
     assert process.stdout is not None
-    assert process.stdout.readline() == b"writing\n"
+    assert "writing\n" in process.stdout
     assert list((tmp_path / "merged").iterdir())
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
-    assert process.returncode != 0
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == status
+    assert errors.splitlines()[-1] == message
     assert list((tmp_path / "merged").iterdir()) == []
 
 

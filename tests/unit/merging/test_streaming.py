@@ -182,6 +182,8 @@ def test_broken_folders_are_refused(folders: dict[str, Path], tmp_path: Path) ->
     refused(folders, tmp_path, "model.safetensors is truncated")
     weights.write_bytes(whole[:20])
     refused(folders, tmp_path, "not a whole safetensors file")
+    weights.write_bytes((2).to_bytes(8, "little") + b"[]")
+    refused(folders, tmp_path, "not a safetensors file: its header is no JSON object")
     weights.write_bytes(whole + b"more")
     refused(folders, tmp_path, "4 bytes after its last tensor")
     weights.unlink()
