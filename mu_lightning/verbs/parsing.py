@@ -28,7 +28,7 @@ class OneLineErrors(ArgumentParser):
 
     more_names: tuple[str, ...] = ()
 
-    def parse_args(self, args: Sequence[str] | None = None, *more: Any, **given: Any) -> Any:
+    def parse_args(self, args: Sequence[str] | None = None, *more: Any, **given: Any) -> Any:  # type: ignore[override]
         """As `ArgumentParser.parse_args`, raises UserError."""
         if args is not None:
             several = {name for action in self._actions if action.nargs == "+" for name in action.option_strings}
