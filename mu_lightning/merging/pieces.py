@@ -81,13 +81,14 @@ def combined_pieces(job: Job, stack: Stack, survey: Any = None, watch: Watch = u
         piece, changed = _piece(part, check=method.survey is None and not method.spreads)
         if changed is None:
             merged = method.combine(replace(piece, survey=survey), job.parameters)
-            if method.spreads and not math.isfinite(merged.sum().item()):
-                check_sources(job.names, piece)
-            return merged
-        base = _Cut(part)(stack.base)
-        if piece.sources[0].numel() == 0:
-            return base
-        return base.index_copy(0, changed, method.combine(replace(piece, survey=survey), job.parameters))
+        else:
+            merged = _Cut(part)(stack.base)
+            if piece.sources[0].numel():
+                found = method.combine(replace(piece, survey=survey), job.parameters)
+                merged = merged.index_copy(0, changed, found)
+        if method.spreads and not math.isfinite(merged.sum().item()):
+            _piece(part, check=True)  # names the source
+        return merged
 
     pieces = tensors_in_order(combine, _parts(job, stack), job.device or stack.sources[0].device)
     yield from stack.left_out.trimmed(pieces) if stack.left_out and stack.puts_back(job) else pieces

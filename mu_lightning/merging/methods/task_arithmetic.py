@@ -37,6 +37,7 @@ METHOD = Method(
     combine=task_arithmetic,
     parameters=TaskArithmetic,
     local=True,
+    spreads=True,
     operators=True,
     needs_base=True,
 )

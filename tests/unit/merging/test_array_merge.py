@@ -123,6 +123,7 @@ def test_rows_that_no_source_changed_are_the_base_s(tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize(
     ("method", "name", "place", "value", "message"),
     [
+        ("task_arithmetic", "embeddings", (59, 7), float("inf"), "embeddings of de-DE holds an infinity"),
         ("linear", "layer.bias", 69, float("nan"), "layer.bias of de-DE holds a NaN"),
         ("linear", "embeddings", (59, 7), float("-inf"), "embeddings of de-DE holds an infinity"),
         ("task_arithmetic", "embeddings", (0, 0), float("nan"), "embeddings of de-DE holds a NaN"),
@@ -142,6 +143,22 @@ def test_what_is_broken_is_refused(
     with pytest.raises(UserError, match=message):
         merge_folders(method, paths, WEIGHTS, tmp_path / "out", base=base, dtype="float16", progress=False)
     assert not list(tmp_path.glob("*out*"))
+
+
+@pytest.mark.parametrize("way", [True, False], ids=["arrays", "tensors"])
+@pytest.mark.parametrize(("value", "said"), [(float("nan"), "a NaN"), (float("inf"), "an infinity")])
+def test_a_row_that_is_broken_in_all_models_is_refused(
+    way: bool, value: float, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states, paths = folders(tmp_path)
+    for name, path in paths.items():
+        states[name]["embeddings"][40] = value
+        save_file(states[name], path / "model.safetensors")
+    if not way:
+        monkeypatch.setattr(array_merge, "suits", lambda plan: False)
+    base = paths.pop("base")
+    with pytest.raises(UserError, match=f"embeddings of nl-NL holds {said}"):
+        merge_folders("task_arithmetic", paths, WEIGHTS, tmp_path / "out", base=base, progress=False)
 
 
 def test_large_values_whose_sum_overflows_are_no_infinities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
