@@ -29,7 +29,7 @@ def check_merge(merging: MergeSettings, sources: SourcePlan) -> Schedule:
     method = find_method(merging.method)
     if method.needs_statistics:
         raise UserError(
-            f"{method.name} needs {method.needs_statistics}, which is not at hand while training: choose another method"
+            f"{method.name} needs {method.needs_statistics}, which training does not have: choose another method"
         )
     plan_job(method, sources.weights, sources.sources, has_base=True, parameters=merging.parameters)
     schedule = schedule_of(merging)

@@ -176,7 +176,7 @@ def test_members_are_copies_of_one_base_with_one_head(plan: Any) -> None:
             {"target_lang": "af-ZA", "locales": SOURCES, "merge": MergeSettings("slerp")},
             "slerp merges at most 2 sources, 3 given",
         ),
-        ({"target_lang": "af-ZA", "merge": MergeSettings("fisher")}, "which is not at hand while training"),
+        ({"target_lang": "af-ZA", "merge": MergeSettings("fisher")}, "which training does not have"),
         ({"locales": SOURCES, "data": DataSettings(corpus="smal")}, "unknown corpus 'smal': did you mean small"),
         ({"locales": SOURCES, "model": ModelSettings(base="./nowhere")}, "no model folder at nowhere"),
     ],
