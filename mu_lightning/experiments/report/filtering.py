@@ -7,6 +7,7 @@ from mu_lightning.errors import UserError, unknown
 from mu_lightning.experiments.matrix import NByN
 from mu_lightning.experiments.store import Cell, Store
 
+TYPES = ("merge", "ensemble", "iterative", "baseline", "model", "source")
 # The words of the older scripts' --experiment-types for what are now two arguments.
 OLD_TYPES = {"similarity": ("merge", "uriel"), "average": ("merge", "equal")}
 
@@ -40,8 +41,12 @@ def filtered(store: Store, filters: Filters) -> list[Cell]:
             cells = [cell for cell in cells if getattr(cell, name) in (wanted, None)]
     types = {cell.experiment_type for cell in cells}
     for wanted in filters.experiment_types or ():
+        if wanted not in (*TYPES, *OLD_TYPES):
+            raise unknown("experiment type", wanted, (*TYPES, *OLD_TYPES))
         if cells and wanted not in types | set(OLD_TYPES):
-            raise unknown("experiment type", wanted, types)
+            raise UserError(
+                f"{store.folder} has no result of the experiment type '{wanted}': it has {', '.join(sorted(types))}"
+            )
     chosen = [cell for cell in cells if _of_type(cell, filters.experiment_types)]
     if filters.locales is not None:
         chosen = [cell for cell in chosen if cell.target in filters.locales]

@@ -123,6 +123,8 @@ def test_filters_that_leave_nothing_say_what_there_is(results: Path) -> None:
         evidence(results, locales=["fr-FR"])
     with pytest.raises(UserError, match="unknown target of the results 'fr-FR'"):
         evidence(results, locales=["af-ZA", "fr-FR"])
+    with pytest.raises(UserError, match="has no result of the experiment type 'iterative': it has ensemble, merge"):
+        evidence(results, experiment_types=["merge", "iterative"])
     with pytest.raises(UserError, match="unknown experiment type 'merges': did you mean merge"):
         evidence(results, experiment_types=["merges"])
     with pytest.raises(UserError, match="unknown corpus of the results 'massive'"):
