@@ -6,6 +6,7 @@ from typing import Any
 
 from mu_lightning.errors import UserError
 from mu_lightning.merging.job import Override
+from mu_lightning.merging.recipe_fields import mapping, number, text
 
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 _WEIGHT = "weight."
@@ -71,18 +72,20 @@ def _override(given: str | Mapping[str, Any]) -> Override:
             raise UserError(f"an override is a mapping with {', '.join(OVERRIDE_KEYS)}, not {key}")
     if not given.get("pattern"):
         raise UserError("an override names no pattern")
-    return _built(str(given["pattern"]), given.get("weights") or {}, given.get("parameters") or {})
+    pattern = text("an override's pattern", given["pattern"])
+    return _built(
+        pattern,
+        mapping(f"the weights for '{pattern}'", given.get("weights")),
+        mapping(f"the parameters for '{pattern}'", given.get("parameters")),
+    )
 
 
 def _built(pattern: str, weights: Mapping[str, Any], parameters: Mapping[str, Any]) -> Override:
     if not weights and not parameters:
         raise UserError(f"the override for '{pattern}' changes nothing: name a weight or a parameter")
-    numbers = {}
-    for source, weight in weights.items():
-        try:
-            numbers[str(source)] = float(weight)
-        except (TypeError, ValueError) as error:
-            raise UserError(f"the weight of {source} for '{pattern}' is '{weight}': it must be a number") from error
+    numbers = {
+        str(source): number(f"the weight of {source} for '{pattern}'", weight) for source, weight in weights.items()
+    }
     return Override(pattern, numbers or None, dict(parameters) or None)
 
 

@@ -10,6 +10,7 @@ from mu_lightning.merging.checks import check_plan, check_weights
 from mu_lightning.merging.method import Method
 from mu_lightning.merging.parameters import build_parameters
 from mu_lightning.merging.registry import find_method
+from mu_lightning.merging.weighting import scaled_weights
 
 if TYPE_CHECKING:
     import torch
@@ -92,6 +93,7 @@ def plan_job(
     method = find_method(method)
     check_plan(method, weights, names, has_base=has_base, has_statistics=has_statistics)
     built = build_parameters(method, parameters, names)
+    _check_sum(built, weights, names)
     changes = []
     for override in overrides:
         check_weights({name: float(weights[name]) for name in names} | dict(override.weights or {}), names)
@@ -100,6 +102,7 @@ def plan_job(
         own = {name: float(weight) for name, weight in (override.weights or {}).items()}
         changes.append(Override(override.pattern, own, {name: getattr(values, name) for name in changed}))
         _check_surveyed(method, built, changes[-1])
+        _check_sum(replace(built, **(changes[-1].parameters or {})), {**weights, **own}, names)
     return Job(
         method=method,
         parameters=built,
@@ -109,6 +112,13 @@ def plan_job(
         device=None if device is None else _device(device),
         overrides=tuple(changes),
     )
+
+
+def _check_sum(parameters: Any, weights: Mapping[str, float], names: Sequence[str]) -> None:
+    """Raises UserError if weights are to be divided by their sum and that is zero."""
+    weighting = getattr(parameters, "weighting", None)
+    if weighting is not None:
+        scaled_weights([float(weights[name]) for name in names], weighting)
 
 
 def _device(device: "str | torch.device") -> "torch.device":

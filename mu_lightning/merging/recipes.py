@@ -29,6 +29,7 @@ import yaml
 from mu_lightning.errors import UserError, unknown
 from mu_lightning.merging.command_line import OVERRIDE_KEYS, parse_overrides
 from mu_lightning.merging.job import Job, Override
+from mu_lightning.merging.recipe_fields import entries, mapping, number, optional_text, text, whole
 from mu_lightning.merging.registry import find_method
 
 _KEYS = ("method", "sources", "base", "parameters", "overrides", "dtype", "seed", "data")
@@ -86,29 +87,31 @@ def read_recipe(path: Path) -> Recipe:
     sources = content.get("sources")
     if "method" not in content or not isinstance(sources, dict) or not sources:
         raise UserError(f"{path} is not a recipe: it needs a method and sources")
-    find_method(content["method"])
+    method = text("a recipe's method", content["method"])
+    find_method(method)
     models, weights = {}, {}
     for name, source in sources.items():
         fields = {"model": source} if isinstance(source, str) else source
         if not isinstance(fields, dict) or "model" not in fields:
             raise UserError(f"{path}: source {name} names no model")
         _check_keys(f"source {name}", fields, _SOURCE_KEYS)
-        models[str(name)] = str(fields["model"])
-        weights[str(name)] = _number(f"the weight of {name}", fields.get("weight", 1 / len(sources)))
+        models[str(name)] = text(f"the model of {name}", fields["model"])
+        weights[str(name)] = number(f"the weight of {name}", fields.get("weight", 1 / len(sources)))
     data = content.get("data") or {}
     _check_keys("recipe's data", data, _DATA_KEYS)
-    for given in content.get("overrides") or ():
+    overrides = entries("a recipe's overrides", content.get("overrides"))
+    for given in overrides:
         _check_keys("override", given, OVERRIDE_KEYS)
     return Recipe(
-        method=content["method"],
+        method=method,
         models=models,
         weights=weights,
-        base=content.get("base"),
-        parameters=dict(content.get("parameters") or {}),
-        overrides=parse_overrides(content.get("overrides")),
-        dtype=content.get("dtype"),
-        seed=_whole("the seed", content.get("seed", 0)),
-        data={**data, **{key: _whole(f"data's {key}", data[key]) for key in ("examples", "max_length") if key in data}},
+        base=optional_text("a recipe's base", content.get("base")),
+        parameters=mapping("a recipe's parameters", content.get("parameters")),
+        overrides=parse_overrides(overrides),
+        dtype=optional_text("a recipe's dtype", content.get("dtype")),
+        seed=whole("the seed", content.get("seed", 0)),
+        data={**data, **{key: whole(f"data's {key}", data[key]) for key in ("examples", "max_length") if key in data}},
     )
 
 
@@ -154,19 +157,7 @@ def _written(parameters: Mapping[str, Any], names: tuple[str, ...]) -> dict[str,
 
 def _check_keys(what: str, given: Any, known: tuple[str, ...]) -> None:
     if not isinstance(given, dict):
-        raise UserError(f"a {what} is a mapping with {', '.join(known)}")
+        raise UserError(f"{'an' if what.startswith('o') else 'a'} {what} is a mapping with {', '.join(known)}")
     for key in given:
         if key not in known:
             raise unknown(f"key of a {what}", str(key), known)
-
-
-def _whole(what: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise UserError(f"{what} is {value!r}: it must be a whole number")
-    return value
-
-
-def _number(what: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise UserError(f"{what} is {value!r}: it must be a number")
-    return float(value)

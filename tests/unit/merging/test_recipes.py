@@ -70,6 +70,34 @@ def test_what_was_run_can_be_read_again(tmp_path: Path) -> None:
         ("method: linear\nsources: {a: {model: x, wait: 1}}", "unknown key of a source a 'wait'"),
         ("method: linear\nsources: {a: {model: x, weight: much}}", "the weight of a is 'much'"),
         ("method: linear\nsources: {a: x}\noverrides: [{weights: {a: 1}}]", "names no pattern"),
+        ("method: [linear]\nsources: {a: x}", r"a recipe's method: \['linear'\] is given, it must be a name"),
+        ("method: linear\nsources: {a: {model: [x]}}", "the model of a: .* it must be a name"),
+        ("method: linear\nsources: {a: x}\nparameters: [1]", "a recipe's parameters: .* it must be a mapping"),
+        ("method: linear\nsources: {a: x}\noverrides: 5", "a recipe's overrides: 5 is given, it must be a list"),
+        ("method: linear\nsources: {a: x}\noverrides: [5]", "an override is a mapping with pattern"),
+        (
+            "method: linear\nsources: {a: x}\noverrides: [{pattern: y, weights: [1]}]",
+            "the weights for 'y': .* mapping",
+        ),
+        ("method: linear\nsources: {a: x}\noverrides: [{pattern: y, parameters: 5}]", "the parameters for 'y': 5"),
+        ("method: linear\nsources: {a: x}\nbase: [y]", "a recipe's base: .* it must be a name"),
+        ("method: linear\nsources: {a: x}\ndtype: [y]", "a recipe's dtype: .* it must be a name"),
+        ("method: linear\nsources: {a: x}\nseed: y", "the seed is 'y': it must be a whole number"),
+        ("merge_method: [linear]", "merge_method: .* it must be a name"),
+        ("merge_method: linear\nmodels: 5", "the recipe's models: 5 is given, it must be a list"),
+        ("merge_method: linear\nparameters: x\nmodels: [{model: x}]", "the recipe's parameters: 'x' is given"),
+        ("merge_method: linear\nmodels: [{model: x, parameters: 5}]", "the parameters of x: 5 is given"),
+        ("merge_method: linear\nmodels: [{model: x, parameters: {weight: y}}]", "the weight of x is 'y'"),
+        (
+            "merge_method: linear\nmodels: [{model: x, parameters: {weight: [{filter: y}]}}]",
+            "filter needs a value",
+        ),
+        (
+            "merge_method: slerp\nbase_model: x\nparameters: {t: y}\nmodels: [{model: z}]",
+            "t is 'y'",
+        ),
+        ("merge_method: karcher\nparameters: {tol: y}\nmodels: [{model: z}]", "tol is 'y'"),
+        ("merge_method: linear\nbase_model: [x]\nmodels: [{model: x}]", "base_model: .* it must be a name"),
         ("just text", "holds no mapping"),
         ("a: [", "not valid YAML"),
     ],
@@ -79,3 +107,17 @@ def test_a_broken_recipe_is_refused(text: str, message: str, tmp_path: Path) -> 
         read(text, tmp_path)
     with pytest.raises(UserError, match="no recipe at"):
         read_recipe(tmp_path / "none.yaml")
+
+
+def test_numbers_that_yaml_takes_for_text_are_read(tmp_path: Path) -> None:
+    assert read("method: linear\nsources: {a: {model: x, weight: 1e-1}}", tmp_path).weights == {"a": 0.1}
+    kit = "merge_method: linear\nmodels: [{model: x, parameters: {weight: 1e-1}}]"
+    assert read(kit, tmp_path).weights == {"x": 0.1}
+
+
+@pytest.mark.parametrize("overrides", [(), (Override("x", {"a": 1.0, "b": -1.0}),)])
+def test_weights_that_cannot_be_scaled_are_refused_before_any_work(overrides: tuple[Override, ...]) -> None:
+    weights = {"a": 1.0, "b": 2.0 if overrides else -1.0}
+    with pytest.raises(UserError, match="the merge weights sum to 0"):
+        plan_job("linear", weights, list(weights), overrides=overrides)
+    plan_job("linear", weights, list(weights), overrides=overrides, parameters={"weighting": "raw"})
