@@ -104,7 +104,7 @@ def add_scoring_arguments(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("--corpus", type=str, default=defaults.corpus, help="the corpus to score on, and of the models in --models-dir")
     add("--data-dir", type=Path | None, default=None, help="an unpacked MASSIVE release directory")
-    add("--split", type=str, default="test", help="the rows to score: dev or test")
+    add("--split", type=str, default="test", help="the rows to score: dev, test or train")
     add("--batch-size", type=int, default=defaults.eval_batch_size, help="rows in one batch")
     add("--max-length", type=int, default=defaults.max_length, help="tokens after which an utterance is cut")
 
