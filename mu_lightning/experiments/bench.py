@@ -23,8 +23,9 @@ from mu_lightning.data.registry import open_corpus
 from mu_lightning.errors import UserError, unknown
 from mu_lightning.merging.hub import local_folder
 from mu_lightning.merging.mapped_files import MappedFiles
-from mu_lightning.merging.model_folders import ModelFolder, check_same_tokenizer, label_map, open_folder
+from mu_lightning.merging.model_folders import ModelFolder, label_map, open_folder
 from mu_lightning.merging.safetensor_files import read_header
+from mu_lightning.merging.tokenizer_files import check_same_tokenizer
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.settings import DataSettings
 

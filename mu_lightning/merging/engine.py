@@ -11,7 +11,8 @@ from mu_lightning.merging.checks import Signature, check_same_tensors, lacking_i
 from mu_lightning.merging.job import Override, check_overrides, plan_job
 from mu_lightning.merging.left_out import LeftOut
 from mu_lightning.merging.method import Method
-from mu_lightning.merging.pieces import Stack, combined_pieces, equal_buffer, model_survey, promoted
+from mu_lightning.merging.parts import Stack
+from mu_lightning.merging.pieces import combined_pieces, equal_buffer, model_survey, promoted
 
 
 @torch.no_grad()

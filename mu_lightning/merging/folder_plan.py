@@ -18,12 +18,12 @@ from mu_lightning.merging.model_folders import (
     SINGLE,
     ModelFolder,
     check_same_models,
-    check_same_tokenizer,
     check_ties,
     open_folder,
 )
 from mu_lightning.merging.safetensor_files import Kind, tensor_bytes
 from mu_lightning.merging.threads import thread_count
+from mu_lightning.merging.tokenizer_files import check_same_tokenizer
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mu_lightning.errors import UserError
-from mu_lightning.merging.model_folders import TOKENIZER_CONFIG, TOKENIZER_FILES
+from mu_lightning.merging.tokenizer_files import TOKENIZER_CONFIG, TOKENIZER_FILES
 from mu_lightning.resources import resource
 
 _WEIGHTS = ("*.safetensors", "*.safetensors.index.json")

@@ -1,7 +1,6 @@
 """Model folders in Hugging Face layout, opened for merging: headers and configs are read, tensors are only mapped."""
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,22 +9,10 @@ from typing import Any
 from mu_lightning.errors import UserError
 from mu_lightning.merging.checks import Signature
 from mu_lightning.merging.safetensor_files import Entry, read_header
+from mu_lightning.merging.tokenizer_files import check_same_tokenizer
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-TOKENIZER_CONFIG = "tokenizer_config.json"
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "sentencepiece.bpe.model",
-    "spiece.model",
-    "tokenizer.model",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "added_tokens.json",
-    "special_tokens_map.json",
-    "chat_template.jinja",
-)
 # What a config says about itself or about training rather than about what the model computes.
 _INCIDENTAL = {
     "dtype",
@@ -43,24 +30,6 @@ _INCIDENTAL = {
 # embeddings in their place; and the classes of models that have one.
 _OUTPUT_EMBEDDINGS = ("lm_head.weight", "lm_head.decoder.weight", "cls.predictions.decoder.weight", "embed_out.weight")
 _LANGUAGE_MODELS = ("ForMaskedLM", "ForCausalLM", "LMHeadModel", "ForPreTraining", "ForConditionalGeneration")
-# How a tokenizer was last called or saved rather than what it does with a text.
-_TOKENIZER_STATE = {"truncation", "padding"}
-_TOKENIZER_INCIDENTAL = {
-    "name_or_path",
-    "tokenizer_file",
-    "special_tokens_map_file",
-    "transformers_version",
-    "is_local",
-    "local_files_only",
-    "max_length",
-    "model_max_length",
-    "stride",
-    "truncation_side",
-    "truncation_strategy",
-    "pad_to_multiple_of",
-    "pad_token_type_id",
-    "padding_side",
-}
 
 
 @dataclass(frozen=True)
@@ -147,9 +116,12 @@ def check_ties(source: str, folder: ModelFolder) -> None:
 
 
 def label_map(config: Mapping[str, Any]) -> dict[int, str] | None:
-    """A config's classes by index, or None where it names none."""
+    """A config's classes by index, or None where it names none; raises UserError where they have no indices."""
     labels = config.get("id2label")
-    return None if labels is None else {int(index): str(name) for index, name in labels.items()}
+    try:
+        return None if labels is None else {int(index): str(name) for index, name in labels.items()}
+    except (AttributeError, ValueError) as error:
+        raise UserError(f"a config's id2label is {labels!r}: it must name a class for each number") from error
 
 
 def check_same_models(folders: Mapping[str, ModelFolder]) -> None:
@@ -191,45 +163,6 @@ def _check_labels(first: str, expected: dict[int, str] | None, other: str, found
         f"the label maps differ: label {index} is {expected.get(index)!r} in {first} "
         f"and {found.get(index)!r} in {other}"
     )
-
-
-def check_same_tokenizer(first: str, expected: Path, other: str, found: Path, *, base: bool = False) -> None:
-    """Raises UserError if two folders' tokenizers turn a text into different ids, as far as their files tell.
-
-    Args:
-        first: the one folder's name in the error.
-        expected: the one folder.
-        other: the other folder's name.
-        found: the other folder.
-        base: compare only what both have: a base may lie there without a tokenizer, or in its slow form.
-    """
-    both_fast = all((folder / TOKENIZER_FILES[0]).is_file() for folder in (expected, found))
-    for name in (*TOKENIZER_FILES, TOKENIZER_CONFIG):
-        ours, theirs = expected / name, found / name
-        if ours.is_file() != theirs.is_file() and not base and not both_fast:
-            holder, lacker = (first, other) if ours.is_file() else (other, first)
-            raise UserError(f"the tokenizers cannot be compared: {holder} has {name}, {lacker} does not")
-        if ours.is_file() and theirs.is_file() and not _same_tokenizer_file(ours, theirs):
-            raise UserError(f"the tokenizers of {first} and {other} differ ({name})")
-
-
-def _same_tokenizer_file(ours: Path, theirs: Path) -> bool:
-    one, other = ours.read_bytes(), theirs.read_bytes()
-    if one == other:
-        return True
-    if ours.suffix != ".json":
-        return False
-    ignored = _TOKENIZER_INCIDENTAL if ours.name == TOKENIZER_CONFIG else _TOKENIZER_STATE
-    contents = [json.loads(text) for text in (one, other)]
-    contents = [{key: value for key, value in content.items() if key not in ignored} for content in contents]
-    return contents[0] == contents[1]
-
-
-def copy_tokenizer(source: Path, output: Path) -> None:
-    """Copies a model folder's tokenizer, if it has one."""
-    for name in (*TOKENIZER_FILES, TOKENIZER_CONFIG):
-        if (source / name).is_file():
-            shutil.copyfile(source / name, output / name)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

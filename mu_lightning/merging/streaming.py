@@ -10,9 +10,10 @@ from mu_lightning.merging.folder_plan import SHARD_BYTES, FolderPlan, plan_folde
 from mu_lightning.merging.folder_report import write_report
 from mu_lightning.merging.job import Override
 from mu_lightning.merging.method import Method
-from mu_lightning.merging.model_folders import INDEX, copy_tokenizer
+from mu_lightning.merging.model_folders import INDEX
 from mu_lightning.merging.safetensor_files import layout, tensor_bytes, write_header, write_pieces
 from mu_lightning.merging.threads import keep_freed_memory
+from mu_lightning.merging.tokenizer_files import copy_tokenizer
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,7 +9,8 @@ from mu_lightning.merging.dtypes import SIZES, is_float
 from mu_lightning.merging.finite import too_large
 from mu_lightning.merging.folder_plan import FolderPlan
 from mu_lightning.merging.mapped_files import MappedFiles
-from mu_lightning.merging.pieces import Stack, Watch, combined_pieces, equal_buffer, model_survey
+from mu_lightning.merging.parts import Stack
+from mu_lightning.merging.pieces import Watch, combined_pieces, equal_buffer, model_survey
 
 
 class TensorMerge:

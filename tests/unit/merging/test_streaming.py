@@ -170,8 +170,16 @@ def test_other_tokenizers_are_refused(folders: dict[str, Path], tmp_path: Path) 
     content["model"]["vocab"]["me"], content["model"]["vocab"]["up"] = 6, 5
     file.write_text(json.dumps(content))
     refused(folders, tmp_path, r"tokenizers of nl-NL and en-US differ \(tokenizer.json\)")
+    file.write_text("{")
+    refused(folders, tmp_path, r"tokenizers of nl-NL and en-US differ \(tokenizer.json\)")
     file.unlink()
     refused(folders, tmp_path, "nl-NL has tokenizer.json, en-US does not")
+
+
+def test_a_label_map_without_numbers_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
+    config = folders["en-US"] / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"id2label": {"x": "alarm"}}))
+    refused(folders, tmp_path, "id2label is {'x': 'alarm'}: it must name a class for each number")
 
 
 def test_broken_folders_are_refused(folders: dict[str, Path], tmp_path: Path) -> None:
