@@ -28,17 +28,6 @@ TOKEN_STEP = 32
 _aten = torch.ops.aten
 
 
-def encoder_parameters(model: PreTrainedModel) -> list[nn.Parameter]:
-    """The encoder's parameters, in the order in which `CompactEncoder` gives gradients."""
-    encoder: Any = model.roberta
-    table = encoder.embeddings
-    parts = [table.LayerNorm, *(part for layer in encoder.encoder.layer for part in _parts(layer))]
-    return [
-        *(table.word_embeddings.weight, table.position_embeddings.weight, table.token_type_embeddings.weight),
-        *(parameter for part in parts for parameter in (part.weight, part.bias)),
-    ]
-
-
 def _parts(layer: Any) -> tuple[Any, ...]:
     attention = layer.attention
     return (
@@ -104,24 +93,33 @@ class CompactEncoder:
         generator = torch.Generator().manual_seed(seed) if model.training else None
         self._rows = lay_out(batch, config.pad_token_id)
         self._table = encoder.embeddings
-        self._layers = encoder.encoder.layer
+        self._layers = [_parts(layer) for layer in encoder.encoder.layer]
         self._dropout = Dropout(config.hidden_dropout_prob, generator)
         dropout = Dropout(config.attention_probs_dropout_prob, generator)
         self._attention = Attention(config.num_attention_heads, self._rows.groups, dropout)
         self._linear = partial(linear, lower=lower)
         self._back: list[Back] = []
 
+    def parameters(self) -> list[nn.Parameter]:
+        """The encoder's parameters, in the order in which `backward` gives gradients."""
+        table = self._table
+        parts = [table.LayerNorm, *(part for layer in self._layers for part in layer)]
+        return [
+            *(table.word_embeddings.weight, table.position_embeddings.weight, table.token_type_embeddings.weight),
+            *(parameter for part in parts for parameter in (part.weight, part.bias)),
+        ]
+
     def forward(self) -> Tensor:
         """The last hidden states of the rows' first tokens, shape (B, width)."""
         hidden, back = self._embedded()
         self._back.append(back)
         for layer in self._layers:
-            hidden, back = self._layer(_parts(layer), hidden, last=layer is self._layers[-1])
+            hidden, back = self._layer(layer, hidden, last=layer is self._layers[-1])
             self._back.append(back)
         return torch.empty_like(hidden).index_copy_(0, self._rows.order, hidden)
 
     def backward(self, gradient: Tensor) -> Gradients:
-        """The gradients of `encoder_parameters`, from that of what `forward` gave; what was kept for it is dropped."""
+        """The gradients of `parameters`, from that of what `forward` gave; what was kept for it is dropped."""
         gradient = gradient[self._rows.order]
         found: Gradients = ()
         while len(self._back) > 1:

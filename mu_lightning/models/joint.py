@@ -135,14 +135,20 @@ class JointClassifier(Evaluated):
         number = self._turns.places(self.current_epoch)[batch_idx].number if self.at_once else batch_idx
         losses = self.step_losses(batch, number)
         self.losses = {name: loss.detach() for name, loss in losses.items()}
+        results = self.trainer.fit_loop._results
         for name in self.members.keys() - losses.keys():
             # It has no batch here, and Lightning would log its last loss again with every step.
-            self.trainer.fit_loop._results.pop(f"training_step.train/loss/{name}", None)
+            results.pop(f"training_step.train/loss/{name}", None)
         if not losses:  # the rest of an optimiser step of members whose epoch is over, or that have stopped
             return torch.zeros((), device=self.device, requires_grad=True)
-        self.log_dict({f"train/loss/{name}": loss.detach() for name, loss in losses.items()}, batch_size=1)
         total = torch.stack(list(losses.values())).sum()
-        self.log("train/loss", total.detach() / len(losses), prog_bar=True, batch_size=1)
+        values = {f"train/loss/{name}": loss for name, loss in self.losses.items()}
+        for name, value in {**values, "train/loss": total.detach() / len(losses)}.items():
+            if f"training_step.{name}" in results:
+                # Lightning's `log` would look through all that it knows of the value, at 0.5 ms a member and step.
+                results.update_metrics(f"training_step.{name}", value, 1)
+            else:
+                self.log(name, value, prog_bar=name == "train/loss", batch_size=1)
         return total
 
     def step_losses(self, batch: Mapping[str, Batch], number: int) -> dict[str, Tensor]:

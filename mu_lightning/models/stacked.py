@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from mu_lightning.data.encoding import Batch
 from mu_lightning.errors import UserError
 from mu_lightning.models.classifier import IntentClassifier
-from mu_lightning.models.compact import CompactEncoder, encoder_parameters
+from mu_lightning.models.compact import CompactEncoder
 from mu_lightning.models.packed import can_pack
 from mu_lightning.models.threads import side_by_side
 from mu_lightning.settings import ModelSettings
@@ -64,9 +64,9 @@ def first_states(
         batches: a batch for each.
         seeds: a seed for each, of dropout's random numbers.
     """
-    parameters = [parameter for model in models for parameter in encoder_parameters(model)]
     lower = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
     passes = [CompactEncoder(*one, lower) for one in zip(models, batches, seeds, strict=True)]
+    parameters = [parameter for one in passes for parameter in one.parameters()]
     found: tuple[Tensor, ...] = _Stack.apply(passes, *parameters)
     return found
 

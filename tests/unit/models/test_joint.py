@@ -166,6 +166,22 @@ def test_label_smoothing_is_in_the_loss(joint: Any, data_module: Any, trainer: A
     assert logged[0] != logged[1]
 
 
+def test_each_step_logs_the_losses_of_the_members_that_have_a_batch(joint: Any, data_module: Any, trainer: Any) -> None:
+    module, steps = joint(["en-US", "nl-NL"]), []
+
+    class Note(Callback):
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+            found = trainer.fit_loop._results.metrics(on_step=True)["log"]
+            logged = {name: float(value) for name, value in found.items()}
+            expected = {f"train/loss/{name}": float(loss) for name, loss in module.losses.items()}
+            assert logged.pop("train/loss") == pytest.approx(sum(expected.values()) / len(expected), rel=1e-6)
+            assert logged == expected
+            steps.append(len(expected))
+
+    trainer(2, Note()).fit(module, datamodule=data_module(["en-US", "nl-NL"]))
+    assert steps == [2, 2, 2, 1, 1, 1, 1, 1] * 2, "the second member has three batches, the first eight"
+
+
 def test_balanced_weights_are_those_of_scikit_learn_and_average_to_one_over_the_rows() -> None:
     counts = torch.tensor([6, 3, 0, 1])
     weights = balanced(counts)
