@@ -15,9 +15,13 @@ from mu_lightning.merging import array_merge, cutting, streaming
 from mu_lightning.merging.array_merge import ArrayMerge
 from mu_lightning.merging.folder_plan import plan_folders
 from mu_lightning.merging.job import Override
+from mu_lightning.merging.registry import METHODS
 from mu_lightning.merging.streaming import merge_folders
+from mu_lightning.merging.unchanged import changed_rows
 
 WEIGHTS = {"nl-NL": 0.5, "de-DE": 0.3, "en-US": 0.2}
+# Every method that says it is written in operators.
+OPERATORS = [name for name, method in METHODS.items() if method.operators]
 SHAPES = {"embeddings": (60, 8), "layer.weight": (3, 40), "layer.bias": (70,), "scale": (), "empty": (0, 4)}
 
 
@@ -96,7 +100,7 @@ def test_arrays_give_what_tensors_give(
     ],
     ids=str,
 )
-@pytest.mark.parametrize("method", ["linear", "task_arithmetic"])
+@pytest.mark.parametrize("method", OPERATORS)
 def test_sources_may_have_other_dtypes(
     method: str, dtypes: tuple[torch.dtype, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,7 +108,7 @@ def test_sources_may_have_other_dtypes(
     assert found["embeddings"].dtype == max(dtypes, key=lambda dtype: dtype.itemsize)
 
 
-@pytest.mark.parametrize("method", ["linear", "task_arithmetic"])
+@pytest.mark.parametrize("method", OPERATORS)
 def test_overrides_count(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     states, paths = folders(tmp_path)
     override = Override("layer.*", {"nl-NL": 1.0, "de-DE": 0.0, "en-US": 0.0}, {"weighting": "raw"})
@@ -161,6 +165,20 @@ def test_a_row_that_is_broken_in_all_models_is_refused(
         merge_folders("task_arithmetic", paths, WEIGHTS, tmp_path / "out", base=base, progress=False)
 
 
+@pytest.mark.parametrize("changed", [0, 1, 40, 50, 60])
+def test_changed_rows_are_found_in_tensors_as_in_arrays(changed: int) -> None:
+    base = state(0)["embeddings"]
+    sources = [base.clone(), base.clone()]
+    sources[1][:changed, -1] += 1
+    found = changed_rows(sources, base)
+    arrays = changed_rows([source.numpy() for source in sources], base.numpy())
+    if changed > 45:  # most changed: not worth it
+        assert found is None
+        assert arrays is None
+    else:
+        assert found.tolist() == arrays.tolist() == [row < changed for row in range(60)]
+
+
 def test_large_values_whose_sum_overflows_are_no_infinities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     states, paths = folders(tmp_path)
     for name in WEIGHTS:
@@ -192,7 +210,7 @@ raise SystemExit(f"status {status}, imported {heavy}" if status or heavy else 0)
 """
 
 
-@pytest.mark.parametrize("method", ["linear", "task_arithmetic"])
+@pytest.mark.parametrize("method", OPERATORS)
 @pytest.mark.parametrize("flags", [[], ["--dry-run"]], ids=str)
 def test_the_verb_merges_without_importing_torch(method: str, flags: list[str], tmp_path: Path) -> None:
     paths = folders(tmp_path)[1]
