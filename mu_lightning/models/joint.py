@@ -144,8 +144,10 @@ class JointClassifier(Evaluated):
         total = torch.stack(list(losses.values())).sum()
         values = {f"train/loss/{name}": loss for name, loss in self.losses.items()}
         for name, value in {**values, "train/loss": total.detach() / len(losses)}.items():
-            if f"training_step.{name}" in results:
-                # Lightning's `log` would look through all that it knows of the value, at 0.5 ms a member and step.
+            # As an epoch begins, `log` forgets the one before.
+            anew = self.trainer._logger_connector.should_reset_tensors("training_step")
+            if f"training_step.{name}" in results and not anew:
+                # What `log` ends in; before, it would look through all that Lightning keeps of the value, each time.
                 results.update_metrics(f"training_step.{name}", value, 1)
             else:
                 self.log(name, value, prog_bar=name == "train/loss", batch_size=1)
