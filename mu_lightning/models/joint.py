@@ -135,23 +135,29 @@ class JointClassifier(Evaluated):
         number = self._turns.places(self.current_epoch)[batch_idx].number if self.at_once else batch_idx
         losses = self.step_losses(batch, number)
         self.losses = {name: loss.detach() for name, loss in losses.items()}
-        results = self.trainer.fit_loop._results
-        for name in self.members.keys() - losses.keys():
-            # It has no batch here, and Lightning would log its last loss again with every step.
-            results.pop(f"training_step.train/loss/{name}", None)
+        self.log_losses()
         if not losses:  # the rest of an optimiser step of members whose epoch is over, or that have stopped
             return torch.zeros((), device=self.device, requires_grad=True)
-        total = torch.stack(list(losses.values())).sum()
+        return torch.stack(list(losses.values())).sum()
+
+    def log_losses(self) -> None:
+        """Logs the losses of this step: of each member that had a batch, and their mean."""
+        results = self.trainer.fit_loop._results
+        for name in self.members.keys() - self.losses.keys():
+            # It has no batch here, and Lightning would log its last loss again with every step.
+            results.pop(f"training_step.train/loss/{name}", None)
+        if not self.losses:
+            return
         values = {f"train/loss/{name}": loss for name, loss in self.losses.items()}
-        for name, value in {**values, "train/loss": total.detach() / len(losses)}.items():
-            # As an epoch begins, `log` forgets the one before.
-            anew = self.trainer._logger_connector.should_reset_tensors("training_step")
+        values["train/loss"] = torch.stack(list(self.losses.values())).mean()
+        # As an epoch begins, `log` forgets the one before.
+        anew = self.trainer._logger_connector.should_reset_tensors("training_step")
+        for name, value in values.items():
             if f"training_step.{name}" in results and not anew:
                 # What `log` ends in; before, it would look through all that Lightning keeps of the value, each time.
                 results.update_metrics(f"training_step.{name}", value, 1)
             else:
                 self.log(name, value, prog_bar=name == "train/loss", batch_size=1)
-        return total
 
     def step_losses(self, batch: Mapping[str, Batch], number: int) -> dict[str, Tensor]:
         """Member -> the mean loss of its batch, a scalar.
