@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from common import PAGE, ROOT, measured, provenance, write_section
-from training_ways import random_base
+from training_task import random_base
 
 from mu_lightning.settings import EMBEDDED_BASE
 from mu_lightning.tables import markdown_table

@@ -21,7 +21,8 @@ import torch
 from common import PAGE, goal, provenance, write_section
 from training_growth import FIGURE, draw, grow, tables
 from training_merges import GOALS, REPEATS, merge_costs
-from training_ways import LEARNING_RATES, WAYS, Outcome, Task, random_base, run
+from training_task import LEARNING_RATES, Outcome, Task, random_base
+from training_ways import WAYS, run
 
 from mu_lightning.locales import LOCALES as ALL_LOCALES
 from mu_lightning.settings import EMBEDDED_BASE

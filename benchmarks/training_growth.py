@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from training_ways import Outcome, Task, run
+from training_task import Outcome, Task
+from training_ways import run
 
 from mu_lightning.files import atomic_file
 from mu_lightning.tables import markdown_table

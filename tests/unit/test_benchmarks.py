@@ -83,7 +83,7 @@ def test_goals_are_read_from_what_a_benchmark_prints(common: Any, capsys: pytest
 @pytest.mark.usefixtures("beside")
 def test_stretched_rows_have_one_length_and_their_own_ends() -> None:
     rows = [[0, 5, 6, 2], [0, 7, 2], [0, 8, 9, 10, 2]]
-    assert load("training_ways").stretched(rows, 6) == [[0, 5, 6, 7, 8, 2], [0, 7, 8, 9, 10, 2], [0, 8, 9, 10, 5, 2]]
+    assert load("training_batches").stretched(rows, 6) == [[0, 5, 6, 7, 8, 2], [0, 7, 8, 9, 10, 2], [0, 8, 9, 10, 5, 2]]
 
 
 @pytest.mark.usefixtures("beside")
