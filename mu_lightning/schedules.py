@@ -5,6 +5,7 @@ scores after each epoch and the records of the merges, which are in every checkp
 resumed, and over a recorded history as in the run that made it. One is added as a class and a line of `SCHEDULES`.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
@@ -50,7 +51,7 @@ class Past:
 
 
 @dataclass(frozen=True)
-class Schedule:
+class Schedule(ABC):
     """Decides when to merge; what all schedules have in common.
 
     Attributes:
@@ -78,9 +79,9 @@ class Schedule:
             return None
         return self.reason(now, past) or (END if now.last and self.at_end else None)
 
+    @abstractmethod
     def reason(self, now: Moment, past: Past) -> str | None:
         """The schedule's own reason to merge now, whether or not training ends."""
-        raise NotImplementedError
 
     def state(self, past: Past) -> dict[str, Any]:
         """What the schedule goes by at present, as plain values: name, parameters, what it worked out and why."""
