@@ -146,14 +146,39 @@ def test_a_file_that_was_written_privately_is_as_readable_as_any_other(tmp_path:
 
 
 def test_a_file_is_sent_to_the_disk_while_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sent = Event()
-    monkeypatch.setattr(os, "fsync", lambda descriptor: sent.set())
+    begun = []
+    seen = Event()
+    begin = files._begin_to_write
+    monkeypatch.setattr(
+        files, "_begin_to_write", lambda descriptor: [begin(descriptor), begun.append(descriptor), seen.set()]
+    )
     with (tmp_path / "large").open("wb") as file, written_behind(file):
-        file.write(b"x" * 1000)
-        assert sent.wait(10)
-    assert (tmp_path / "large").read_bytes() == b"x" * 1000
-    sent.clear()
-    assert not sent.wait(0.3)
+        file.write(b"much")
+        file.flush()
+        assert seen.wait(10)
+        descriptor = file.fileno()
+    assert set(begun) == {descriptor}
+    count = len(begun)
+    assert not Event().wait(0.1)
+    assert len(begun) == count, "it went on when the file was closed"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_system_that_cannot_begin_flushes(there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, flushed = [], []
+
+    class Library:
+        if there:
+
+            @staticmethod
+            def sync_file_range(*given: object) -> int:
+                asked.append([getattr(one, "value", one) for one in given])
+                return 0
+
+    monkeypatch.setattr(files, "CDLL", lambda name: Library)
+    monkeypatch.setattr(files.os, "fsync", flushed.append)
+    files._begin_to_write(7)
+    assert (asked, flushed) == (([[7, 0, 0, 2]], []) if there else ([], [7]))
 
 
 def test_a_place_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
