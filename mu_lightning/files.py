@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from ctypes import CDLL, c_int64
 from pathlib import Path
+from tempfile import TemporaryFile
 from threading import Event, Thread
 from typing import Any, BinaryIO
 
@@ -28,8 +29,11 @@ def refuse_existing(path: Path, what: str = "a result") -> None:
     if path.exists():
         raise UserError(f"{path} already holds {what}: name another place or remove it first")
     above = next(folder for folder in path.absolute().parents if folder.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise UserError(f"{path} cannot be made: {above} is not a folder that may be written to")
+    try:
+        with TemporaryFile(dir=above):  # rights tell too little: root has them everywhere
+            pass
+    except OSError as error:
+        raise UserError(f"{path} cannot be made: {above} is not a folder that may be written to") from error
 
 
 def clear_temporaries(folder: Path, names: Iterable[Path] = ()) -> None:

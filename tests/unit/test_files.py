@@ -186,6 +186,13 @@ def test_a_place_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="file is not a folder that may be written to"):
         refuse_existing(tmp_path / "file" / "run" / "deep")
     refuse_existing(tmp_path / "not yet" / "there")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder in which nobody may write")
+def test_a_place_where_not_even_root_may_write_is_refused() -> None:
+    with pytest.raises(UserError, match="/proc is not a folder that may be written to"):
+        refuse_existing(Path("/proc/run"))
 
 
 def test_what_a_kill_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
