@@ -36,6 +36,7 @@ PARTS = {
     f"{XLM_R}Output.forward": "feed-forward",
     f"{XLM_R}ClassificationHead.forward": "head and loss",
     "mu_lightning.models.joint:JointClassifier._loss": "head and loss",
+    "mu_lightning.models.joint:JointClassifier._share": "head and loss",
     "mu_lightning.models.packed:PackedClassifier.__init__": "packing weights",
     "mu_lightning.models.packed:PackedClassifier.__call__": "embedding",
     "mu_lightning.models.packed:_Layer.__call__": "attention",
@@ -114,7 +115,7 @@ def _label_packed() -> None:
 
 
 def _label_compact() -> None:
-    """The compact encoder's steps give a result and what computes its gradients: both belong to one part."""
+    """The compact classifier's steps give a result and what computes its gradients: both belong to one part."""
     try:
         from mu_lightning.models import compact
     except ImportError:  # a revision before it
@@ -141,9 +142,15 @@ def _label_compact() -> None:
     module._parts = parts
     for name in ("linear", "norm"):
         setattr(module, name, both(getattr(module, name), lambda rows, part, *rest: found.get(id(part), "embedding")))
-    encoder = module.CompactEncoder
-    encoder._embedded = both(encoder._embedded, lambda *given: "embedding")
-    encoder._layer = both(encoder._layer, lambda *given: "feed-forward")
+    made = module.CompactClassifier.__init__
+
+    def init(self: Any, model: Any) -> None:
+        made(self, model)
+        found.update((id(part), "head and loss") for part in self.head)
+
+    module.CompactClassifier.__init__ = init
+    for step, its_part in (("embedded", "embedding"), ("layer", "feed-forward"), ("head", "head and loss")):
+        setattr(module._Pass, step, both(getattr(module._Pass, step), lambda *given, part=its_part: part))
     module.Attention.__call__ = both(module.Attention.__call__, lambda *given: "attention")
 
 

@@ -143,9 +143,10 @@ def compiled_kernels(costs: Costs, trained: int, scored: int) -> float:
 
 
 def training_sizes(plan: RunPlan, data: IntentDataModule, trainer: Trainer) -> tuple[int, int]:
-    """The most tokens that the members' batches of a step have together on one device, and how many sizes batches have.
+    """The most tokens of a step that are held together on one device, and how many sizes batches have.
 
-    Batches follow from the seed, so all that the run will see are looked at.
+    That is the tokens of all members' batches, or of as many as are computed at a time. Batches follow from the seed,
+    so all that the run will see are looked at.
     """
     limit, turns = trainer.limit_train_batches, plan.config.model.members_in_memory
     batches = data.member_batches()
@@ -153,6 +154,7 @@ def training_sizes(plan: RunPlan, data: IntentDataModule, trainer: Trainer) -> t
     schedule = Turns(batches, turns if turns < len(batches) else 0, trainer.accumulate_grad_batches, limit=most)
     samplers: dict[str, Any] = {name: data.member_loader(name).sampler for name in data.members}
     padded, largest = not stacked(plan, trainer), 0
+    together = None if padded else torch.get_num_threads()
     seen: set[int] = set()
     for epoch in range(trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else 1):
         sizes = {}
@@ -162,7 +164,7 @@ def training_sizes(plan: RunPlan, data: IntentDataModule, trainer: Trainer) -> t
             sizes[name] = [len(rows) * padded_width(rows.max()) if padded else int(rows.sum()) for rows in lengths]
         for place in schedule.places(epoch):
             step = [sizes[name][place.number] for name in place.members]
-            largest, seen = max(largest, sum(step)), seen.union(step)
+            largest, seen = max(largest, sum(sorted(step)[::-1][:together])), seen.union(step)
     return largest, len(seen)
 
 
@@ -198,7 +200,7 @@ def _tried(plan: RunPlan, trainer: Trainer) -> Costs:
     precision = trainer.precision_plugin.forward_context
     module, data = plan.joint([name]).to(device), plan.data(plan.members)
     module.trainer = trainer
-    module.stacked = stacked(plan, trainer)
+    module.on_train_start()
     member = module.member(name)
     trained = sum(one.nbytes for one in member.parameters() if one.requires_grad)
     whole = sum({one.data_ptr(): one.nbytes for one in (*member.parameters(), *member.buffers())}.values())
@@ -210,7 +212,7 @@ def _tried(plan: RunPlan, trainer: Trainer) -> Costs:
         with precision():
             (loss,) = module.step_losses({name: batch}, 0).values()
         loss.backward()
-        return int(batch["attention_mask"].sum()) if module.stacked else batch["input_ids"].numel()
+        return int(batch["attention_mask"].sum()) if module.stack is not None else batch["input_ids"].numel()
 
     def settled() -> int:
         module.zero_grad()
@@ -218,7 +220,7 @@ def _tried(plan: RunPlan, trainer: Trainer) -> Costs:
         return private_memory()
 
     texts = concatenate({tag: data.encoded(tag, "train") for tag in plan.members[name]})
-    batches = _of_distinct_sizes(texts, data.batch_size, trainer.world_size, not module.stacked)
+    batches = _of_distinct_sizes(texts, data.batch_size, trainer.world_size, module.stack is None)
     levels = []
     for rows in batches:
         step(rows)

@@ -26,6 +26,13 @@ class Dropout:
         kept = torch.empty_like(like, memory_format=torch.contiguous_format)
         return kept.bernoulli_(1 - self.p, generator=self.generator).div_(1 - self.p)
 
+    def __call__(self, rows: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """What dropout leaves of a tensor, and the same of its gradient."""
+        if not self.p:
+            return rows, lambda gradient: gradient
+        factors = self.factors(rows)
+        return rows * factors, lambda gradient: gradient * factors
+
 
 class Attention:
     """Self-attention within each row of a batch, for all rows of one length together.

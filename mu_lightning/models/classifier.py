@@ -184,12 +184,6 @@ class IntentClassifier(Evaluated):
         output: Any = functional_call(self.model, there, kwargs=inputs) if there else self.model(**inputs)
         return output.logits.float()
 
-    def head(self, first: Tensor) -> Tensor:
-        """The logits, shape (B, classes), of the encoder's last hidden states of first tokens, shape (B, width)."""
-        model: Any = self.model
-        logits: Tensor = model.classifier(first[:, None])
-        return logits.float()
-
     @contextmanager
     def packed(self) -> Iterator[None]:
         """While it lasts, and the weights do not change, logits come from `PackedClassifier` where it can give them.

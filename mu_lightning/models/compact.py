@@ -1,4 +1,4 @@
-"""XLM-R's encoder for training on a CPU: the arithmetic of transformers, forward and backward, of what a head reads.
+"""XLM-R's classifier for training on a CPU: the arithmetic of transformers, forward and backward.
 
 What is done otherwise than in transformers changes no sum but by rounding:
 
@@ -7,7 +7,7 @@ What is done otherwise than in transformers changes no sum but by rounding:
 - The head reads the first token alone: the last layer computes keys and values of all tokens, and the rest of itself,
   forward and backward, for the first ones.
 - Products go to oneDNN, the residual added while they are in the cache (see `mu_lightning.models.products`).
-- The backward pass is written out, so autograd records one step for the whole encoder.
+- The backward pass is written out, so that a thread computes a member's whole gradient, beside other members' threads.
 """
 
 from functools import partial
@@ -77,57 +77,74 @@ def lay_out(batch: Batch, padding: int) -> Rows:
     )
 
 
-class CompactEncoder:
-    """A forward pass of one model over one batch, and then its backward pass.
+class CompactClassifier:
+    """A classifier's forward pass, and the backward pass that belongs to it.
 
     Args:
         model: a classifier for which `mu_lightning.models.packed.can_pack` holds.
-        batch: B rows, padded to the right.
-        seed: of dropout's random numbers.
-        lower: the type of what products and attention compute with, as under autocast; None: float32.
+
+    Attributes:
+        parameters: the model's, in the order of their gradients.
     """
 
-    def __init__(self, model: PreTrainedModel, batch: Batch, seed: int, lower: torch.dtype | None = None) -> None:
-        encoder: Any = model.roberta
-        config: Any = model.config
-        generator = torch.Generator().manual_seed(seed) if model.training else None
-        self._rows = lay_out(batch, config.pad_token_id)
-        self._table = encoder.embeddings
-        self._layers = [_parts(layer) for layer in encoder.encoder.layer]
-        self._dropout = Dropout(config.hidden_dropout_prob, generator)
-        dropout = Dropout(config.attention_probs_dropout_prob, generator)
-        self._attention = Attention(config.num_attention_heads, self._rows.groups, dropout)
-        self._linear = partial(linear, lower=lower)
-        self._back: list[Back] = []
-
-    def parameters(self) -> list[nn.Parameter]:
-        """The encoder's parameters, in the order in which `backward` gives gradients."""
-        table = self._table
-        parts = [table.LayerNorm, *(part for layer in self._layers for part in layer)]
-        return [
+    def __init__(self, model: PreTrainedModel) -> None:
+        whole: Any = model
+        self.model = model
+        self.table = table = whole.roberta.embeddings
+        self.layers = [_parts(layer) for layer in whole.roberta.encoder.layer]
+        self.head = whole.classifier.dense, whole.classifier.out_proj
+        parts = [table.LayerNorm, *(part for layer in self.layers for part in layer), *self.head]
+        self.parameters: list[nn.Parameter] = [
             *(table.word_embeddings.weight, table.position_embeddings.weight, table.token_type_embeddings.weight),
             *(parameter for part in parts for parameter in (part.weight, part.bias)),
         ]
 
-    def forward(self) -> Tensor:
-        """The last hidden states of the rows' first tokens, shape (B, width)."""
-        hidden, back = self._embedded()
-        self._back.append(back)
-        for layer in self._layers:
-            hidden, back = self._layer(layer, hidden, last=layer is self._layers[-1])
-            self._back.append(back)
-        return torch.empty_like(hidden).index_copy_(0, self._rows.order, hidden)
+    def __call__(self, batch: Batch, seed: int, lower: torch.dtype | None = None) -> tuple[Tensor, Back]:
+        """Logits, shape (B, classes), in float32; and from their gradient those of `parameters`, to be asked for once.
 
-    def backward(self, gradient: Tensor) -> Gradients:
-        """The gradients of `parameters`, from that of what `forward` gave; what was kept for it is dropped."""
-        gradient = gradient[self._rows.order]
-        found: Gradients = ()
-        while len(self._back) > 1:
-            gradient, *own = self._back.pop()(gradient)
-            found = (*own, *found)
-        return *self._back.pop()(gradient), *found
+        Args:
+            batch: B rows, padded to the right.
+            seed: of dropout's random numbers.
+            lower: the type of what products and attention compute with, as under autocast; None: float32.
+        """
+        steps = _Pass(self, batch, seed, lower)
+        hidden, back = steps.embedded()
+        kept = [back]
+        for layer in self.layers:
+            hidden, back = steps.layer(layer, hidden, last=layer is self.layers[-1])
+            kept.append(back)
+        logits, back = steps.head(hidden)
+        kept.append(back)
 
-    def _embedded(self) -> tuple[Tensor, Back]:
+        def whole(gradient: Tensor) -> Gradients:
+            found: Gradients = ()
+            while len(kept) > 1:  # what a step kept is dropped with it
+                gradient, *own = kept.pop()(gradient)
+                found = (*own, *found)
+            return *kept.pop()(gradient), *found
+
+        return logits.float(), whole
+
+
+class _Pass:
+    """The steps of a pass over one batch.
+
+    Each gives what comes out; and from its gradient those of what came in, but for the first, and of its parameters.
+    """
+
+    def __init__(self, classifier: CompactClassifier, batch: Batch, seed: int, lower: torch.dtype | None) -> None:
+        config: Any = classifier.model.config
+        generator = torch.Generator().manual_seed(seed) if classifier.model.training else None
+        self._rows = lay_out(batch, config.pad_token_id)
+        self._table, self._head = classifier.table, classifier.head
+        self._dropout = Dropout(config.hidden_dropout_prob, generator)
+        of_head = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
+        self._head_dropout = Dropout(of_head, generator)
+        dropout = Dropout(config.attention_probs_dropout_prob, generator)
+        self._attention = Attention(config.num_attention_heads, self._rows.groups, dropout)
+        self._linear = partial(linear, lower=lower)
+
+    def embedded(self) -> tuple[Tensor, Back]:
         table, rows = self._table, self._rows
         words, places, types = table.word_embeddings, table.position_embeddings, table.token_type_embeddings
         hidden = embedding(rows.tokens, words.weight) + types.weight[0]
@@ -143,7 +160,7 @@ class CompactEncoder:
 
         return hidden, back
 
-    def _layer(self, parts: tuple[Any, ...], hidden: Tensor, last: bool) -> tuple[Tensor, Back]:
+    def layer(self, parts: tuple[Any, ...], hidden: Tensor, last: bool) -> tuple[Tensor, Back]:
         """A layer, (T, width) to (T, width), or the last one: to (B, width)."""
         query, key, value, dense, attended_norm, up, down, down_norm = parts
         first = self._rows.first
@@ -174,6 +191,23 @@ class CompactEncoder:
             return gradient, *(tensor for pair in own for tensor in pair)
 
         return result, back
+
+    def head(self, hidden: Tensor) -> tuple[Tensor, Back]:
+        """The classification head, (B, width) in the order of `Rows` to (B, classes) in the batch's."""
+        dense, out = self._head
+        order = self._rows.order
+        states, states_back = self._head_dropout(torch.empty_like(hidden).index_copy_(0, order, hidden))
+        wide, dense_back = self._linear(states, dense)
+        squeezed = wide.tanh()
+        dropped, dropped_back = self._head_dropout(squeezed)
+        logits, out_back = self._linear(dropped, out)
+
+        def back(gradient: Tensor) -> Gradients:
+            gradient, *outs = out_back(gradient)
+            gradient, *denses = dense_back(_aten.tanh_backward(dropped_back(gradient), squeezed))
+            return states_back(gradient.float())[order], *denses, *outs
+
+        return logits, back
 
     def _residual(self, rows: Tensor, part: nn.Linear, plus: Tensor) -> tuple[Tensor, Back]:
         """A linear layer, dropout, and the sum with what went around them."""

@@ -19,7 +19,7 @@ from mu_lightning.models.classifier import Evaluated, IntentClassifier
 from mu_lightning.models.micro_batches import MicroBatches, out_of_memory
 from mu_lightning.models.optimiser import MemberAdamW
 from mu_lightning.models.residency import OFF, place
-from mu_lightning.models.stacked import first_states, stacks
+from mu_lightning.models.stacked import Stack, stacks
 from mu_lightning.models.threads import spread
 from mu_lightning.settings import ModelSettings
 
@@ -40,7 +40,7 @@ class JointClassifier(Evaluated):
     Attributes:
         losses: member -> its loss in the last training step.
         stopped: members that no longer learn; their batches are passed over, and merges still have them.
-        stacked: whether the encoders of all members are one pass (see `mu_lightning.models.stacked`).
+        stack: computes all members in one pass, where it can.
         label_weights: member -> the weight of each label in its loss, shape (labels,); only under ``class_weights``.
     """
 
@@ -62,7 +62,7 @@ class JointClassifier(Evaluated):
                 enable({"use_reentrant": False})
         self.stopped: set[str] = set()
         self.label_weights: dict[str, Tensor] = {}
-        self.stacked = False
+        self.stack: Stack | None = None
         self._trained: dict[str, list[nn.Parameter]] = {}
         self._norms: dict[str, Tensor] = {}
 
@@ -118,10 +118,12 @@ class JointClassifier(Evaluated):
         Raises:
             UserError: ``stacked`` was asked for where it cannot be.
         """
-        self.stacked = stacks([self.member(name) for name in self.members], self.settings, self.trainer)
+        members = {name: self.member(name) for name in self.members}
+        stacked = stacks(list(members.values()), self.settings, self.trainer)
+        self.stack = Stack({name: member.model for name, member in members.items()}) if stacked else None
         for optimizer in self.trainer.optimizers:
             assert isinstance(optimizer, MemberAdamW)
-            optimizer.side_by_side = self.stacked
+            optimizer.side_by_side = stacked
 
     def on_train_batch_start(self, batch: Mapping[str, Batch], batch_idx: int) -> None:
         if self.at_once and (group := self._turns.places(self.current_epoch)[batch_idx].group) != self._present:
@@ -170,15 +172,16 @@ class JointClassifier(Evaluated):
             losses = {}
             try:
                 learning = {name: part for name, part in batch.items() if name not in self.stopped}
+                if not learning:
+                    return {}
                 seeds = {
                     name: seed_of(self.seed, name, self.current_epoch, number, self.global_rank) for name in learning
                 }
-                loss = self._loss
-                if self.stacked and self.micro_batches.parts == 1:
-                    loss = partial(self._stacked_loss, self._first_states(learning, seeds))
+                if self.stack is not None and self.micro_batches.parts == 1:
+                    return self.stack.losses(learning, seeds, self._share)
                 for name, part in learning.items():
                     self._seed(seeds[name])
-                    losses[name] = self.micro_batches.mean(part, partial(loss, name)) * part["share"]
+                    losses[name] = self.micro_batches.mean(part, partial(self._loss, name)) * part["share"]
                 return losses
             except RuntimeError as error:
                 if not out_of_memory(error):
@@ -191,12 +194,8 @@ class JointClassifier(Evaluated):
         else:
             torch.manual_seed(seed)
 
-    def _first_states(self, batch: Mapping[str, Batch], seeds: Mapping[str, int]) -> dict[str, Tensor]:
-        models = [self.member(name).model for name in batch]
-        return dict(zip(batch, first_states(models, list(batch.values()), list(seeds.values())), strict=True))
-
-    def _stacked_loss(self, states: Mapping[str, Tensor], name: str, part: Batch) -> Tensor:
-        return self._loss_of(name, self.member(name).head(states[name]), part["labels"])
+    def _share(self, name: str, logits: Tensor, part: Batch) -> Tensor:
+        return self._loss_of(name, logits, part["labels"]) * part["share"]
 
     def _loss(self, name: str, part: Batch) -> Tensor:
         return self._loss_of(name, self.member(name)(part), part["labels"])
@@ -296,7 +295,7 @@ class JointClassifier(Evaluated):
         nn.utils.clip_grad_value_(self.learning(name), most)
 
     def _spread(self, work: Sequence[Callable[[], Any]]) -> list[Any]:
-        return spread(work) if self.stacked else [one() for one in work]
+        return spread(work) if self.stack is not None else [one() for one in work]
 
     def learning(self, name: str) -> list[nn.Parameter]:
         """The member's parameters that have a gradient."""

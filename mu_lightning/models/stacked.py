@@ -1,6 +1,6 @@
-"""The encoders of all members in one pass: `CompactEncoder` for each, side by side on the threads of the CPU."""
+"""All members in one pass: `CompactClassifier` for each, side by side on the threads of the CPU."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,8 +12,9 @@ from transformers import PreTrainedModel
 from mu_lightning.data.encoding import Batch
 from mu_lightning.errors import UserError
 from mu_lightning.models.classifier import IntentClassifier
-from mu_lightning.models.compact import CompactEncoder
+from mu_lightning.models.compact import CompactClassifier
 from mu_lightning.models.packed import can_pack
+from mu_lightning.models.products import Gradients
 from mu_lightning.models.threads import side_by_side
 from mu_lightning.settings import ModelSettings
 
@@ -54,30 +55,67 @@ def _obstacle(members: Sequence[IntentClassifier], settings: ModelSettings, trai
     return None
 
 
-def first_states(
-    models: Sequence[PreTrainedModel], batches: Sequence[Batch], seeds: Sequence[int]
-) -> tuple[Tensor, ...]:
-    """Each model's last hidden states of its own batch's first tokens, shapes (B, width).
+class Stack:
+    """Members whose losses and gradients are computed side by side, each by one thread.
+
+    A member's gradient is computed with its loss, so the activations of no more members are held than there are
+    threads.
 
     Args:
-        models: classifiers for which `stacks` is true.
-        batches: a batch for each.
-        seeds: a seed for each, of dropout's random numbers.
+        models: name -> a classifier for which `stacks` is true.
     """
-    lower = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
-    passes = [CompactEncoder(*one, lower) for one in zip(models, batches, seeds, strict=True)]
-    parameters = [parameter for one in passes for parameter in one.parameters()]
-    found: tuple[Tensor, ...] = _Stack.apply(passes, *parameters)
-    return found
+
+    def __init__(self, models: Mapping[str, PreTrainedModel]) -> None:
+        self._members = {name: CompactClassifier(model) for name, model in models.items()}
+
+    def losses(
+        self, batch: Mapping[str, Batch], seeds: Mapping[str, int], loss: Callable[[str, Tensor, Batch], Tensor]
+    ) -> dict[str, Tensor]:
+        """Member -> its loss, a scalar that can be differentiated.
+
+        Args:
+            batch: member -> its batch.
+            seeds: member -> a seed of dropout's random numbers.
+            loss: a member's name, its logits, shape (B, classes), and its batch -> its loss.
+        """
+        lower = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
+        # The longest first: so the threads end at about the same time.
+        names = sorted(batch, key=lambda name: -int(batch[name]["attention_mask"].sum()))
+        steps = [
+            partial(_step, self._members[name], batch[name], seeds[name], lower, partial(loss, name)) for name in names
+        ]
+        parameters = [parameter for name in names for parameter in self._members[name].parameters]
+        found = dict(zip(names, _Steps.apply(steps, *parameters), strict=True))
+        return {name: found[name] for name in batch}
 
 
-class _Stack(torch.autograd.Function):
+def _step(
+    member: CompactClassifier,
+    batch: Batch,
+    seed: int,
+    lower: torch.dtype | None,
+    loss: Callable[[Tensor, Batch], Tensor],
+) -> tuple[Tensor, Gradients]:
+    logits, back = member(batch, seed, lower)
+    with torch.enable_grad():
+        value = loss(logits.requires_grad_(), batch)
+    (gradient,) = torch.autograd.grad(value, logits)
+    return value.detach(), back(gradient)
+
+
+class _Steps(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, passes: Sequence[CompactEncoder], *parameters: Tensor) -> tuple[Tensor, ...]:
-        ctx.passes = passes
-        return tuple(side_by_side([one.forward for one in passes]))
+    def forward(
+        ctx: Any, steps: Sequence[Callable[[], tuple[Tensor, Gradients]]], *parameters: Tensor
+    ) -> tuple[Tensor, ...]:
+        losses, ctx.found = zip(*side_by_side(steps), strict=True)
+        return losses
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        work = [partial(one.backward, gradient) for one, gradient in zip(ctx.passes, gradients, strict=True)]
-        return None, *(tensor for own in side_by_side(work) for tensor in own)
+        found, ctx.found = ctx.found, None
+        for gradient, own in zip(gradients, found, strict=True):
+            if gradient != 1:  # batches are accumulated
+                for tensor in own:
+                    tensor.mul_(gradient)
+        return None, *(tensor for own in found for tensor in own)

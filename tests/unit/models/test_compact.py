@@ -1,4 +1,4 @@
-"""The compact encoder: transformers' logits and gradients, from rows without padding; dropout from its own seed."""
+"""The compact classifier: transformers' logits and gradients, from rows without padding; dropout from its own seed."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +13,7 @@ from mu_lightning.checkpoints import load_base
 from mu_lightning.data.encoding import Batch
 from mu_lightning.models.attention import Dropout
 from mu_lightning.models.classifier import IntentClassifier
-from mu_lightning.models.compact import TOKEN_STEP, CompactEncoder, lay_out
-from mu_lightning.models.stacked import first_states
+from mu_lightning.models.compact import TOKEN_STEP, CompactClassifier, lay_out
 
 PADDING = 1
 Make = Callable[..., IntentClassifier]
@@ -47,17 +46,38 @@ def batch_of(*lengths: int, seed: int = 0) -> Batch:
     )
 
 
-def gradients(member: IntentClassifier, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
-    """The gradient of each parameter, for a loss that weighs rows differently."""
-    member.zero_grad()
+def weighed(logits: Tensor, batch: Batch) -> Tensor:
+    """A loss that weighs rows differently."""
     losses = cross_entropy(logits, batch["labels"], reduction="none")
-    (losses * torch.arange(1, len(losses) + 1)).sum().backward()
+    return (losses * torch.arange(1, len(losses) + 1)).sum()
+
+
+def gradients(member: IntentClassifier, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
+    """The gradient of each parameter, as autograd finds it."""
+    member.zero_grad()
+    weighed(logits, batch).backward()
     return {name: parameter.grad.clone() for name, parameter in member.named_parameters() if parameter.grad is not None}
 
 
-def compact_logits(member: IntentClassifier, batch: Batch, seed: int = 0) -> Tensor:
-    (first,) = first_states([member.model], [batch], [seed])
-    return member.head(first)
+def compact(
+    member: IntentClassifier, batch: Batch, seed: int = 0, lower: torch.dtype | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The logits and the gradient of each parameter, as the compact classifier finds them."""
+    classifier = CompactClassifier(member.model)
+    with torch.no_grad():
+        logits, back = classifier(batch, seed, lower)
+    logits.requires_grad_()
+    (gradient,) = torch.autograd.grad(weighed(logits, batch), logits)
+    with torch.no_grad():
+        found = back(gradient)
+    names = {id(parameter): name for name, parameter in member.named_parameters()}
+    own = [names[id(parameter)] for parameter in classifier.parameters]
+    return logits.detach(), dict(zip(own, found, strict=True))
+
+
+def logits_of(member: IntentClassifier, batch: Batch, seed: int = 0) -> Tensor:
+    with torch.no_grad():
+        return CompactClassifier(member.model)(batch, seed)[0]
 
 
 UNEVEN = [
@@ -74,8 +94,7 @@ def test_logits_and_gradients_are_those_of_transformers(classifier: Make, length
     member, batch = classifier(), batch_of(*lengths)
     plain = member(batch)
     expected = gradients(member, plain, batch)
-    logits = compact_logits(member, batch)
-    found = gradients(member, logits, batch)
+    logits, found = compact(member, batch)
     torch.testing.assert_close(logits, plain, atol=1e-5, rtol=0)
     assert found.keys() == expected.keys() == dict(member.named_parameters()).keys()
     for name in expected:
@@ -92,14 +111,13 @@ def test_what_the_comparison_rests_on_gradients_are_not_small_and_padding_tells(
     assert (member(unmasked) - member(batch)).abs().max() > 1e-2
 
 
-def test_a_row_has_the_same_state_alone_and_beside_longer_ones(classifier: Make) -> None:
+def test_a_row_has_the_same_logits_alone_and_beside_longer_ones(classifier: Make) -> None:
     member, batch = classifier(), batch_of(3, 24, 9)
-    (together,) = first_states([member.model], [batch], [0])
+    together = logits_of(member, batch)
     for row, length in enumerate((3, 24, 9)):
         alone = Batch({**batch, "input_ids": batch["input_ids"][row : row + 1, :length]})
         alone["attention_mask"] = torch.ones_like(alone["input_ids"])
-        (own,) = first_states([member.model], [alone], [0])
-        torch.testing.assert_close(together[row : row + 1], own, atol=1e-5, rtol=0)
+        torch.testing.assert_close(together[row : row + 1], logits_of(member, alone), atol=1e-5, rtol=0)
 
 
 def test_rows_lie_end_to_end_and_positions_begin_after_the_padding_id(classifier: Make) -> None:
@@ -118,64 +136,50 @@ def test_rows_lie_end_to_end_and_positions_begin_after_the_padding_id(classifier
 
 def test_dropout_follows_from_its_seed_and_from_nothing_else(classifier: Make) -> None:
     member, batch = classifier(dropout=True), batch_of(3, 9, 24)
-    (one,) = first_states([member.model], [batch], [5])
+    one = logits_of(member, batch, 5)
     torch.rand(3)
-    (same,) = first_states([member.model], [batch], [5])
-    (other,) = first_states([member.model], [batch], [6])
+    same, other = logits_of(member, batch, 5), logits_of(member, batch, 6)
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
     assert not torch.equal(one[0], one[1])
     member.eval()
-    plain = CompactEncoder(member.model, batch, 5).forward()
-    expected: Any = member.model.roberta(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
-    torch.testing.assert_close(plain, expected.last_hidden_state[:, 0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(logits_of(member, batch, 5), member(batch), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize(
-    "kinds", [("hidden_dropout_prob",), ("attention_probs_dropout_prob",)], ids=["hidden", "attention"]
-)
-def test_gradients_under_dropout_are_those_of_the_function_that_the_seed_chooses(
-    classifier: Make, kinds: tuple[str, ...]
-) -> None:
+@pytest.mark.parametrize("kind", ["hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"])
+def test_gradients_under_dropout_are_those_of_the_function_that_the_seed_chooses(classifier: Make, kind: str) -> None:
     """Against differences of the loss along each parameter's gradient; the seed makes it one smooth function."""
     member, batch = classifier(dropout=True), batch_of(3, 9, 9, 24, 24)
     config: Any = member.model.config
-    for name in {"hidden_dropout_prob", "attention_probs_dropout_prob"} - set(kinds):
-        setattr(config, name, 0.0)
-    direction = torch.randn(len(batch["labels"]), config.hidden_size, generator=torch.Generator().manual_seed(1))
-
-    def value() -> Tensor:
-        (first,) = first_states([member.model], [batch], [3])
-        return (first * direction).sum()
-
-    member.zero_grad()
-    value().backward()
-    parameters, compared = CompactEncoder(member.model, batch, 3).parameters(), 0
-    for parameter in parameters:
-        assert parameter.grad is not None
-        norm = float(parameter.grad.norm())
+    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
+        setattr(config, name, 0.2 if name == kind else 0.0)
+    _, found = compact(member, batch, 3)
+    parameters, compared = dict(member.named_parameters()), 0
+    for name, gradient in found.items():
+        norm = float(gradient.norm())
         if norm < 1e-2:  # the bias of keys has no effect
             continue
-        step = parameter.grad / norm * 1e-2
+        step, parameter = gradient / norm * 1e-2, parameters[name]
         with torch.no_grad():
             parameter.add_(step)
-            above = value().double()
+            above = weighed(logits_of(member, batch, 3), batch).double()
             parameter.sub_(2 * step)
-            below = value().double()
+            below = weighed(logits_of(member, batch, 3), batch).double()
             parameter.add_(step)
         assert float(above - below) / 2e-2 == pytest.approx(norm, rel=2e-2)
         compared += 1
-    assert compared >= len(parameters) - 2
+    assert compared >= len(found) - 2
 
 
 def test_in_bfloat16_it_is_as_near_to_float32_as_transformers_is(classifier: Make) -> None:
     member, batch = classifier(), batch_of(9, 3, 24, 3, 9, 5, 3)
     exact = gradients(member, member(batch), batch)
     with torch.autocast("cpu", torch.bfloat16):
-        plain, compact = member(batch), compact_logits(member, batch)
-    theirs, ours = gradients(member, plain, batch), gradients(member, compact, batch)
+        plain = member(batch)
+    theirs = gradients(member, plain, batch)
+    logits, ours = compact(member, batch, lower=torch.bfloat16)
     assert {gradient.dtype for gradient in ours.values()} == {torch.float32}
-    assert compact.dtype == torch.float32
+    assert logits.dtype == torch.float32
 
     def error(found: dict[str, Tensor]) -> float:
         difference = sum(float((found[name] - exact[name]).norm()) ** 2 for name in exact)

@@ -9,8 +9,8 @@ import torch
 from callbacks.checkpoint import DurableCheckpointIO, RunCheckpoint
 from callbacks.guard import Guard
 from mu_lightning.errors import UserError
-from mu_lightning.models import joint as joint_module
-from mu_lightning.models.stacked import first_states
+from mu_lightning.models.joint import JointClassifier
+from mu_lightning.models.stacked import Stack
 from mu_lightning.settings import CheckpointSettings, GuardSettings
 
 MEMBERS = ["en-US", "nl-NL"]
@@ -21,11 +21,13 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of members in each stacked pass of a run."""
     found: list[int] = []
 
-    def counted(models: Any, batches: Any, seeds: Any) -> Any:
-        found.append(len(models))
-        return first_states(models, batches, seeds)
+    losses = Stack.losses
 
-    monkeypatch.setattr(joint_module, "first_states", counted)
+    def counted(self: Stack, batch: Any, *rest: Any) -> Any:
+        found.append(len(batch))
+        return losses(self, batch, *rest)
+
+    monkeypatch.setattr(Stack, "losses", counted)
     return found
 
 
@@ -62,7 +64,7 @@ def test_what_cannot_be_stacked_is_looped_or_refused_where_it_was_asked_for(
     module = joint(MEMBERS, **settings)
     trainer(1, **arguments, limit_train_batches=1).fit(module, datamodule=data_module(MEMBERS))
     assert passes == []
-    assert not module.stacked
+    assert module.stack is None
 
 
 def test_a_model_with_hooks_is_looped(joint: Any, data_module: Any, trainer: Any, passes: list[int]) -> None:
@@ -97,17 +99,17 @@ def test_members_learn_the_same_on_one_thread_and_on_two(
 def test_a_member_that_breaks_down_in_the_pass_is_set_back_and_the_other_loses_nothing(
     joint: Any, data_module: Any, trainer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    whole_share = JointClassifier._share
+
     def learnt(name: str, broken_pass: int) -> tuple[dict[str, Any], Guard]:
         saving = RunCheckpoint(tmp_path / name, {}, CheckpointSettings(keep=0))
         guard, count = Guard(saving, GuardSettings()), iter(range(100))
 
-        def states(models: Any, batches: Any, seeds: Any) -> Any:
-            factors = [float("nan") if next(count) == broken_pass and len(models) == 2 else 1.0, 1.0]
-            return tuple(
-                one * factor for one, factor in zip(first_states(models, batches, seeds), factors, strict=False)
-            )
+        def share(self: JointClassifier, member: str, *rest: Any) -> Any:
+            broken = member == "en-US" and next(count) == broken_pass
+            return whole_share(self, member, *rest) * (float("nan") if broken else 1.0)
 
-        monkeypatch.setattr(joint_module, "first_states", states)
+        monkeypatch.setattr(JointClassifier, "_share", share)
         fitting = trainer(
             2, guard, saving, enable_checkpointing=True, plugins=[DurableCheckpointIO()], gradient_clip_val=1.0
         )
