@@ -47,9 +47,9 @@ def points() -> dict[str, tuple[str, str, int]]:
         "in a step": ("mu_lightning.models.joint", "JointClassifier.training_step", 7),
         "between gradient and step": ("mu_lightning.models.optimiser", "MemberAdamW._step_group", 22),
         "in a merge": ("mu_lightning.models.classifier", "IntentClassifier.take", 4),
-        "in a save": ("mu_lightning.experiments.run_checkpoints", "_Hashing.write", 400),
-        "between a checkpoint and its manifest": ("mu_lightning.experiments.run_checkpoints", "write_json", 3),
-        "in the removal of an old checkpoint": ("mu_lightning.experiments.run_checkpoints", "manifest_of", 40),
+        "in a save": ("mu_lightning.training.run_checkpoints", "_Hashing.write", 400),
+        "between a checkpoint and its manifest": ("mu_lightning.training.run_checkpoints", "write_json", 3),
+        "in the removal of an old checkpoint": ("mu_lightning.training.run_checkpoints", "manifest_of", 40),
         "in a model folder's export": ("transformers", "PreTrainedTokenizerBase.save_pretrained", 1),
         "in writing the results": ("mu_lightning.experiments.results", "write_text", 1),
     }

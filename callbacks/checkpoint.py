@@ -14,9 +14,10 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment
 
 from callbacks.merge import MergeCallback
 from mu_lightning.errors import Interrupted, UserError
-from mu_lightning.experiments.loop_state import as_after_step, as_before_epoch_end
-from mu_lightning.experiments.random_state import random_state, set_random_state
-from mu_lightning.experiments.run_checkpoints import (
+from mu_lightning.settings import CheckpointSettings
+from mu_lightning.training.loop_state import as_after_step, as_before_epoch_end
+from mu_lightning.training.random_state import random_state, set_random_state
+from mu_lightning.training.run_checkpoints import (
     BEFORE_MERGE,
     RECORD,
     mark_finished,
@@ -25,8 +26,7 @@ from mu_lightning.experiments.run_checkpoints import (
     read_saved,
     write_checkpoint,
 )
-from mu_lightning.experiments.signals import STATUS, Signals
-from mu_lightning.settings import CheckpointSettings
+from mu_lightning.training.signals import STATUS, Signals
 
 # The hook in which a checkpoint is saved.
 Place = Literal["start", "step", "before epoch end", "epoch end", "end"]

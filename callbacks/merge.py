@@ -7,7 +7,6 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from mu_lightning.experiments.merge_round import MergeRound, Proposal, committed_targets
 from mu_lightning.merging.afterwards import OuterState, mean_weights, pulled, settle_moments
 from mu_lightning.merging.distances import mean_distance
 from mu_lightning.merging.reweighting import READS_TARGET
@@ -17,6 +16,7 @@ from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.joint import JointClassifier
 from mu_lightning.schedules import Moment, Past, Schedule
 from mu_lightning.settings import MergeSettings
+from mu_lightning.training.merge_round import MergeRound, Proposal, committed_targets
 
 
 class MergeCallback(Callback):

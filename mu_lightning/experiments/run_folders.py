@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from mu_lightning.experiments.members import POOLED, WITHOUT
-
+# Names of members, and of a result.
+POOLED, WITHOUT = "multilingual", "without-"
 JOINT_RESULT = "joint multilingual"
 _ONE_SHOT = re.compile(r"merged once, (equal|URIEL|shuffled URIEL) weights")
 _PREWEIGHTS = {"equal": "equal", "URIEL": "uriel", "shuffled URIEL": "shuffled"}

@@ -15,18 +15,18 @@ from mu_lightning.data.corpus import Split, check_labels
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.data.registry import open_corpus
 from mu_lightning.errors import UserError, check_number
-from mu_lightning.experiments.dry_run import describe
-from mu_lightning.experiments.missing_models import settle_locales
 from mu_lightning.experiments.results import Result, show, write_results
-from mu_lightning.experiments.run_plan import is_first_process, plan_run, wanted_targets
-from mu_lightning.experiments.signals import terminable
 from mu_lightning.experiments.sources import recorded_supervision
-from mu_lightning.experiments.training import TrainingRun
 from mu_lightning.files import atomic_file, refuse_existing
 from mu_lightning.locales import locale as known_locale
 from mu_lightning.locales import locale_list
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.precision import check_precision, settled_precision
+from mu_lightning.training.dry_run import describe
+from mu_lightning.training.missing_models import settle_locales
+from mu_lightning.training.run import TrainingRun
+from mu_lightning.training.run_plan import is_first_process, plan_run, wanted_targets
+from mu_lightning.training.signals import terminable
 from mu_lightning.verbs.console import quiet_lightning
 from mu_lightning.verbs.fit import SHORT_NAMES, SUMMARIES, TRAINER_DEFAULTS, add_arguments
 from mu_lightning.verbs.parsing import OneLineErrors

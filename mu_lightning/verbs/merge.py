@@ -139,7 +139,7 @@ def run(argv: list[str]) -> int:
         print(texts.describe())
     if arguments.dry_run:
         return 0
-    from mu_lightning.experiments.signals import terminable
+    from mu_lightning.training.signals import terminable
 
     with terminable():
         _merge(plan, details, texts)

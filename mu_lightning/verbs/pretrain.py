@@ -45,7 +45,6 @@ def _pretrain(arguments: Namespace, settings: PretrainSettings) -> None:
 
     from mu_lightning.checkpoints import save_model
     from mu_lightning.data.registry import open_corpus
-    from mu_lightning.experiments.fitting import fit
     from mu_lightning.models.pretraining import (
         EPOCH_STEPS,
         MaskedBatches,
@@ -54,6 +53,7 @@ def _pretrain(arguments: Namespace, settings: PretrainSettings) -> None:
         new_model,
         train_tokenizer,
     )
+    from mu_lightning.training.fitting import fit
 
     quiet_lightning()
     corpus = open_corpus(arguments.corpus, arguments.data_dir)

@@ -86,8 +86,8 @@ def run(argv: list[str]) -> int:
         schedules[text] = build_schedule(text)
     if arguments.history is None:
         raise UserError("no recorded run to replay over: name its folder with --history runs/NAME")
-    from mu_lightning.experiments.replay import read_history, replay, table_rows
     from mu_lightning.tables import counted, text_table
+    from mu_lightning.training.replay import read_history, replay, table_rows
 
     recorded = read_history(arguments.history)
     folder = arguments.history if arguments.history.is_dir() else arguments.history.parent

@@ -1,10 +1,18 @@
-"""What unit tests share: the record of a merge, as `MergeCallback` keeps one."""
+"""What unit tests share: the small corpus by its name; the record of a merge, as `MergeCallback` keeps one."""
 
 from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import Any
 
 import pytest
+
+from mu_lightning.data import registry
+
+
+@pytest.fixture
+def small_corpus(corpus: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The corpus ``small`` is registered in this process."""
+    monkeypatch.setitem(registry.CORPORA, "small", lambda data_dir: corpus)
 
 
 @pytest.fixture(scope="session")

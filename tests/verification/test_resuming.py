@@ -13,9 +13,9 @@ from torch import Tensor
 from callbacks.checkpoint import DurableCheckpointIO, RunCheckpoint
 from callbacks.logs import ContinuedLogs
 from callbacks.merge import MergeCallback
-from mu_lightning.experiments.run_checkpoints import Saved, saved_checkpoints
 from mu_lightning.schedule_config import schedule_of
 from mu_lightning.settings import CheckpointSettings, MergeSettings
+from mu_lightning.training.run_checkpoints import Saved, saved_checkpoints
 from mu_lightning.watching.loggers import TableLogger
 
 MEMBERS = {"en-US": 0.5, "nl-NL": 0.3, "de-DE": 0.2}

@@ -12,9 +12,9 @@ from torch import Tensor
 from callbacks.checkpoint import DurableCheckpointIO, RunCheckpoint
 from callbacks.guard import Guard
 from mu_lightning.errors import UserError
-from mu_lightning.experiments.run_checkpoints import saved_checkpoints
 from mu_lightning.models.joint import JointClassifier
 from mu_lightning.settings import CheckpointSettings, GuardSettings
+from mu_lightning.training.run_checkpoints import saved_checkpoints
 
 MEMBERS = ("en-US", "de-DE")
 STEPS = 16

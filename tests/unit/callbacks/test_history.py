@@ -13,10 +13,10 @@ from torch import Tensor
 from callbacks.history import History
 from callbacks.kept_merges import KeptMerges
 from callbacks.merge import MergeCallback
-from mu_lightning.experiments.replay import read_history, replay
 from mu_lightning.files import atomic_folder
 from mu_lightning.schedules import EveryEpochs, EverySteps, Schedule
 from mu_lightning.settings import MergeSettings
+from mu_lightning.training.replay import read_history, replay
 
 WEIGHTS = {"en-US": 0.5, "de-DE": 0.3, "nl-NL": 0.2}
 KEY = "classifier.dense.weight"

@@ -11,11 +11,11 @@ import yaml
 import cli
 from mu_lightning.evaluation.loop import evaluate
 from mu_lightning.experiments.bench import FileTensors
-from mu_lightning.experiments.comparison import merge_once
 from mu_lightning.experiments.store import Cell, Store, read_store
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.ensemble import Ensemble
 from mu_lightning.settings import MergeSettings
+from mu_lightning.training.comparison import merge_once
 from mu_lightning.typology.plan import TypologySettings, plan_sources, reweighted
 
 MODELS = ("de-DE", "en-US", "nl-NL")

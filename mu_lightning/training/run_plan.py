@@ -13,18 +13,7 @@ from mu_lightning.data.module import IntentDataModule
 from mu_lightning.data.registry import open_corpus
 from mu_lightning.data.vocabulary import used_vocabulary
 from mu_lightning.errors import UserError
-from mu_lightning.experiments.members import (
-    ALL,
-    POOLED,
-    check_models,
-    excluded_locales,
-    models_to_train,
-    name_of,
-    training_locales,
-    unseen_locales,
-)
-from mu_lightning.experiments.merge_plan import check_merge
-from mu_lightning.experiments.resuming import BEGUN, resumes
+from mu_lightning.experiments.run_folders import POOLED
 from mu_lightning.files import refuse_existing
 from mu_lightning.locales import locale as known_locale
 from mu_lightning.locales import locale_list
@@ -33,6 +22,17 @@ from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.distributed import strategy_for
 from mu_lightning.models.joint import JointClassifier
 from mu_lightning.models.words import Words, word_table, words_of
+from mu_lightning.training.members import (
+    ALL,
+    check_models,
+    excluded_locales,
+    models_to_train,
+    name_of,
+    training_locales,
+    unseen_locales,
+)
+from mu_lightning.training.merge_plan import check_merge
+from mu_lightning.training.resuming import BEGUN, resumes
 from mu_lightning.typology.plan import SourcePlan, plan_sources
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from mu_lightning.evaluation.loop import evaluate
-from mu_lightning.experiments.comparison import compare, merge_once
 from mu_lightning.experiments.results import Result
 from mu_lightning.models.ensemble import Ensemble
 from mu_lightning.models.votes import VOTES
 from mu_lightning.settings import MergeSettings
+from mu_lightning.training.comparison import compare, merge_once
 from mu_lightning.typology.plan import SourcePlan, plan_sources, reweighted
 
 TARGET, SOURCES = "af-ZA", ("nl-NL", "de-DE", "en-US")

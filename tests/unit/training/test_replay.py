@@ -9,8 +9,8 @@ import pytest
 
 import cli
 from mu_lightning.errors import UserError
-from mu_lightning.experiments.replay import Recorded, read_history, replay, table_rows
 from mu_lightning.schedules import SCHEDULES, Adaptive, EveryEpochs, EverySteps, OnPlateau
+from mu_lightning.training.replay import Recorded, read_history, replay, table_rows
 
 MEANS = (0.2, 0.3, 0.4, 0.4, 0.4, 0.41)
 STEPS = 10

@@ -18,11 +18,11 @@ from mu_lightning.data.encoding import Batch, EncodedRows, concatenate, padded_w
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.data.turns import Turns
 from mu_lightning.evaluation.loop import packed
-from mu_lightning.experiments.members import POOLED
-from mu_lightning.experiments.run_plan import RunPlan
+from mu_lightning.experiments.run_folders import POOLED
 from mu_lightning.models.allocated import Watched, hand_back, private_memory
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.stacked import stacks
+from mu_lightning.training.run_plan import RunPlan
 
 # Sizes of training batches, and locales whose dev rows are scored, that are tried out.
 TRIED, TRIED_LOCALES = 6, 3

@@ -15,16 +15,9 @@ from torch import Tensor
 from mu_lightning.checkpoints import model_folder_name, save_model
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.evaluation.loop import evaluate
-from mu_lightning.experiments.comparison import compare, score_members
-from mu_lightning.experiments.fitting import fit
-from mu_lightning.experiments.members import POOLED
-from mu_lightning.experiments.merge_plan import check_merge
-from mu_lightning.experiments.merge_round import last_weights
 from mu_lightning.experiments.provenance import data_fingerprints
 from mu_lightning.experiments.results import Result, show, write_results
-from mu_lightning.experiments.resuming import BEGUN, Resumption, resumes
-from mu_lightning.experiments.run_folders import JOINT_RESULT
-from mu_lightning.experiments.run_plan import RunPlan, is_first_process
+from mu_lightning.experiments.run_folders import JOINT_RESULT, POOLED
 from mu_lightning.files import write_json, write_text
 from mu_lightning.merging.folder_report import write_details
 from mu_lightning.merging.parameters import build_parameters
@@ -34,6 +27,12 @@ from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.distributed import strategy_for
 from mu_lightning.models.joint import JointClassifier
 from mu_lightning.tables import counted
+from mu_lightning.training.comparison import compare, score_members
+from mu_lightning.training.fitting import fit
+from mu_lightning.training.merge_plan import check_merge
+from mu_lightning.training.merge_round import last_weights
+from mu_lightning.training.resuming import BEGUN, Resumption, resumes
+from mu_lightning.training.run_plan import RunPlan, is_first_process
 from mu_lightning.typology.plan import SourcePlan, table
 from mu_lightning.watching.loggers import run_loggers
 from mu_lightning.watching.sinks import report_models

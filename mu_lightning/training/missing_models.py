@@ -6,9 +6,9 @@ from typing import Any
 from mu_lightning.checkpoints import model_folder_name
 from mu_lightning.data.registry import open_corpus
 from mu_lightning.errors import UserError
-from mu_lightning.experiments.members import ALL, models_to_train, training_locales
-from mu_lightning.experiments.run_plan import default_folder, is_first_process, wanted_targets
 from mu_lightning.locales import locale, locale_list
+from mu_lightning.training.members import ALL, models_to_train, training_locales
+from mu_lightning.training.run_plan import default_folder, is_first_process, wanted_targets
 
 
 def settle_locales(config: Any) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mu_lightning.errors import UserError
-from mu_lightning.experiments.missing_models import settle_locales
+from mu_lightning.training.missing_models import settle_locales
 
 
 def config(models_dir: Path, base: Path, locales: Any, **more: Any) -> Any:

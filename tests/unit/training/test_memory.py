@@ -8,10 +8,10 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
-from mu_lightning.experiments.dry_run import describe
-from mu_lightning.experiments.memory import Costs, phases, training_sizes, try_out
-from mu_lightning.experiments.run_plan import RunPlan
 from mu_lightning.settings import DataSettings, LoraSettings, MergeSettings, ModelSettings
+from mu_lightning.training.dry_run import describe
+from mu_lightning.training.memory import Costs, phases, training_sizes, try_out
+from mu_lightning.training.run_plan import RunPlan
 
 COSTS = Costs(
     floor=1000, member=40, trained=40, shared=0, merged=30, token=0.5, scoring=7, train_kernels=0, eval_kernels=0,

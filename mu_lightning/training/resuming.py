@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from mu_lightning.errors import UserError
-from mu_lightning.experiments.run_checkpoints import Saved, last_checkpoint, read_saved
-from mu_lightning.experiments.same_run import check_same_run
 from mu_lightning.files import clear_temporaries
+from mu_lightning.training.run_checkpoints import Saved, last_checkpoint, read_saved
+from mu_lightning.training.same_run import check_same_run
 
 BEGUN = "checkpoints/run.json"  # written before anything else, so that a folder tells which run was begun in it
 

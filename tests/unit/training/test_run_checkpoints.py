@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from mu_lightning.errors import UserError
-from mu_lightning.experiments import run_checkpoints
-from mu_lightning.experiments.run_checkpoints import last_checkpoint, prune, saved_checkpoints, write_checkpoint
-from mu_lightning.experiments.same_run import check_same_run
+from mu_lightning.training import run_checkpoints
+from mu_lightning.training.run_checkpoints import last_checkpoint, prune, saved_checkpoints, write_checkpoint
+from mu_lightning.training.same_run import check_same_run
 
 
 def save(folder: Path, number: int, reason: str = "interval") -> Path:
