@@ -8,8 +8,8 @@ FULL, MIXED = "32-true", "bf16-mixed"
 HALF = ("16", "16-mixed", "16-true", "transformer-engine", "transformer-engine-float16")
 
 
-def check_precision(precision: Any) -> None:
-    """Raises UserError where members cannot be trained in a precision.
+def check_precision(precision: Any, moments_dtype: str | None = None) -> None:
+    """Raises UserError where members cannot be trained in a precision, or not with moments of that dtype.
 
     float16 has too little range for gradients. Scaling the loss would help, but one scale serves all members: where one
     member's gradient overflows, the step of all of them would be dropped, and none would learn what it learns alone.
@@ -18,6 +18,11 @@ def check_precision(precision: Any) -> None:
         raise UserError(
             f"trainer.precision {precision}: members cannot be trained in float16, whose one loss scale would tie them "
             f"to one another; use {MIXED}, which needs none, or {FULL}"
+        )
+    if moments_dtype and str(precision) not in ("None", "32", FULL, "bf16", MIXED):
+        raise UserError(
+            f"--model.moments_dtype {moments_dtype} is for weights in float32, which they are not in trainer.precision "
+            f"{precision}: use {FULL} or {MIXED}, or leave out --model.moments_dtype"
         )
 
 

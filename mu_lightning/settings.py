@@ -17,6 +17,7 @@ Execution = Literal["auto", "loop", "stacked"]
 Adapter = Literal["none", "lora"]
 AdapterMerge = Literal["adapters", "folded"]
 ClassWeights = Literal["none", "balanced"]
+MomentsDtype = Literal["bfloat16"]
 Moments = Literal["average", "keep", "reset"]
 Sync = Literal["replace", "pull", "none"]
 Follow = Literal["first", "mean", "none"]
@@ -104,6 +105,8 @@ class ModelSettings:
             architecture on a CPU, in 32-true or bf16-mixed.
         members_in_memory: members on the device at a time, for a small GPU: between merges they take turns, moments
             with them, and the others rest in ordinary memory. The weights are the same in the end. 0: all at once.
+        moments_dtype: in what AdamW's moments are kept: ``bfloat16`` takes 4 bytes for each trained parameter in place
+            of 8, and rounds at random; null: in the weights' own dtype, float32.
     """
 
     base: str = str(EMBEDDED_BASE)
@@ -120,6 +123,7 @@ class ModelSettings:
     adapter: Adapter = "none"
     lora: LoraSettings = field(default_factory=LoraSettings)
     members_in_memory: int = 0
+    moments_dtype: MomentsDtype | None = None
 
     def __post_init__(self) -> None:
         check_number("model.learning_rate", self.learning_rate, above=0)

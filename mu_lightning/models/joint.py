@@ -19,6 +19,7 @@ from mu_lightning.models.classifier import Evaluated, IntentClassifier
 from mu_lightning.models.micro_batches import MicroBatches, out_of_memory
 from mu_lightning.models.optimiser import MemberAdamW
 from mu_lightning.models.residency import OFF, place
+from mu_lightning.models.rounded import RoundedAdamW
 from mu_lightning.models.stacked import Stack, stacks
 from mu_lightning.models.threads import spread
 from mu_lightning.settings import ModelSettings
@@ -262,7 +263,11 @@ class JointClassifier(Evaluated):
                 groups.append(
                     {"member": name, "params": chosen, "weight_decay": self.settings.weight_decay if decays else 0.0}
                 )
-        optimizer = MemberAdamW(groups, lr=self.learning_rate, fused=True)
+        options: dict[str, Any] = {"lr": self.learning_rate, "fused": True}
+        if self.settings.moments_dtype == "bfloat16":
+            optimizer: MemberAdamW = RoundedAdamW(groups, self.seed, **options)
+        else:
+            optimizer = MemberAdamW(groups, **options)
         self.rates = rates = self._rates()
         # Partials, because a callable object's state would go into checkpoints and back: it follows from the data.
         factors: list[Callable[[int], float]] = [

@@ -38,7 +38,8 @@ class Costs:
     Attributes:
         floor: the process without members.
         member: one member's tensors, those apart that it shares with others.
-        trained: those of them that are trained: a gradient takes as much, moments take twice as much.
+        trained: those of them that are trained: a gradient takes as much, moments take twice as much, or as much in
+            bfloat16.
         shared: what all members share.
         merged: the tensors that merges act on.
         token: what a token of a training batch takes until the backward pass is over, beyond the gradient.
@@ -96,7 +97,7 @@ def phases(plan: RunPlan, costs: Costs, trainer: Trainer) -> list[Phase]:
             "interpreter, libraries, texts": costs.floor if on_cpu else 0,
             "compiled kernels": round(kernels) if on_cpu else 0,
             "weights": costs.shared + members * costs.member,
-            "moments": 2 * members * costs.trained,
+            "moments": (1 if plan.config.model.moments_dtype else 2) * members * costs.trained,
             # On a GPU what was merged rests in ordinary memory.
             "merged models": targets * costs.merged if on_cpu else 0,
             "outer optimiser": outer if on_cpu else 0,

@@ -122,7 +122,7 @@ class FitCLI(_GroupedCLI):
         settings = self.config_init[self.verb]
         if wanted_targets(settings) and "MergeCallback" not in self.callbacks:
             raise UserError("a target was given, but no callback to merge with")
-        check_precision(settings.trainer.precision)
+        check_precision(settings.trainer.precision, settings.model.moments_dtype)
         _check_trainer(settings.trainer)
         self.run = None
         if settle_locales(settings):

@@ -36,6 +36,14 @@ CASES = {
     "a negative clip": ([*FIT, "--trainer.gradient_clip_val", "-1"], ["gradient_clip_val", "-1"]),
     "an accelerator that is not there": ([*FIT, "--trainer.accelerator", "abacus"], ["abacus", "cpu"]),
     "float16": ([*TARGET, "--precision", "16-mixed"], ["16-mixed", "bf16-mixed", "32-true"]),
+    "bfloat16 moments of float64 weights": (
+        [*FIT, "--precision", "64-true", "--model.moments_dtype", "bfloat16"],
+        ["--model.moments_dtype bfloat16", "64-true", "32-true", "bf16-mixed"],
+    ),
+    "moments of a dtype that there is not": (
+        [*FIT, "--model.moments_dtype", "int8"],
+        ["moments_dtype", "int8", "bfloat16"],
+    ),
     "float16 by its short name": ([*FIT, "--precision", "16"], ["trainer.precision 16:", "bf16-mixed"]),
     "a library that is not there": (
         ["test", "--model-path", "x", "--locales", "nl-NL", "--precision", "transformer-engine"],

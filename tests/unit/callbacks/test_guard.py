@@ -63,7 +63,9 @@ def no_room_backward(trainer: Trainer, out: Tensor) -> Tensor:
 def run(joint: Any, data_module: Any, trainer: Any, tmp_path: Path) -> Callable[..., Any]:
     """Trains two members for two epochs with a guard; gives the module and the guard."""
 
-    def go(*faults: Callback, name: str = "run", accumulate: int = 1, **settings: Any) -> Any:
+    def go(
+        *faults: Callback, name: str = "run", accumulate: int = 1, moments: str | None = None, **settings: Any
+    ) -> Any:
         saving = RunCheckpoint(tmp_path / name, {}, CheckpointSettings(keep=0))
         guard = Guard(saving, GuardSettings(**settings))
         fitting = trainer(
@@ -76,7 +78,8 @@ def run(joint: Any, data_module: Any, trainer: Any, tmp_path: Path) -> Callable[
             gradient_clip_val=1.0,
             accumulate_grad_batches=accumulate,
         )
-        module = joint(MEMBERS, execution="loop")  # faults are hooks, and those are called there
+        # Faults are hooks, and those are called in the loop.
+        module = joint(MEMBERS, execution="loop", moments_dtype=moments)
         fitting.fit(module, datamodule=data_module(MEMBERS))
         return module, guard, fitting
 
@@ -110,7 +113,10 @@ def test_a_member_that_breaks_down_is_set_back_and_the_others_lose_nothing(
     assert rates[1] == {"en-US": rates[0]["en-US"], "de-DE": rates[0]["de-DE"] / 2}
 
 
-def test_it_goes_back_to_what_the_last_checkpoint_holds(run: Callable[..., Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", [None, "bfloat16"])
+def test_it_goes_back_to_what_the_last_checkpoint_holds(
+    run: Callable[..., Any], tmp_path: Path, dtype: str | None
+) -> None:
     class Look(Callback):
         seen: list[bool]
 
@@ -132,7 +138,7 @@ def test_it_goes_back_to_what_the_last_checkpoint_holds(run: Callable[..., Any],
                 ]
                 Look.seen = [*same, *values]
 
-    run(Faults("de-DE", not_finite(10)), Look())
+    run(Faults("de-DE", not_finite(10)), Look(), moments=dtype)
     assert len(Look.seen) > 50
     assert all(Look.seen)
 

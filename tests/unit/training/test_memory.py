@@ -52,12 +52,14 @@ def test_each_part_of_a_run_counts_what_it_holds(merging: Any) -> None:
     assert after.total == 1000 + 80 + 160 + 30 + 30 + 40 + 7
 
 
-def test_what_is_asked_for_more_takes_more(merging: Any) -> None:
+def test_what_is_asked_for_more_takes_more(merging: Any, tiny_base: Path) -> None:
     def most(locales: str, **changes: Any) -> dict[str, int]:
         return {phase.name: phase.total for phase in phases(merging(locales, **changes), COSTS, trainer())}
 
     two = most("nl-NL,de-DE")
     assert most("nl-NL,de-DE,en-US")["training"] > two["training"]
+    halved = most("nl-NL,de-DE", model=ModelSettings(base=str(tiny_base), moments_dtype="bfloat16"))
+    assert halved["training"] == two["training"] - 80
     outer = most("nl-NL,de-DE", merge=MergeSettings(outer="nesterov"))
     assert outer["training"] == two["training"] + 60
     assert outer["merging"] == two["merging"] + 60 + 30
