@@ -79,7 +79,7 @@ class Guard(Callback):
 
 def _broken(trainer: Trainer, module: JointClassifier) -> list[str]:
     """The members whose loss or gradient is not finite, the same on every device; one wait for the device a step."""
-    found = module.gradient_norms()
+    found = module.gradients.norms()
     names, norms = [], []
     for name in module.members:
         if name in found or name in module.losses:

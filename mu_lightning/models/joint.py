@@ -1,6 +1,6 @@
 """Several members trained together: one optimiser, a loss and a gradient norm for each, nothing shared."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -16,12 +16,13 @@ from mu_lightning.data.encoding import Batch
 from mu_lightning.data.turns import Turns
 from mu_lightning.models.allocated import hand_back
 from mu_lightning.models.classifier import Evaluated, IntentClassifier
+from mu_lightning.models.gradients import MemberGradients
 from mu_lightning.models.micro_batches import MicroBatches, out_of_memory
 from mu_lightning.models.optimiser import MemberAdamW
+from mu_lightning.models.rate import Rate
 from mu_lightning.models.residency import OFF, place
 from mu_lightning.models.rounded import RoundedAdamW
 from mu_lightning.models.stacked import Stack, stacks
-from mu_lightning.models.threads import spread
 from mu_lightning.settings import ModelSettings
 
 
@@ -40,6 +41,7 @@ class JointClassifier(Evaluated):
 
     Attributes:
         losses: member -> its loss in the last training step.
+        gradients: the members' gradients: their norms, and how they are clipped.
         stopped: members that no longer learn; their batches are passed over, and merges still have them.
         stack: computes all members in one pass, where it can.
         label_weights: member -> the weight of each label in its loss, shape (labels,); only under ``class_weights``.
@@ -64,8 +66,7 @@ class JointClassifier(Evaluated):
         self.stopped: set[str] = set()
         self.label_weights: dict[str, Tensor] = {}
         self.stack: Stack | None = None
-        self._trained: dict[str, list[nn.Parameter]] = {}
-        self._norms: dict[str, Tensor] = {}
+        self.gradients = MemberGradients(members)
 
     @property
     def learning_rate(self) -> float:
@@ -125,6 +126,7 @@ class JointClassifier(Evaluated):
         for optimizer in self.trainer.optimizers:
             assert isinstance(optimizer, MemberAdamW)
             optimizer.side_by_side = stacked
+        self.gradients.side_by_side = stacked
 
     def on_train_batch_start(self, batch: Mapping[str, Batch], batch_idx: int) -> None:
         if self.at_once and (group := self._turns.places(self.current_epoch)[batch_idx].group) != self._present:
@@ -284,48 +286,15 @@ class JointClassifier(Evaluated):
     ) -> None:
         """Clips each member's gradient by its own norm, as if it were trained alone."""
         if gradient_clip_val:
-            clip: Callable[..., Any] = self._clip_norm
-            if gradient_clip_algorithm == "value":
-                clip = self._clip_value
-            else:
-                self.gradient_norms()
-            # A member whose epoch is over has no gradient: torch refuses to clip nothing.
-            self._spread([partial(clip, name, gradient_clip_val) for name in self.members if self.learning(name)])
-        self._norms.clear()
-
-    def _clip_norm(self, name: str, most: float) -> None:
-        nn.utils.clip_grads_with_norm_(self.learning(name), most, self._norms[name])
-
-    def _clip_value(self, name: str, most: float) -> None:
-        nn.utils.clip_grad_value_(self.learning(name), most)
-
-    def _spread(self, work: Sequence[Callable[[], Any]]) -> list[Any]:
-        return spread(work) if self.stack is not None else [one() for one in work]
-
-    def learning(self, name: str) -> list[nn.Parameter]:
-        """The member's parameters that have a gradient."""
-        if name not in self._trained:  # walking through a model takes longer than a small one's layer
-            self._trained[name] = [one for one in self.member(name).parameters() if one.requires_grad]
-        return [parameter for parameter in self._trained[name] if parameter.grad is not None]
-
-    def gradient_norms(self) -> dict[str, Tensor]:
-        """Member -> the norm of its gradient, a scalar; members without one are left out.
-
-        Found once a step, clipping goes by it too: so nothing may change in between.
-        """
-        found = {name: [one.grad for one in self.learning(name) if one.grad is not None] for name in self.members}
-        names = [name for name, gradients in found.items() if gradients]
-        if names != list(self._norms):
-            norms = self._spread([partial(nn.utils.get_total_norm, found[name]) for name in names])
-            self._norms = dict(zip(names, norms, strict=True))
-        return self._norms
+            self.gradients.clip(gradient_clip_val, gradient_clip_algorithm == "value")
+        self.gradients.forget_norms()
 
     @property
     def _turns(self) -> Turns:
         turns: Turns = self.trainer.datamodule.turns  # type: ignore[attr-defined]
         return turns
 
-    def _rates(self) -> dict[str, "Rate"]:
+    def _rates(self) -> dict[str, Rate]:
         turns = self._turns
         epochs = self.trainer.max_epochs if self.trainer.max_epochs is not None else 1
         if turns.max_steps is not None:
@@ -358,40 +327,3 @@ def balanced(counts: Tensor) -> Tensor:
     """
     weights = counts.sum() / ((counts > 0).sum() * counts.double())
     return torch.where(counts > 0, weights, 0.0).float()
-
-
-class Rate:
-    """The factor on a member's learning rate: linear warm-up, then linear decay to 0 over the member's own steps.
-
-    The scheduler counts the run's steps; the member stands still while others train and its own epoch is over.
-
-    Args:
-        own: the member's optimiser steps in an epoch, before each of the run's and after the last.
-        last: the same of the epoch after `epochs`, which a limit of steps cuts short.
-        epochs: whole epochs of the run; negative: it has no end, and the rate does not decay.
-        warmup: share of the member's steps in which the rate rises.
-    """
-
-    def __init__(self, own: Sequence[int], last: Sequence[int], epochs: int, warmup: float) -> None:
-        self.own = own
-        self.last = last
-        self.epochs = epochs
-        self.total = own[-1] * epochs + last[-1]
-        self.warm = round(self.total * warmup)
-
-    def done(self, step: int) -> int:
-        """The member's own steps before the run's step `step`."""
-        epoch, place = divmod(step, len(self.own) - 1)
-        if self.epochs < 0 or epoch < self.epochs:
-            return epoch * self.own[-1] + self.own[place]
-        place = step - self.epochs * (len(self.own) - 1)
-        return self.epochs * self.own[-1] + self.last[min(place, len(self.last) - 1)]
-
-    def __call__(self, step: int) -> float:
-        """The factor at the run's step `step`, 0 to 1."""
-        if self.epochs < 0:
-            return 1.0
-        done = self.done(step)
-        if done < self.warm:
-            return (done + 1) / (self.warm + 1)
-        return max(0.0, (self.total - done) / max(1, self.total - self.warm))

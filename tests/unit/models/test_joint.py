@@ -10,7 +10,8 @@ from lightning.pytorch import Callback
 from mu_lightning.data import batching
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.evaluation.loop import evaluate
-from mu_lightning.models.joint import Rate, balanced
+from mu_lightning.models.joint import balanced
+from mu_lightning.models.rate import Rate
 
 MEMBERS = ("en-US", "de-DE", "nl-NL")
 
