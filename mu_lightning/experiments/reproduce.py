@@ -19,7 +19,8 @@ from mu_lightning.experiments.learning import Learning
 from mu_lightning.experiments.matrix import ROWS
 from mu_lightning.experiments.provenance import versions
 from mu_lightning.experiments.store import RESULTS, Cell, is_matrix, read_cells, read_store
-from mu_lightning.experiments.sweep import Sweep, outcomes, own_part, with_learning
+from mu_lightning.experiments.sweep import outcomes, with_learning
+from mu_lightning.experiments.sweep_folder import Sweep, own_part
 from mu_lightning.experiments.tasks import Outcome, PanelTask, RowTask, Task
 from mu_lightning.experiments.workers import Workers
 

@@ -81,7 +81,8 @@ def run(argv: list[str]) -> int:
 
         print(list_modes())
         return 0
-    from mu_lightning.experiments.sweep import plan_sweep, run_sweep, summary
+    from mu_lightning.experiments.sweep import plan_sweep, run_sweep
+    from mu_lightning.experiments.sweep_folder import summary
     from mu_lightning.verbs.arguments import scoring_from, workers_from
 
     scoring = scoring_from(arguments)
