@@ -1,8 +1,7 @@
 """A training run from a checked plan to its results: fit, merges, exports, scores."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,30 +9,25 @@ import yaml
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger, WandbLogger
-from torch import Tensor
 
-from mu_lightning.checkpoints import model_folder_name, save_model
+from mu_lightning.checkpoints import model_folder_name
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.evaluation.loop import evaluate
 from mu_lightning.experiments.provenance import data_fingerprints
 from mu_lightning.experiments.results import Result, show, write_results
 from mu_lightning.experiments.run_folders import JOINT_RESULT, POOLED
 from mu_lightning.files import write_json, write_text
-from mu_lightning.merging.folder_report import write_details
-from mu_lightning.merging.parameters import build_parameters
-from mu_lightning.merging.registry import find_method
-from mu_lightning.models.adapters import AdaptedClassifier
-from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.distributed import strategy_for
 from mu_lightning.models.joint import JointClassifier
 from mu_lightning.tables import counted
 from mu_lightning.training.comparison import compare, score_members
+from mu_lightning.training.exports import Exports
 from mu_lightning.training.fitting import fit
 from mu_lightning.training.merge_plan import check_merge
 from mu_lightning.training.merge_round import last_weights
 from mu_lightning.training.resuming import BEGUN, Resumption, resumes
 from mu_lightning.training.run_plan import RunPlan, is_first_process
-from mu_lightning.typology.plan import SourcePlan, table
+from mu_lightning.typology.plan import table
 from mu_lightning.watching.loggers import run_loggers
 from mu_lightning.watching.sinks import report_models
 
@@ -64,6 +58,7 @@ class TrainingRun:
         if resumes(plan.config, self.folder):
             self._resumption = Resumption(self.folder, config, plan.config.ckpt_path, verify=is_first_process())
             self._resumption.check_exports(plan.exports.values(), config)
+        self.exports = Exports(plan, config, resumed=self._resumption is not None)
 
     def run(self) -> list[Result]:
         """Fits, exports, scores and reports; with a target also merges, and compares if asked."""
@@ -100,7 +95,9 @@ class TrainingRun:
                 merges,
                 self.callbacks["Dashboard"](merges, self.folder),
                 self.callbacks["History"](merges, self.folder),
-                self.callbacks["KeptMerges"](merges, self.folder, plan.config.merge.keep_merges, self._keep),
+                self.callbacks["KeptMerges"](
+                    merges, self.folder, plan.config.merge.keep_merges, self.exports.keep_merged
+                ),
             ]
         data = plan.data(plan.members)
         trainer = self._fit(module, data, "fit", extra)
@@ -185,26 +182,15 @@ class TrainingRun:
             details = {"weights": weights, "merges": len(merges.history)}
             supervision = merges.supervision_of(sources.target)
             results.append(Result("iterative merging", scores[sources.target], supervision, details))
-            folder, report = self._merged_folder(sources), self._merge_report(sources, merges.history)
-            self._save(folder, final, sources.sources, trainer, report)
+            folder, report = self.exports.merged_folder(sources), self.exports.merge_report(sources, merges.history)
+            self.exports.save(folder, final, sources.sources, trainer, report)
             for logger in trainer.loggers if trainer.is_global_zero else ():
                 report_models(logger, self.folder, sources.target, folder, details)
         if not merges.models:
             for name in plan.members:
                 own = model_folder_name(plan.config.model.base, plan.corpus.name, name)
-                self._save(self.folder / "members" / own, module.member(name), [name], trainer)
+                self.exports.save(self.folder / "members" / own, module.member(name), [name], trainer)
         return results
-
-    def _merged_folder(self, sources: SourcePlan) -> Path:
-        merged = self.folder / "merged"
-        return merged / sources.target if len(self.plan.targets) > 1 else merged
-
-    def _keep(self, folder: Path, target: str, state: Mapping[str, Tensor], history: Sequence[dict[str, Any]]) -> None:
-        """Writes the merged model of the last merge in `history`."""
-        sources = next(sources for sources in self.plan.targets if sources.target == target)
-        details = {"verb": "fit", "locales": list(sources.sources), "target": target, "config": self.config}
-        report = self._merge_report(sources, history)
-        save_model(folder, self.plan.merged(state).plain().model, self.plan.tokenizer, details, report)
 
     def _references(self) -> list[Result]:
         """The same members without merges, and the targets' own: trained side by side, kept, and scored."""
@@ -217,7 +203,7 @@ class TrainingRun:
         module.to(trainer.strategy.root_device)
         for name in members:
             folder = model_folder_name(plan.config.model.base, plan.corpus.name, name)
-            self._save(self.folder / "sources" / folder, module.member(name), [name], trainer)
+            self.exports.save(self.folder / "sources" / folder, module.member(name), [name], trainer)
         base, results = plan.start or plan.joint([targets[0]]).member(targets[0]).merge_state(), []
         for sources in plan.targets:
             classifiers = {name: module.member(name) for name in sources.sources}
@@ -236,7 +222,7 @@ class TrainingRun:
         module.to(trainer.strategy.root_device)
         ((name, sources),) = data.members.items()
         scores = evaluate(module.member(name), data.eval_loaders("test", [plan.target for plan in self.plan.targets]))
-        self._save(self.folder / name, module.member(name), sources, trainer)
+        self.exports.save(self.folder / name, module.member(name), sources, trainer)
         details = {"sources": list(sources)}
         return [Result(JOINT_RESULT, found, details=details) for found in scores.values()]
 
@@ -250,51 +236,8 @@ class TrainingRun:
             seen = () if self.plan.config.all_leave_one_out else locales
             for tag, scores in evaluate(member, data.eval_loaders("test", [*seen, *unseen])).items():
                 results.append(Result(name, scores, "none" if tag in unseen else "target-labels"))
-            self._save(self.plan.exports[name], member, locales, trainer)
+            self.exports.save(self.plan.exports[name], member, locales, trainer)
         return results
-
-    def _save(
-        self,
-        folder: Path,
-        classifier: IntentClassifier,
-        locales: Sequence[str],
-        trainer: Trainer,
-        more: Callable[[Path], None] | None = None,
-    ) -> None:
-        """Writes a model folder in the first process; a resumed run may have it already."""
-        if trainer.is_global_zero and not (self._resumption and folder.is_dir()):
-            details = {"verb": "fit", "locales": list(locales), "target": self.plan.target, "config": self.config}
-            with_adapter = self.plan.config.model.lora.save_adapter
-
-            def extra(folder: Path) -> None:
-                if with_adapter and isinstance(classifier, AdaptedClassifier):
-                    classifier.save_adapter(folder / "adapter")
-                if more is not None:
-                    more(folder)
-
-            save_model(folder, classifier.plain().model, self.plan.tokenizer, details, extra)
-
-    def _merge_report(self, sources: SourcePlan, history: Sequence[dict[str, Any]]) -> Callable[[Path], None]:
-        merging = self.plan.config.merge
-        method = find_method(merging.method)
-        weights = last_weights(history, sources.target)
-        details = {
-            "mode": "merged while training",
-            "target": sources.target,
-            "preweight": sources.preweight,
-            "base": Path(self.plan.config.model.base).name,
-            "sources": [
-                {"source": tag, "weight": weights[tag], "similarity": sources.similarities[tag]}
-                for tag in sources.sources
-            ],
-            "parameters": asdict(build_parameters(method, merging.parameters)),
-            "merges": [
-                f"{record['index']} in epoch {record['epoch']}, {record['reason']}, "
-                + ("committed" if record["targets"][sources.target]["committed"] else "rolled back")
-                for record in history
-            ],
-        }
-        return lambda folder: write_details(folder, method, details)
 
     def _report(self, results: list[Result], data: IntentDataModule, trainer: Trainer) -> None:
         if not trainer.is_global_zero:

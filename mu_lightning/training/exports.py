@@ -1,0 +1,92 @@
+"""The model folders that a training run leaves: members, merged models, and what each merge made."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Trainer
+from torch import Tensor
+
+from mu_lightning.checkpoints import save_model
+from mu_lightning.merging.folder_report import write_details
+from mu_lightning.merging.parameters import build_parameters
+from mu_lightning.merging.registry import find_method
+from mu_lightning.models.adapters import AdaptedClassifier
+from mu_lightning.models.classifier import IntentClassifier
+from mu_lightning.training.merge_round import last_weights
+from mu_lightning.training.run_plan import RunPlan
+from mu_lightning.typology.plan import SourcePlan
+
+
+class Exports:
+    """Writes a run's model folders.
+
+    Args:
+        plan: the run.
+        config: the whole configuration as plain values, for the record.
+        resumed: whether the run goes on with an earlier one, which may have written some.
+    """
+
+    def __init__(self, plan: RunPlan, config: dict[str, Any], resumed: bool) -> None:
+        self._plan = plan
+        self._config = config
+        self._resumed = resumed
+
+    def merged_folder(self, sources: SourcePlan) -> Path:
+        """Where the merged model of a target lies."""
+        merged = self._plan.output_dir / "merged"
+        return merged / sources.target if len(self._plan.targets) > 1 else merged
+
+    def keep_merged(
+        self, folder: Path, target: str, state: Mapping[str, Tensor], history: Sequence[dict[str, Any]]
+    ) -> None:
+        """Writes the merged model of the last merge in `history`."""
+        sources = next(sources for sources in self._plan.targets if sources.target == target)
+        details = {"verb": "fit", "locales": list(sources.sources), "target": target, "config": self._config}
+        report = self.merge_report(sources, history)
+        save_model(folder, self._plan.merged(state).plain().model, self._plan.tokenizer, details, report)
+
+    def save(
+        self,
+        folder: Path,
+        classifier: IntentClassifier,
+        locales: Sequence[str],
+        trainer: Trainer,
+        more: Callable[[Path], None] | None = None,
+    ) -> None:
+        """Writes a model folder in the first process; a resumed run may have it already."""
+        if trainer.is_global_zero and not (self._resumed and folder.is_dir()):
+            details = {"verb": "fit", "locales": list(locales), "target": self._plan.target, "config": self._config}
+            with_adapter = self._plan.config.model.lora.save_adapter
+
+            def extra(folder: Path) -> None:
+                if with_adapter and isinstance(classifier, AdaptedClassifier):
+                    classifier.save_adapter(folder / "adapter")
+                if more is not None:
+                    more(folder)
+
+            save_model(folder, classifier.plain().model, self._plan.tokenizer, details, extra)
+
+    def merge_report(self, sources: SourcePlan, history: Sequence[dict[str, Any]]) -> Callable[[Path], None]:
+        """What writes, into a merged model's folder, how it came about."""
+        merging = self._plan.config.merge
+        method = find_method(merging.method)
+        weights = last_weights(history, sources.target)
+        details = {
+            "mode": "merged while training",
+            "target": sources.target,
+            "preweight": sources.preweight,
+            "base": Path(self._plan.config.model.base).name,
+            "sources": [
+                {"source": tag, "weight": weights[tag], "similarity": sources.similarities[tag]}
+                for tag in sources.sources
+            ],
+            "parameters": asdict(build_parameters(method, merging.parameters)),
+            "merges": [
+                f"{record['index']} in epoch {record['epoch']}, {record['reason']}, "
+                + ("committed" if record["targets"][sources.target]["committed"] else "rolled back")
+                for record in history
+            ],
+        }
+        return lambda folder: write_details(folder, method, details)
