@@ -11,13 +11,27 @@ import torch
 
 # Seconds between two looks at the process' memory.
 _LOOK = 0.002
+# The names of mallopt's parameters, in glibc's malloc.h.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 def hand_back() -> None:
     """Hands freed memory back to the system, where the C library can (glibc): what comes next needs other sizes."""
-    trim = _trim()
+    trim = _of_libc("malloc_trim")
     if trim is not None:
         trim(0)
+
+
+def keep_freed() -> None:
+    """Lets the C library (glibc) keep what is freed, for what is allocated next: every step allocates the same again.
+
+    By default it hands the end of its memory back as soon as it is free, and the system must clear it for the next
+    step. `hand_back` still does.
+    """
+    mallopt = _of_libc("mallopt")
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)  # larger ones come from the system itself
+        mallopt(_M_TRIM_THRESHOLD, 2**30)
 
 
 def private_memory() -> int:
@@ -78,8 +92,8 @@ class Watched:
 
 
 @cache
-def _trim() -> Any:
+def _of_libc(function: str) -> Any:
     try:
-        return ctypes.CDLL(None).malloc_trim
+        return getattr(ctypes.CDLL(None), function)
     except (OSError, AttributeError, TypeError):  # another C library, or another system
         return None

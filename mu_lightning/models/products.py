@@ -50,7 +50,11 @@ def linear(
         return _lower(rows.to(lower), weight.to(lower), bias.to(lower), plus)
 
     def back(gradient: Tensor, plus: Tensor | None = None) -> Gradients:
-        return product(gradient, weight.t(), plus=plus), product(gradient.t(), rows.t()), gradient.sum(dim=0)
+        if weight.shape[0] > weight.shape[1]:  # the first factor is copied, transposed: the narrower one
+            of_weight = product(rows.t(), gradient.t()).t().contiguous()
+        else:
+            of_weight = product(gradient.t(), rows.t())
+        return product(gradient, weight.t(), plus=plus), of_weight, gradient.sum(dim=0)
 
     return product(rows, weight, bias, plus), back
 

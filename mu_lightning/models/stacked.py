@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from mu_lightning.data.encoding import Batch
 from mu_lightning.errors import UserError
+from mu_lightning.models.allocated import keep_freed
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.compact import CompactClassifier
 from mu_lightning.models.packed import can_pack
@@ -66,6 +67,7 @@ class Stack:
     """
 
     def __init__(self, models: Mapping[str, PreTrainedModel]) -> None:
+        keep_freed()
         self._members = {name: CompactClassifier(model) for name, model in models.items()}
 
     def losses(

@@ -1,6 +1,8 @@
 """Memory that the process has for itself: told, watched, handed back."""
 
 import mmap
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -40,3 +42,27 @@ def test_the_most_is_seen_even_where_it_is_freed_again() -> None:
     with Watched(torch.device("cpu")) as watched, mmap.mmap(-1, mmap.PAGESIZE):
         pass
     assert 0 <= watched.most < 4 * MIB
+
+
+def test_what_is_freed_can_be_kept_for_the_next_step_and_still_be_handed_back() -> None:
+    """In a process of its own: it is a setting of the whole process."""
+    code = (
+        "import torch\n"
+        "from mu_lightning.models.allocated import hand_back, keep_freed, private_memory\n"
+        "def held():\n"
+        "    pieces = [torch.ones(2**18) for _ in range(64)]\n"
+        "    del pieces\n"
+        "    return private_memory() / 2**20\n"
+        "torch.ones(1)\n"
+        "before = private_memory() / 2**20\n"
+        "freed = held() - before\n"
+        "keep_freed()\n"
+        "kept = held() - before\n"
+        "hand_back()\n"
+        "print(freed, kept, private_memory() / 2**20 - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    freed, kept, after = map(float, done.stdout.split())
+    assert freed < 16
+    assert kept > 48
+    assert after < 16
