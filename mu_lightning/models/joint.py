@@ -122,7 +122,8 @@ class JointClassifier(Evaluated):
         """
         members = {name: self.member(name) for name in self.members}
         stacked = stacks(list(members.values()), self.settings, self.trainer)
-        self.stack = Stack({name: member.model for name, member in members.items()}) if stacked else None
+        models = {name: member.model for name, member in members.items()}
+        self.stack = Stack(models, through_autograd=self.trainer.world_size > 1) if stacked else None
         for optimizer in self.trainer.optimizers:
             assert isinstance(optimizer, MemberAdamW)
             optimizer.side_by_side = stacked

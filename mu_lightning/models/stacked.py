@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from mu_lightning.data.encoding import Batch
@@ -64,10 +64,12 @@ class Stack:
 
     Args:
         models: name -> a classifier for which `stacks` is true.
+        through_autograd: whether autograd hands gradients to parameters, which takes longer: DDP waits for it there.
     """
 
-    def __init__(self, models: Mapping[str, PreTrainedModel]) -> None:
+    def __init__(self, models: Mapping[str, PreTrainedModel], through_autograd: bool) -> None:
         keep_freed()
+        self._through_autograd = through_autograd
         self._members = {name: CompactClassifier(model) for name, model in models.items()}
 
     def losses(
@@ -87,7 +89,11 @@ class Stack:
             partial(_step, self._members[name], batch[name], seeds[name], lower, partial(loss, name)) for name in names
         ]
         parameters = [parameter for name in names for parameter in self._members[name].parameters]
-        found = dict(zip(names, _Steps.apply(steps, *parameters), strict=True))
+        if self._through_autograd:
+            losses = _Steps.apply(steps, None, *parameters)
+        else:
+            losses = _Steps.apply(steps, parameters, torch.zeros((), requires_grad=True))
+        found = dict(zip(names, losses, strict=True))
         return {name: found[name] for name in batch}
 
 
@@ -106,10 +112,16 @@ def _step(
 
 
 class _Steps(torch.autograd.Function):
+    """Losses, whose gradients are there already: autograd hands them on, or they are put into parameters right away."""
+
     @staticmethod
     def forward(
-        ctx: Any, steps: Sequence[Callable[[], tuple[Tensor, Gradients]]], *parameters: Tensor
+        ctx: Any,
+        steps: Sequence[Callable[[], tuple[Tensor, Gradients]]],
+        parameters: Sequence[nn.Parameter] | None,
+        *inputs: Tensor,
     ) -> tuple[Tensor, ...]:
+        ctx.parameters = parameters
         losses, ctx.found = zip(*side_by_side(steps), strict=True)
         return losses
 
@@ -120,4 +132,10 @@ class _Steps(torch.autograd.Function):
             if gradient != 1:  # batches are accumulated
                 for tensor in own:
                     tensor.mul_(gradient)
-        return None, *(tensor for own in found for tensor in own)
+        every = [tensor for own in found for tensor in own]
+        if ctx.parameters is None:
+            return None, None, *every
+        for parameter, tensor in zip(ctx.parameters, every, strict=True):
+            if parameter.requires_grad:
+                parameter.grad = tensor if parameter.grad is None else parameter.grad.add_(tensor)
+        return None, None, None
