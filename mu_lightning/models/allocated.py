@@ -23,15 +23,15 @@ def hand_back() -> None:
 
 
 def keep_freed() -> None:
-    """Lets the C library (glibc) keep what is freed, for what is allocated next: every step allocates the same again.
+    """Lets the C library (glibc) keep some of what is freed, for what is allocated next: steps take the same again.
 
     By default it hands the end of its memory back as soon as it is free, and the system must clear it for the next
     step. `hand_back` still does.
     """
     mallopt = _of_libc("mallopt")
     if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)  # larger ones come from the system itself
-        mallopt(_M_TRIM_THRESHOLD, 2**30)
+        mallopt(_M_MMAP_THRESHOLD, 4 * 2**20)  # larger ones come from the system itself, and go back to it
+        mallopt(_M_TRIM_THRESHOLD, 64 * 2**20)
 
 
 def private_memory() -> int:
