@@ -1,5 +1,6 @@
 """A run's logs go on from a position: nothing twice, nothing half-written, nothing lost."""
 
+import time
 from pathlib import Path
 
 import pandas
@@ -76,6 +77,7 @@ def test_continued_events_are_cut_back_to_their_position(tmp_path: Path) -> None
     position = first.position()
     first.log_metrics({"loss": 0.3}, step=2)
     first.finalize("failed")
+    time.sleep(1.1)  # files are read in the order of the seconds in their names, and then of a number: 10 before 9
     second = EventLogger(tmp_path, name="tensorboard", version="fit")
     second.log_metrics({"loss": 0.4}, step=2)  # its own file is open before it is told where to go on
     second.continue_from(position)
@@ -84,6 +86,7 @@ def test_continued_events_are_cut_back_to_their_position(tmp_path: Path) -> None
     between = second.position()
     second.log_metrics({"loss": 0.6}, step=4)
     second.finalize("failed")
+    time.sleep(1.1)
     third.continue_from(between)
     third.log_metrics({"loss": 0.7}, step=4)
     third.finalize("success")
