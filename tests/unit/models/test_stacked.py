@@ -123,3 +123,32 @@ def test_a_member_that_breaks_down_in_the_pass_is_set_back_and_the_other_loses_n
     assert all(bool(tensor.isfinite().all()) for tensor in broken["en-US"].values())
     key = "classifier.dense.weight"
     assert not torch.equal(whole["en-US"][key], broken["en-US"][key])
+
+
+@pytest.mark.parametrize("through_autograd", [False, True], ids=["right away", "through autograd"])
+def test_gradients_are_those_of_the_share_of_the_loss_that_is_differentiated_and_add_up(
+    joint: Any, data_module: Any, through_autograd: bool
+) -> None:
+    module, data = joint(MEMBERS).train(), data_module(MEMBERS)
+    data.setup("fit")
+    batch = next(iter(data.train_dataloader()))
+    stack = Stack({name: module.member(name).model for name in MEMBERS}, through_autograd)
+
+    def gradients(*shares: float) -> dict[str, torch.Tensor]:
+        module.zero_grad()
+        for share in shares:
+            part = {name: {**rows, "share": torch.tensor(share)} for name, rows in batch.items()}
+            losses = stack.losses(part, dict.fromkeys(part, 0), module._share)
+            (torch.stack(list(losses.values())).sum() * 0.5).backward()
+        return {name: parameter.grad.clone() for name, parameter in module.members.named_parameters()}
+
+    whole, quarter, twice = gradients(2.0), gradients(0.5), gradients(2.0, 0.5)
+    assert max(float(one.abs().max()) for one in whole.values()) > 1e-2
+    for name in whole:
+        torch.testing.assert_close(quarter[name], whole[name] / 4, atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(twice[name], whole[name] * 1.25, atol=1e-6, rtol=1e-5)
+    loss = sum(module._loss(name, rows) for name, rows in batch.items())
+    module.zero_grad()
+    loss.backward()
+    for name, parameter in module.members.named_parameters():
+        torch.testing.assert_close(whole[name], parameter.grad, atol=1e-5, rtol=1e-4)
