@@ -130,7 +130,6 @@ def test_gradients_are_those_of_the_share_of_the_loss_that_is_differentiated_and
     joint: Any, data_module: Any, through_autograd: bool
 ) -> None:
     module, data = joint(MEMBERS).train(), data_module(MEMBERS)
-    data.setup("fit")
     batch = next(iter(data.train_dataloader()))
     stack = Stack({name: module.member(name).model for name in MEMBERS}, through_autograd)
 
