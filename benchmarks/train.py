@@ -15,6 +15,7 @@ import argparse
 import os
 import statistics
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -24,6 +25,7 @@ from training_merges import GOALS, REPEATS, merge_costs
 from training_task import LEARNING_RATES, Outcome, Task, random_base
 from training_ways import WAYS, run
 
+from mu_lightning.data.registry import open_corpus
 from mu_lightning.locales import LOCALES as ALL_LOCALES
 from mu_lightning.settings import EMBEDDED_BASE
 from mu_lightning.tables import markdown_table
@@ -33,7 +35,6 @@ LOCALES = (
     *("en-US", "de-DE", "sq-AL", "sw-KE", "tr-TR", "ta-IN", "ja-JP", "ar-SA"),
     *("fr-FR", "fi-FI", "hi-IN", "th-TH", "ko-KR", "zh-CN", "ru-RU", "vi-VN"),
 )
-EPOCH_STEPS = {64: 30, 32: 60, 16: 120}  # the embedded corpus has about 1,950 train rows a locale
 # Size -> locales, batch, steps, and the goal: at least so many times each other's throughput.
 DEFAULTS: dict[str, tuple[int, int, int, float]] = {"embedded": (8, 64, 120, 2.0), "base": (2, 16, 12, 1.4)}
 # The same where there is a GPU, for the base size in bfloat16; and what ten locales may take of its memory, in GiB.
@@ -54,20 +55,23 @@ def defaults(size: str) -> tuple[int, int, int, float]:
 def make_task(size: str, base: Path, arguments: argparse.Namespace, flags: list[str]) -> Task:
     """The task of a size under the command's options."""
     locales, batch, steps, _ = defaults(size)
-    locales, batch = arguments.locales or locales, arguments.batch_size or batch
-    steps = arguments.steps or steps
-    epoch_steps = min(steps, EPOCH_STEPS.get(batch, 1900 // batch))
+    batch, steps = arguments.batch_size or batch, arguments.steps or steps
+    chosen = tuple(dict.fromkeys((*LOCALES, *ALL_LOCALES)))[: arguments.locales or locales]
+    corpus = open_corpus(arguments.corpus, arguments.data_dir)
+    epoch_steps = min(steps, *(len(corpus.rows(tag, "train")) // batch for tag in chosen))
+    if not epoch_steps:
+        raise SystemExit(f"--batch-size {batch}: a locale of {arguments.corpus} has fewer train rows")
     return Task(
         base=str(base),
-        locales=tuple(dict.fromkeys((*LOCALES, *ALL_LOCALES)))[:locales],
+        locales=chosen,
         batch_size=batch,
         epoch_steps=epoch_steps,
-        epochs=-(-steps // epoch_steps),
+        epochs=round(steps / epoch_steps),
         warm=max(2, min(10, steps // 4)),
         learning_rate=LEARNING_RATES[size],
         precision=arguments.precision or ("bf16-mixed" if on_gpu(size) else "32-true"),
         corpus=arguments.corpus,
-        data_dir=arguments.data_dir,
+        data_dir=None if arguments.data_dir is None else str(arguments.data_dir),
         flags=tuple(flags),
     )
 
@@ -133,7 +137,8 @@ def difference(one: Outcome, other: Outcome) -> float:
 
 def growth(arguments: argparse.Namespace, flags: list[str]) -> None:
     """Measures and prints how cost grows."""
-    task = make_task("embedded", BASE, arguments, flags)
+    count, arguments.locales = arguments.locales or DEFAULTS["embedded"][0], len(LOCALES)
+    task = replace(make_task("embedded", BASE, arguments, flags), locales=LOCALES[:count])
     with tempfile.TemporaryDirectory() as scratch:
         os.environ.setdefault("MU_CACHE_DIR", f"{scratch}/cache")
         found = grow(task, LOCALES, arguments.pairs, Path(scratch))
@@ -195,7 +200,7 @@ def main() -> None:
     add("--steps", type=int, default=None, help="steps of each locale (default: embedded 120; base: 12, on a GPU 60)")
     add("--precision", default=None, help="of all three (default: 32-true; base on a GPU: bf16-mixed)")
     add("--corpus", default="cldr", help="whose train rows")
-    add("--data-dir", default=None, help="an unpacked MASSIVE release directory")
+    add("--data-dir", type=Path, default=None, help="an unpacked MASSIVE release directory")
     add("--pairs", type=int, default=5, help="how often")
     add("--grow", action="store_true", help="measure how cost grows, at the embedded size")
     add("--merge", action="store_true", help="measure what a merge of the members in memory costs")
