@@ -37,6 +37,11 @@ def _parts(layer: Any) -> tuple[Any, ...]:
     )
 
 
+def filled(tokens: int) -> int:
+    """The number of tokens that a batch of so many is computed with."""
+    return tokens + -tokens % TOKEN_STEP
+
+
 class Rows(NamedTuple):
     """A batch's tokens end to end, its rows in the order of their lengths.
 
@@ -65,7 +70,8 @@ def lay_out(batch: Batch, padding: int) -> Rows:
     real = batch["attention_mask"].bool()
     lengths, order = real.sum(dim=1).sort(stable=True)
     real = real[order]
-    fill = (0, -int(lengths.sum()) % TOKEN_STEP)
+    tokens = int(lengths.sum())
+    fill = (0, filled(tokens) - tokens)
     places = torch.arange(padding + 1, padding + 1 + real.shape[1]).expand_as(real)
     values, counts = lengths.unique_consecutive(return_counts=True)
     return Rows(

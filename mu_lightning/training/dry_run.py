@@ -7,9 +7,9 @@ from typing import Any
 from lightning.pytorch import Trainer
 
 from mu_lightning.data.turns import Turns
-from mu_lightning.models.distributed import strategy_for
 from mu_lightning.schedules import Past
 from mu_lightning.tables import counted, text_table
+from mu_lightning.training.fitting import bare_trainer
 from mu_lightning.training.memory import phases, try_out
 from mu_lightning.training.merge_plan import check_merge
 from mu_lightning.training.run_plan import RunPlan
@@ -22,16 +22,13 @@ MIB = 2**20
 def describe(plan: RunPlan, arguments: Mapping[str, Any]) -> str:
     """The members, weights, steps, merges and files of a run, and the memory that it will take at its most.
 
-    One member is trained for a few steps and scored, to see what that takes; nothing of it is kept.
+    A few members are trained for a few steps and one is scored, to see what that takes; nothing of it is kept.
 
     Args:
         plan: the checked run.
         arguments: those of Lightning's Trainer.
     """
-    strategy = strategy_for(
-        arguments.get("strategy", "auto"), arguments.get("devices", 1), arguments.get("num_nodes", 1)
-    )
-    trainer = Trainer(**{**arguments, "strategy": strategy, "logger": False, "callbacks": None})
+    trainer = bare_trainer(arguments)
     return "\n".join((*_members(plan, trainer), *_files(plan), *_memory(plan, trainer)))
 
 

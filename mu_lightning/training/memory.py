@@ -1,8 +1,8 @@
-"""The most memory that a run will take, told before it starts: one member is tried out, the rest is counted.
+"""The most memory that a run will take, told before it starts: a few members are tried out, the rest is counted.
 
 What a model, its gradient and its moments take is known. What a step keeps for the backward pass, and what the
-interpreter, the libraries and their compiled kernels take, is read off the process while one member trains on the
-longest batches and is scored, and once it is gone again.
+interpreter, the libraries and their compiled kernels take, is read off the process while as many members as are
+computed at a time train on the longest batches, and one is scored, and once they are gone again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,8 +20,8 @@ from mu_lightning.data.turns import Turns
 from mu_lightning.evaluation.loop import packed
 from mu_lightning.experiments.run_folders import POOLED
 from mu_lightning.models.allocated import Watched, hand_back, private_memory
-from mu_lightning.models.classifier import IntentClassifier
-from mu_lightning.models.stacked import stacks
+from mu_lightning.models.compact import filled
+from mu_lightning.training.fitting import stacked
 from mu_lightning.training.run_plan import RunPlan
 
 # Sizes of training batches, and locales whose dev rows are scored, that are tried out.
@@ -162,11 +162,16 @@ def training_sizes(plan: RunPlan, data: IntentDataModule, trainer: Trainer) -> t
         for name, sampler in samplers.items():
             sampler.set_epoch(epoch)
             lengths = (sampler.lengths[batch[:: trainer.world_size]] for batch in sampler.global_batches())
-            sizes[name] = [len(rows) * padded_width(rows.max()) if padded else int(rows.sum()) for rows in lengths]
+            sizes[name] = [_tokens(rows, padded) for rows in lengths]
         for place in schedule.places(epoch):
             step = [sizes[name][place.number] for name in place.members]
             largest, seen = max(largest, sum(sorted(step)[::-1][:together])), seen.union(step)
     return largest, len(seen)
+
+
+def _tokens(lengths: np.ndarray, padded: bool) -> int:
+    """The tokens that a batch of rows of these lengths is computed with."""
+    return len(lengths) * padded_width(lengths.max()) if padded else filled(int(lengths.sum()))
 
 
 def scored_sizes(plan: RunPlan, data: IntentDataModule) -> int:
@@ -183,7 +188,7 @@ def _scored(data: IntentDataModule, tag: str) -> dict[tuple[int, int], list[int]
 
 
 def try_out(plan: RunPlan, trainer: Trainer) -> Costs:
-    """Trains and scores one member on the longest batches, and counts.
+    """Trains as many members as are computed at a time on the longest batches, scores one, and counts.
 
     Args:
         plan: the run.
@@ -197,12 +202,12 @@ def try_out(plan: RunPlan, trainer: Trainer) -> Costs:
 
 
 def _tried(plan: RunPlan, trainer: Trainer) -> Costs:
-    name, device = next(iter(plan.members)), trainer.strategy.root_device
-    precision = trainer.precision_plugin.forward_context
-    module, data = plan.joint([name]).to(device), plan.data(plan.members)
+    device, precision = trainer.strategy.root_device, trainer.precision_plugin.forward_context
+    names = list(plan.members)[: torch.get_num_threads() if stacked(plan, trainer) else 1]
+    module, data = plan.joint(names).to(device), plan.data(plan.members)
     module.trainer = trainer
     module.on_train_start()
-    member = module.member(name)
+    member = module.member(names[0])
     trained = sum(one.nbytes for one in member.parameters() if one.requires_grad)
     whole = sum({one.data_ptr(): one.nbytes for one in (*member.parameters(), *member.buffers())}.values())
     shared = 0 if plan.config.model.adapter == "none" else whole - trained
@@ -211,16 +216,16 @@ def _tried(plan: RunPlan, trainer: Trainer) -> Costs:
     def step(rows: Sequence[int]) -> int:
         batch = _to(texts.batch(rows), device)
         with precision():
-            (loss,) = module.step_losses({name: batch}, 0).values()
-        loss.backward()
-        return int(batch["attention_mask"].sum()) if module.stack is not None else batch["input_ids"].numel()
+            losses = module.step_losses(dict.fromkeys(names, batch), 0)
+        torch.stack(list(losses.values())).sum().backward()
+        return len(names) * _tokens(texts.lengths[rows], module.stack is None)
 
     def settled() -> int:
         module.zero_grad()
         hand_back()
         return private_memory()
 
-    texts = concatenate({tag: data.encoded(tag, "train") for tag in plan.members[name]})
+    texts = concatenate({tag: data.encoded(tag, "train") for tag in plan.members[names[0]]})
     batches = _of_distinct_sizes(texts, data.batch_size, trainer.world_size, module.stack is None)
     levels = []
     for rows in batches:
@@ -228,7 +233,7 @@ def _tried(plan: RunPlan, trainer: Trainer) -> Costs:
         levels.append(settled())
     with Watched(device) as watched:
         tokens = step(batches[-1])
-    token = max(0, watched.most - trained) / tokens
+    token = max(0, watched.most - len(names) * trained) / tokens
     settled()
     tags = list(dict.fromkeys([*(sources.target for sources in plan.targets), *data.eval_locales]))[:TRIED_LOCALES]
     found = {size: (tag, rows) for tag in tags for size, rows in _scored(data, tag).items()}
@@ -270,15 +275,8 @@ def _of_distinct_sizes(rows: EncodedRows, size: BatchSize, world_size: int, padd
     found: dict[int, list[int]] = {}
     for batch in np.split(order, size.starts(rows.lengths[order])[1:])[::-1]:
         mine = batch[::world_size]
-        lengths = rows.lengths[mine]
-        tokens = len(mine) * padded_width(lengths.max()) if padded else int(lengths.sum())
-        found.setdefault(tokens, mine.tolist())
+        found.setdefault(_tokens(rows.lengths[mine], padded), mine.tolist())
     return [found[tokens] for tokens in sorted(found)[-TRIED:]]
-
-
-def stacked(plan: RunPlan, trainer: Trainer) -> bool:
-    """Whether members will be computed without padding."""
-    return stacks([IntentClassifier(plan.base)], plan.config.model, trainer)
 
 
 def _import_pictures() -> None:

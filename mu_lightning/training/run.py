@@ -22,7 +22,7 @@ from mu_lightning.models.joint import JointClassifier
 from mu_lightning.tables import counted
 from mu_lightning.training.comparison import compare, score_members
 from mu_lightning.training.exports import Exports
-from mu_lightning.training.fitting import fit
+from mu_lightning.training.fitting import bare_trainer, fit, stacked
 from mu_lightning.training.merge_plan import check_merge
 from mu_lightning.training.merge_round import last_weights
 from mu_lightning.training.resuming import BEGUN, Resumption, resumes
@@ -42,7 +42,7 @@ class TrainingRun:
         callbacks: the classes of the package ``callbacks``, by name.
 
     Raises:
-        UserError: it is to go on with a run that it cannot go on with.
+        UserError: it is to go on with a run that it cannot go on with, or to compute as it cannot.
     """
 
     def __init__(
@@ -54,6 +54,8 @@ class TrainingRun:
         self.callbacks = callbacks
         self._trainer_arguments = dict(trainer)
         self._open_loggers: list[Logger] = []
+        if plan.config.model.execution == "stacked":
+            stacked(plan, bare_trainer(trainer))
         self._resumption: Resumption | None = None
         if resumes(plan.config, self.folder):
             self._resumption = Resumption(self.folder, config, plan.config.ckpt_path, verify=is_first_process())

@@ -44,6 +44,14 @@ CASES = {
         [*FIT, "--model.moments_dtype", "int8"],
         ["moments_dtype", "int8", "bfloat16"],
     ),
+    "adapters in one pass": (
+        [*FIT, "--model.execution", "stacked", "--adapter", "lora"],
+        ["--model.execution stacked", "--adapter lora", "loop"],
+    ),
+    "one pass in float64": (
+        [*FIT, "--model.execution", "stacked", "--precision", "64-true"],
+        ["--model.execution stacked", "--precision 64-true", "loop"],
+    ),
     "float16 by its short name": ([*FIT, "--precision", "16"], ["trainer.precision 16:", "bf16-mixed"]),
     "a library that is not there": (
         ["test", "--model-path", "x", "--locales", "nl-NL", "--precision", "transformer-engine"],

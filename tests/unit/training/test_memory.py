@@ -8,6 +8,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
+from mu_lightning.models.compact import filled
 from mu_lightning.settings import DataSettings, LoraSettings, MergeSettings, ModelSettings
 from mu_lightning.training.dry_run import describe
 from mu_lightning.training.memory import Costs, phases, training_sizes, try_out
@@ -77,7 +78,7 @@ def test_the_largest_step_is_that_of_the_very_batches_of_as_many_members_as_ther
         loader = data.train_dataloader()
         loader.set_epoch(epoch)
         for step in loader:
-            tokens = [int(batch["attention_mask"].sum()) for batch in step.values()]
+            tokens = [filled(int(batch["attention_mask"].sum())) for batch in step.values()]
             longest, both, sizes = max(longest, *tokens), max(both, sum(tokens)), sizes | set(tokens)
             padded = max(padded, sum(batch["input_ids"].numel() for batch in step.values()))
     assert training_sizes(two, data, fitting) == (longest, len(sizes))
