@@ -39,17 +39,19 @@ def private_memory() -> int:
 
     Elsewhere all that is resident.
     """
-    try:
-        status = Path("/proc/self/status").read_text(encoding="ascii")
-    except OSError:
-        import psutil
+    found = _status("RssAnon")
+    if found is not None:
+        return found
+    import psutil
 
-        return int(psutil.Process().memory_info().rss)
-    return int(status.partition("RssAnon:")[2].split(maxsplit=1)[0]) * 1024
+    return int(psutil.Process().memory_info().rss)
 
 
 class Watched:
     """A context in which the memory of a device is watched; on a CPU that is the process' own.
+
+    Linux keeps the most that a process has held, and forgets it where it is told to (clear_refs, proc(5)). Where it
+    cannot be told, a thread looks now and then.
 
     Args:
         device: the device.
@@ -62,15 +64,18 @@ class Watched:
         self.most = 0
         self._device = device
         self._over = threading.Event()
+        self._watcher: threading.Thread | None = None
 
     def __enter__(self) -> Self:
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
             self._start = torch.cuda.memory_allocated(self._device)
-            return self
-        self._start = private_memory()
-        self._watcher = threading.Thread(target=self._watch, daemon=True)
-        self._watcher.start()
+        elif _forget_most():
+            self._start = _status("VmRSS") or 0
+        else:
+            self._start = private_memory()
+            self._watcher = threading.Thread(target=self._watch, daemon=True)
+            self._watcher.start()
         return self
 
     def __exit__(
@@ -78,10 +83,12 @@ class Watched:
     ) -> None:
         if self._device.type == "cuda":
             self.most = torch.cuda.max_memory_allocated(self._device) - self._start
-            return
-        self._over.set()
-        self._watcher.join()
-        self._look()
+        elif self._watcher is None:
+            self.most = max(0, (_status("VmHWM") or 0) - self._start)
+        else:
+            self._over.set()
+            self._watcher.join()
+            self._look()
 
     def _watch(self) -> None:
         while not self._over.wait(_LOOK):
@@ -89,6 +96,24 @@ class Watched:
 
     def _look(self) -> None:
         self.most = max(self.most, private_memory() - self._start)
+
+
+def _status(field: str) -> int | None:
+    """Bytes that Linux counts of the process under this name, proc(5); None on another system."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+    except OSError:
+        return None
+    return int(status.partition(f"{field}:")[2].split(maxsplit=1)[0]) * 1024
+
+
+def _forget_most() -> bool:
+    """Has Linux forget the most that the process has held; whether it could be told."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return False
+    return True
 
 
 @cache

@@ -7,6 +7,7 @@ computed at a time train on the longest batches, and one is scored, and once the
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle, islice
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,9 @@ from mu_lightning.training.fitting import stacked
 from mu_lightning.training.run_plan import RunPlan
 
 # Sizes of training batches, and locales whose dev rows are scored, that are tried out.
-TRIED, TRIED_LOCALES = 6, 3
+TRIED, TRIED_LOCALES = 12, 3
+# The longest of them, and steps in a row on those, over which the most is looked for.
+LONGEST, WATCHED = 4, 16
 # oneDNN keeps so many kernels; a training batch of another size needs 12 (counted with ONEDNN_VERBOSE), a scored one 9.
 KERNELS = 1024
 KERNELS_TO_TRAIN, KERNELS_TO_SCORE = 12, 9
@@ -229,11 +232,14 @@ def _tried(plan: RunPlan, trainer: Trainer) -> Costs:
     batches = _of_distinct_sizes(texts, data.batch_size, trainer.world_size, module.stack is None)
     levels = []
     for rows in batches:
-        step(rows)
+        largest = step(rows)
         levels.append(settled())
     with Watched(device) as watched:
-        tokens = step(batches[-1])
-    token = max(0, watched.most - len(names) * trained) / tokens
+        # As the run goes: nothing is handed back between steps, so the pieces that one leaves do not all fit the next.
+        for rows in islice(cycle(batches[-LONGEST:]), WATCHED):
+            module.zero_grad()
+            step(rows)
+    token = max(0, watched.most - len(names) * trained) / largest
     settled()
     tags = list(dict.fromkeys([*(sources.target for sources in plan.targets), *data.eval_locales]))[:TRIED_LOCALES]
     found = {size: (tag, rows) for tag in tags for size, rows in _scored(data, tag).items()}

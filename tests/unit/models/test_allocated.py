@@ -34,7 +34,11 @@ def test_freed_small_pieces_are_handed_back() -> None:
     assert last.sum() == 8192
 
 
-def test_the_most_is_seen_even_where_it_is_freed_again() -> None:
+@pytest.mark.parametrize("told", [True, False], ids=["by the system", "by looking"])
+def test_the_most_is_seen_even_where_it_is_freed_again(told: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not told:  # another system than Linux
+        monkeypatch.setattr("mu_lightning.models.allocated._forget_most", lambda: False)
+    hand_back()
     with Watched(torch.device("cpu")) as watched:
         for _ in range(5):
             torch.ones(48 * MIB // 4).mul_(2).sum()
@@ -50,7 +54,7 @@ def test_what_is_freed_can_be_kept_for_the_next_step_and_still_be_handed_back() 
         "import torch\n"
         "from mu_lightning.models.allocated import hand_back, keep_freed, private_memory\n"
         "def held():\n"
-        "    pieces = [torch.ones(2**18) for _ in range(64)]\n"
+        "    pieces = [torch.ones(2**18) for _ in range(48)]\n"
         "    del pieces\n"
         "    return private_memory() / 2**20\n"
         "torch.ones(1)\n"
@@ -64,5 +68,5 @@ def test_what_is_freed_can_be_kept_for_the_next_step_and_still_be_handed_back() 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     freed, kept, after = map(float, done.stdout.split())
     assert freed < 16
-    assert kept > 48
+    assert kept > 36
     assert after < 16
