@@ -20,10 +20,7 @@ from transformers import PreTrainedModel
 
 from mu_lightning.data.encoding import Batch
 from mu_lightning.models.attention import Attention, Dropout
-from mu_lightning.models.products import Back, Gradients, linear, norm
-
-# The number of tokens is rounded up to a multiple of this: oneDNN compiles a kernel for every new shape, and keeps it.
-TOKEN_STEP = 32
+from mu_lightning.models.products import Back, Gradients, filled, linear, norm
 
 _aten = torch.ops.aten
 
@@ -37,16 +34,11 @@ def _parts(layer: Any) -> tuple[Any, ...]:
     )
 
 
-def filled(tokens: int) -> int:
-    """The number of tokens that a batch of so many is computed with."""
-    return tokens + -tokens % TOKEN_STEP
-
-
 class Rows(NamedTuple):
     """A batch's tokens end to end, its rows in the order of their lengths.
 
     Attributes:
-        tokens: shape (T,), filled up at the end to a multiple of `TOKEN_STEP`.
+        tokens: shape (T,), filled up at the end (see `filled`).
         places: each token's position id, shape (T,).
         groups: the number and the length of rows of one length, shortest first.
         first: where each row begins, shape (B,).

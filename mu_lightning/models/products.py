@@ -23,6 +23,14 @@ def available() -> bool:
     return torch.backends.mkldnn.is_available() and _linear is not None
 
 
+def filled(rows: int) -> int:
+    """What so many rows are filled up to: one of 16 numbers to each power of two, from 512 on; else a multiple of 32.
+
+    oneDNN compiles a kernel for every new number, and keeps the last 1,024.
+    """
+    return rows + -rows % max(32, 2 ** rows.bit_length() // 32)
+
+
 def product(rows: Tensor, weight: Tensor, bias: Tensor | None = None, plus: Tensor | None = None) -> Tensor:
     """``rows @ weight.T + bias + plus``, shapes (T, in), (out, in), (out,) and (T, out); any strides."""
     if plus is None:

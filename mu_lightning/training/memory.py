@@ -21,7 +21,7 @@ from mu_lightning.data.turns import Turns
 from mu_lightning.evaluation.loop import packed
 from mu_lightning.experiments.run_folders import POOLED
 from mu_lightning.models.allocated import Watched, hand_back, private_memory
-from mu_lightning.models.compact import filled
+from mu_lightning.models.products import filled
 from mu_lightning.training.fitting import stacked
 from mu_lightning.training.run_plan import RunPlan
 
@@ -183,11 +183,11 @@ def scored_sizes(plan: RunPlan, data: IntentDataModule) -> int:
     return len({size for tag in tags for size in _scored(data, tag)})
 
 
-def _scored(data: IntentDataModule, tag: str) -> dict[tuple[int, int], list[int]]:
-    """Rows and width -> a batch of a locale's dev split of that size."""
+def _scored(data: IntentDataModule, tag: str) -> dict[int, list[int]]:
+    """Tokens, as they are computed -> a batch of a locale's dev split of that size."""
     (loader,) = data.eval_loaders("dev", [tag]).values()
     dataset: Any = loader.dataset
-    return {(len(rows), int(dataset.rows.lengths[rows].max())): list(rows) for rows in loader.sampler}
+    return {filled(len(rows) * int(dataset.rows.lengths[rows].max())): list(rows) for rows in loader.sampler}
 
 
 def try_out(plan: RunPlan, trainer: Trainer) -> Costs:

@@ -13,7 +13,7 @@ from mu_lightning.checkpoints import load_base
 from mu_lightning.data.encoding import Batch
 from mu_lightning.models.attention import Dropout
 from mu_lightning.models.classifier import IntentClassifier
-from mu_lightning.models.compact import TOKEN_STEP, CompactClassifier, lay_out
+from mu_lightning.models.compact import CompactClassifier, lay_out
 
 PADDING = 1
 Make = Callable[..., IntentClassifier]
@@ -128,7 +128,7 @@ def test_rows_lie_end_to_end_and_positions_begin_after_the_padding_id(classifier
     assert rows.order.tolist() == [1, 0, 2]
     assert rows.first.tolist() == [0, 2, 7]
     expected = [*ids[1, :2].tolist(), *ids[0, :5].tolist(), *ids[2, :5].tolist()]
-    assert rows.tokens.tolist() == [*expected, *[PADDING] * (TOKEN_STEP - 12)]
+    assert rows.tokens.tolist() == [*expected, *[PADDING] * (32 - 12)]
     embeddings: Any = classifier().model.roberta.embeddings
     places = embeddings.create_position_ids_from_input_ids(ids, PADDING)
     assert rows.places.tolist()[:12] == [*places[1, :2].tolist(), *places[0, :5].tolist(), *places[2, :5].tolist()]
