@@ -16,7 +16,7 @@ from common import ROOT, machine, table
 # Name -> the commands, modest enough that all of them take about an hour on two cores.
 RUNS = {
     "startup": ["startup.py"],
-    "train": ["train.py --size embedded", "train.py --size base --pairs 5"],
+    "train": ["train.py"],
     "train-merge": ["train.py --merge"],
     "evaluate": ["evaluate.py"],
     "merge": ["merge.py"],
