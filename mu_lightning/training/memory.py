@@ -19,6 +19,7 @@ from mu_lightning.data.encoding import Batch, EncodedRows, concatenate, padded_w
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.data.turns import Turns
 from mu_lightning.evaluation.loop import packed
+from mu_lightning.experiments.progress import progress
 from mu_lightning.experiments.run_folders import POOLED
 from mu_lightning.models.allocated import Watched, hand_back, private_memory
 from mu_lightning.models.products import filled
@@ -230,13 +231,15 @@ def _tried(plan: RunPlan, trainer: Trainer) -> Costs:
 
     texts = concatenate({tag: data.encoded(tag, "train") for tag in plan.members[names[0]]})
     batches = _of_distinct_sizes(texts, data.batch_size, trainer.world_size, module.stack is None)
+    in_a_row = islice(cycle(batches[-LONGEST:]), WATCHED)
+    steps = progress([*batches, *in_a_row], len(batches) + WATCHED, "steps tried out")
     levels = []
-    for rows in batches:
+    for rows in islice(steps, len(batches)):
         largest = step(rows)
         levels.append(settled())
     with Watched(device) as watched:
         # As the run goes: nothing is handed back between steps, so the pieces that one leaves do not all fit the next.
-        for rows in islice(cycle(batches[-LONGEST:]), WATCHED):
+        for rows in steps:
             module.zero_grad()
             step(rows)
     token = max(0, watched.most - len(names) * trained) / largest
