@@ -30,7 +30,7 @@ def keep_freed() -> None:
     """
     mallopt = _of_libc("mallopt")
     if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)  # larger ones come from the system itself, and go back to it
+        mallopt(_M_MMAP_THRESHOLD, 10 * 2**20)  # larger ones come from the system itself, and go back to it
         mallopt(_M_TRIM_THRESHOLD, 64 * 2**20)
 
 
