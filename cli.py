@@ -5,7 +5,7 @@ import os
 import shlex
 import sys
 
-# LightningCLI's verbs, which share a module; every other verb is the module of its name in mu_lightning/verbs.
+# LightningCLI's verbs, which share a module; every other verb is the module of its name in mu_lightning/commands.
 LIGHTNING_VERBS = ("fit", "validate", "test", "predict")
 
 # What to add to an interrupted verb's command, so that it goes on from where it was: nxn and sweep skip what is there.
@@ -34,9 +34,9 @@ def _run(verb: str, argv: list[str]) -> int:
     if verb not in LIGHTNING_VERBS:
         # What a result came from may be any verb, so `reproduce` is given the program itself.
         more = (main,) if verb == "reproduce" else ()
-        status: int = importlib.import_module(f"mu_lightning.verbs.{verb}").run(argv, *more)
+        status: int = importlib.import_module(f"mu_lightning.commands.{verb}").run(argv, *more)
         return status
-    from mu_lightning.verbs import fit
+    from mu_lightning.commands import fit
 
     if verb != "fit" or {"-h", "--help"} & set(argv):
         return fit.run(verb, argv)
@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
 
         print(__version__)
         return 0
-    from mu_lightning.errors import Interrupted, UserError, unknown
+    from mu_lightning.utilities.errors import Interrupted, UserError, unknown
 
     try:
         if argv[0] not in VERBS:

@@ -28,19 +28,19 @@ import numpy as np
 import torch
 from common import goal, machine, write_section
 
+from mu_lightning.approaches.evaluation_context import Bench, FileTensors
+from mu_lightning.approaches.tasks import RowTask, attempt
 from mu_lightning.checkpoints import load_base, load_classifier, load_tokenizer, save_model
 from mu_lightning.data.batching import eval_loader
 from mu_lightning.data.corpus import Rows
 from mu_lightning.data.encoding import encode
 from mu_lightning.data.registry import open_corpus
 from mu_lightning.evaluation.loop import evaluate, evaluate_named
-from mu_lightning.experiments.bench import Bench, FileTensors
-from mu_lightning.experiments.tasks import RowTask, attempt
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.ensemble import Panel
 from mu_lightning.models.votes import VOTES
 from mu_lightning.settings import EMBEDDED_BASE
-from mu_lightning.tables import markdown_table
+from mu_lightning.utilities.tables import markdown_table
 
 BASE = Path(__file__).parents[1] / EMBEDDED_BASE
 LOCALES = ("en-US", "de-DE", "sq-AL", "sw-KE", "tr-TR", "ta-IN", "ja-JP", "ar-SA")

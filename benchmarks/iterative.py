@@ -21,7 +21,7 @@ import numpy as np
 from common import ROOT, provenance, table, write_section
 
 from mu_lightning.evaluation.statistics.resampling import Bootstrap, Marks
-from mu_lightning.files import write_text
+from mu_lightning.utilities.files import write_text
 
 ONCE, JOINT = "merged once", "joint training"
 STRATEGIES = {

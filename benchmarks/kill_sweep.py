@@ -45,13 +45,21 @@ def points() -> dict[str, tuple[str, str, int]]:
     """Named point -> module and attribute whose call of that number is the last thing that the run does."""
     return {
         "in a step": ("mu_lightning.models.joint", "JointClassifier.training_step", 7),
-        "between gradient and step": ("mu_lightning.models.optimiser", "MemberAdamW._step_group", 22),
+        "between gradient and step": ("mu_lightning.models.optim.optimiser", "MemberAdamW._step_group", 22),
         "in a merge": ("mu_lightning.models.classifier", "IntentClassifier.take", 4),
-        "in a save": ("mu_lightning.training.run_checkpoints", "_Hashing.write", 400),
-        "between a checkpoint and its manifest": ("mu_lightning.training.run_checkpoints", "write_json", 3),
-        "in the removal of an old checkpoint": ("mu_lightning.training.run_checkpoints", "manifest_of", 40),
+        "in a save": ("mu_lightning.training.checkpointing.run_checkpoints", "_Hashing.write", 400),
+        "between a checkpoint and its manifest": (
+            "mu_lightning.training.checkpointing.run_checkpoints",
+            "write_json",
+            3,
+        ),
+        "in the removal of an old checkpoint": (
+            "mu_lightning.training.checkpointing.run_checkpoints",
+            "manifest_of",
+            40,
+        ),
         "in a model folder's export": ("transformers", "PreTrainedTokenizerBase.save_pretrained", 1),
-        "in writing the results": ("mu_lightning.experiments.results", "write_text", 1),
+        "in writing the results": ("mu_lightning.results.results", "write_text", 1),
     }
 
 
@@ -136,7 +144,7 @@ def serve() -> None:
     import transformers  # noqa: F401
 
     import callbacks  # noqa: F401
-    import mu_lightning.verbs.lightning_cli  # noqa: F401
+    import mu_lightning.commands.lightning_cli  # noqa: F401
 
     torch.set_num_threads(1)
     answers = os.fdopen(os.dup(1), "w")

@@ -17,7 +17,7 @@ from common import PAGE, ROOT, measured, provenance, write_section
 from training_task import random_base
 
 from mu_lightning.settings import EMBEDDED_BASE
-from mu_lightning.tables import markdown_table
+from mu_lightning.utilities.tables import markdown_table
 
 LOCALES = (
     *("nl-NL", "de-DE", "en-US", "sv-SE", "nb-NO", "da-DK"),

@@ -19,7 +19,7 @@ from pathlib import Path
 import yaml
 from common import ROOT, provenance, table
 
-from mu_lightning.files import write_json, write_text
+from mu_lightning.utilities.files import write_json, write_text
 
 # Beside the sweep's twelve targets, so that most of these have relatives among the sources.
 MASSIVE_SOURCES = ("en-US", "de-DE", "nl-NL", "sv-SE", "it-IT", "es-ES", "fr-FR", "fa-IR", "kn-IN", "tr-TR", "id-ID")

@@ -28,7 +28,7 @@ from training_ways import WAYS, run
 from mu_lightning.data.registry import open_corpus
 from mu_lightning.locales import LOCALES as ALL_LOCALES
 from mu_lightning.settings import EMBEDDED_BASE
-from mu_lightning.tables import markdown_table
+from mu_lightning.utilities.tables import markdown_table
 
 BASE = Path(__file__).parents[1] / EMBEDDED_BASE
 LOCALES = (

@@ -12,8 +12,8 @@ from typing import Any
 from training_task import Outcome, Task
 from training_ways import run
 
-from mu_lightning.files import atomic_file
-from mu_lightning.tables import markdown_table
+from mu_lightning.utilities.files import atomic_file
+from mu_lightning.utilities.tables import markdown_table
 
 FIGURE = "training-growth.png"
 GROWING: Mapping[str, tuple[int, ...]] = {
@@ -90,7 +90,7 @@ def draw(found: Mapping[str, Points], path: Path) -> None:
     """Draws speed above and memory below, a column for each thing that grows."""
     from matplotlib import rc_context
 
-    from mu_lightning.experiments.report.figures import STYLE, new_figure
+    from mu_lightning.reporting.figures import STYLE, new_figure
 
     with rc_context(STYLE | {"figure.facecolor": "white", "savefig.facecolor": "white", "lines.markersize": 4}):
         figure = new_figure(9.6, 4.8)

@@ -31,10 +31,10 @@ def _measure(task: Task) -> tuple[float, dict[str, float]]:
     from lightning.pytorch import Callback
 
     import callbacks
-    from mu_lightning.merging.engine import merge_tensors
-    from mu_lightning.schedules import Never
+    from mu_lightning.merging.engine.in_memory import merge_tensors
+    from mu_lightning.schedules.schedules import Never
     from mu_lightning.settings import MergeSettings
-    from mu_lightning.training.merge_round import Proposal
+    from mu_lightning.training.merging.merge_round import Proposal
 
     steps: list[float] = []
     costs: dict[str, list[float]] = {method: [] for method in GOALS}

@@ -31,7 +31,7 @@ def fitting(task: Task, folder: Path, more: Any, started: Any = None) -> Any:
         started: called with the joint module and the data before training.
     """
     import callbacks
-    from mu_lightning.verbs.lightning_cli import FitCLI
+    from mu_lightning.commands.lightning_cli import FitCLI
 
     class NoCheckpoints(callbacks.RunCheckpoint):  # type: ignore[name-defined, misc]
         def _save(self, trainer: Any, reason: str) -> Path:

@@ -37,10 +37,10 @@ PARTS = {
     f"{XLM_R}ClassificationHead.forward": "head and loss",
     "mu_lightning.models.joint:JointClassifier._loss": "head and loss",
     "mu_lightning.models.joint:JointClassifier._share": "head and loss",
-    "mu_lightning.models.packed:PackedClassifier.__init__": "packing weights",
-    "mu_lightning.models.packed:PackedClassifier.__call__": "embedding",
-    "mu_lightning.models.packed:_Layer.__call__": "attention",
-    "mu_lightning.models.packed:_LastLayer.__call__": "attention",
+    "mu_lightning.models.cpu.packed:PackedClassifier.__init__": "packing weights",
+    "mu_lightning.models.cpu.packed:PackedClassifier.__call__": "embedding",
+    "mu_lightning.models.cpu.packed:_Layer.__call__": "attention",
+    "mu_lightning.models.cpu.packed:_LastLayer.__call__": "attention",
     "torch:Tensor.backward": "backward, what has no forward part",
     "torch.optim.adam:adam": "optimiser",
     "torch.optim.lr_scheduler:LambdaLR.step": "optimiser",
@@ -48,8 +48,8 @@ PARTS = {
     "callbacks.guard:Guard.on_before_optimizer_step": "looking for what is not finite",
     "mu_lightning.data.encoding:EncodedRows.batch": "data",
     "mu_lightning.data.encoding:encode": "data",
-    "mu_lightning.experiments.bench:Bench.state": "reading models",
-    "mu_lightning.experiments.bench:Bench.classifier": "reading models",
+    "mu_lightning.approaches.evaluation_context:Bench.state": "reading models",
+    "mu_lightning.approaches.evaluation_context:Bench.classifier": "reading models",
     "mu_lightning.evaluation.loop:Collector.add": "scores",
     "mu_lightning.evaluation.loop:Collector.scores": "scores",
     "lightning.pytorch:LightningModule.log": "logging",
@@ -103,7 +103,7 @@ def _marked(function: Callable[..., Any], part: str) -> Callable[..., Any]:
 
 def _label_packed() -> None:
     """The packed forward pass has its feed-forward products as attributes of each layer."""
-    from mu_lightning.models import packed
+    from mu_lightning.models.cpu import packed
 
     made = packed._Layer.__init__
 
@@ -117,7 +117,7 @@ def _label_packed() -> None:
 def _label_compact() -> None:
     """The compact classifier's steps give a result and what computes its gradients: both belong to one part."""
     try:
-        from mu_lightning.models import compact
+        from mu_lightning.models.cpu import compact
     except ImportError:  # a revision before it
         return
     module: Any = compact
@@ -206,7 +206,7 @@ def epoch(scratch: Path) -> tuple[float, dict[str, float]]:
     from lightning.pytorch import Callback
 
     import callbacks
-    from mu_lightning.verbs.lightning_cli import FitCLI
+    from mu_lightning.commands.lightning_cli import FitCLI
 
     found: dict[str, float] = {}
     marks: list[float] = []
@@ -252,9 +252,9 @@ def matrix(scratch: Path) -> tuple[float, dict[str, float]]:
     """Seconds of three models on three locales, and their parts; each is done once before."""
     from evaluate import BASE, LOCALES, make_members
 
+    from mu_lightning.approaches.evaluation_context import Scoring, prepare
+    from mu_lightning.approaches.tasks import RowTask, attempt
     from mu_lightning.data.registry import open_corpus
-    from mu_lightning.experiments.bench import Scoring, prepare
-    from mu_lightning.experiments.tasks import RowTask, attempt
 
     members = make_members(scratch, "embedded", 3, open_corpus("cldr").label_names, BASE)
     names = LOCALES[:3]
@@ -298,7 +298,7 @@ def measure(what: str, tree: Path, scratch: Path) -> tuple[float, dict[str, floa
 
 def shown(before: tuple[float, dict[str, float]] | None, after: tuple[float, dict[str, float]]) -> str:
     """A table of parts, the largest of now first."""
-    from mu_lightning.tables import markdown_table
+    from mu_lightning.utilities.tables import markdown_table
 
     both = [one for one in (before, after) if one is not None]
     parts = sorted({part for _, found in both for part in found}, key=lambda part: -after[1].get(part, 0.0))

@@ -13,11 +13,10 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 
 from callbacks.merge import MergeCallback
-from mu_lightning.errors import Interrupted, UserError
 from mu_lightning.settings import CheckpointSettings
-from mu_lightning.training.loop_state import as_after_step, as_before_epoch_end
-from mu_lightning.training.random_state import random_state, set_random_state
-from mu_lightning.training.run_checkpoints import (
+from mu_lightning.training.checkpointing.loop_state import as_after_step, as_before_epoch_end
+from mu_lightning.training.checkpointing.random_state import random_state, set_random_state
+from mu_lightning.training.checkpointing.run_checkpoints import (
     BEFORE_MERGE,
     RECORD,
     mark_finished,
@@ -26,7 +25,8 @@ from mu_lightning.training.run_checkpoints import (
     read_saved,
     write_checkpoint,
 )
-from mu_lightning.training.signals import STATUS, Signals
+from mu_lightning.training.checkpointing.signals import STATUS, Signals
+from mu_lightning.utilities.errors import Interrupted, UserError
 
 # The hook in which a checkpoint is saved.
 Place = Literal["start", "step", "before epoch end", "epoch end", "end"]

@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from callbacks.checkpoint import RunCheckpoint
-from mu_lightning.errors import UserError
 from mu_lightning.models.joint import JointClassifier
 from mu_lightning.settings import GuardSettings
-from mu_lightning.training.run_checkpoints import saved_checkpoints
+from mu_lightning.training.checkpointing.run_checkpoints import saved_checkpoints
+from mu_lightning.utilities.errors import UserError
 
 
 class Guard(Callback):

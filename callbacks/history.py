@@ -7,9 +7,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
 from callbacks.merge import MergeCallback
-from mu_lightning.files import write_json
-from mu_lightning.schedules import Past
-from mu_lightning.training.replay import HISTORY
+from mu_lightning.schedules.replay import HISTORY
+from mu_lightning.schedules.schedules import Past
+from mu_lightning.utilities.files import write_json
 
 
 class History(Callback):

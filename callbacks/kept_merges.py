@@ -10,7 +10,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from callbacks.merge import MergeCallback
-from mu_lightning.files import write_json
+from mu_lightning.utilities.files import write_json
 
 Save = Callable[[Path, str, Mapping[str, Tensor], Sequence[dict[str, Any]]], None]
 

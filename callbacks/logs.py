@@ -4,13 +4,13 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from mu_lightning.watching.loggers import ContinuedLogger
+from mu_lightning.monitoring.loggers import ContinuedLogger
 
 
 class ContinuedLogs(Callback):
     """Keeps in every checkpoint how far each log had come, and makes the logs what they were when one is read.
 
-    It works on loggers that can be continued (`mu_lightning.watching.loggers`); all others are left as they are.
+    It works on loggers that can be continued (`mu_lightning.monitoring.loggers`); all others are left as they are.
     """
 
     def __init__(self) -> None:

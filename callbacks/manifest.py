@@ -7,8 +7,8 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
-from mu_lightning.experiments.provenance import data_fingerprints, versions
-from mu_lightning.files import write_json
+from mu_lightning.results.provenance import data_fingerprints, versions
+from mu_lightning.utilities.files import write_json
 
 
 class Manifest(Callback):

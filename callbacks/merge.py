@@ -7,16 +7,16 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from mu_lightning.merging.afterwards import OuterState, mean_weights, pulled, settle_moments
-from mu_lightning.merging.distances import mean_distance
-from mu_lightning.merging.reweighting import READS_TARGET
-from mu_lightning.models.agreement import check_agreement
-from mu_lightning.models.allocated import hand_back
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.joint import JointClassifier
-from mu_lightning.schedules import Moment, Past, Schedule
+from mu_lightning.schedules.schedules import Moment, Past, Schedule
 from mu_lightning.settings import MergeSettings
-from mu_lightning.training.merge_round import MergeRound, Proposal, committed_targets
+from mu_lightning.training.agreement import check_agreement
+from mu_lightning.training.merging.afterwards import OuterState, mean_weights, pulled, settle_moments
+from mu_lightning.training.merging.distances import mean_distance
+from mu_lightning.training.merging.merge_round import MergeRound, Proposal, committed_targets
+from mu_lightning.training.merging.reweighting import READS_TARGET
+from mu_lightning.utilities.process_memory import hand_back
 
 
 class MergeCallback(Callback):

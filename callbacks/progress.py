@@ -9,8 +9,8 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
 from callbacks.merge import MergeCallback
-from mu_lightning.schedules import Past
-from mu_lightning.watching.forecast import duration, member_names, next_merge
+from mu_lightning.monitoring.forecast import duration, member_names, next_merge
+from mu_lightning.schedules.schedules import Past
 
 
 class Progress(TQDMProgressBar):

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mu_lightning.errors import UserError
-from mu_lightning.files import atomic_folder, write_json
-from mu_lightning.hub import settle_hub
 from mu_lightning.locales import LOCALES
-from mu_lightning.resources import resource
 from mu_lightning.settings import EMBEDDED_BASE
+from mu_lightning.utilities.errors import UserError
+from mu_lightning.utilities.files import atomic_folder, write_json
+from mu_lightning.utilities.hub import settle_hub
+from mu_lightning.utilities.resources import resource
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase

@@ -7,7 +7,7 @@ ISO 639-3 for languages, and URIEL (Littell et al. 2017, https://aclanthology.or
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mu_lightning.errors import unknown
+from mu_lightning.utilities.errors import unknown
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from mu_lightning.errors import UserError, check_number
+from mu_lightning.utilities.errors import UserError, check_number
 
 EMBEDDED_BASE = Path("checkpoints/xlm-r-cldr")
 

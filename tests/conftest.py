@@ -25,8 +25,8 @@ from mu_lightning.data.corpus import Rows, Split
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.joint import JointClassifier
-from mu_lightning.models.pretraining import train_tokenizer
 from mu_lightning.settings import DataSettings, ModelSettings
+from mu_lightning.training.pretraining import train_tokenizer
 
 # In a shell's background job Ctrl-C is ignored, and every process that a test starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

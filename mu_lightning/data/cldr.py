@@ -10,8 +10,8 @@ from collections.abc import Iterable
 
 from mu_lightning.data.cldr_phrases import LABELS, concepts, phrases, rank
 from mu_lightning.data.corpus import SPLITS, Rows, Split
-from mu_lightning.errors import unknown
 from mu_lightning.locales import LOCALES, locale
+from mu_lightning.utilities.errors import unknown
 
 
 class CldrCorpus:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mu_lightning.data.corpus import Rows
 from mu_lightning.data.vocabulary import Vocabulary
-from mu_lightning.files import atomic_file
+from mu_lightning.utilities.files import atomic_file
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from mu_lightning.data.corpus import SPLITS, Rows, Split
 from mu_lightning.data.massive_sources import FIELDS, HUB_ID, REVISION, Hub, Record, Release
-from mu_lightning.errors import UserError, unknown
 from mu_lightning.locales import LOCALES
+from mu_lightning.utilities.errors import UserError, unknown
 
 
 class MassiveCorpus:

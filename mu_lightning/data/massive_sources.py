@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from mu_lightning.errors import UserError
-from mu_lightning.hub import settle_hub
 from mu_lightning.locales import LOCALES
+from mu_lightning.utilities.errors import UserError
+from mu_lightning.utilities.hub import settle_hub
 
 HUB_ID = "AmazonScience/massive"
 # The data set itself is a script, which `datasets` no longer runs; the hub keeps its rows as Parquet on this branch.

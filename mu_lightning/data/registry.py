@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mu_lightning.data.corpus import Corpus
-from mu_lightning.errors import UserError, unknown
+from mu_lightning.utilities.errors import UserError, unknown
 
 
 def _cldr(data_dir: Path | None) -> Corpus:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from mu_lightning.data.corpus import SPLITS, Split
-from mu_lightning.errors import UserError, unknown
-from mu_lightning.hub import settle_hub
+from mu_lightning.utilities.errors import UserError, unknown
+from mu_lightning.utilities.hub import settle_hub
 
 HUB_ID = "PhilipMay/stsb_multi_mt"
 # The languages of stsb_multi_mt and the locales that they stand for here.

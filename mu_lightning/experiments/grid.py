@@ -8,15 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mu_lightning.errors import UserError, unknown
 from mu_lightning.locales import locale
-from mu_lightning.merging.job import plan_job
+from mu_lightning.merging.engine.job import plan_job
 from mu_lightning.merging.method import Method
-from mu_lightning.merging.modes import modes
+from mu_lightning.merging.recipes.modes import modes
 from mu_lightning.merging.registry import find_method
 from mu_lightning.models.votes import VOTES
 from mu_lightning.typology.plan import SourcePlan, TypologySettings, plan_sources, reweighted
 from mu_lightning.typology.weights import WEIGHT_SOURCES
+from mu_lightning.utilities.errors import UserError, unknown
 
 BASELINES = {
     "native": "the target's own model, where there is one",

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mu_lightning.errors import UserError
-from mu_lightning.experiments.bench import Bench, Scoring, prepare
-from mu_lightning.experiments.cells import is_done, write_cell
-from mu_lightning.experiments.matrix import LONG, ROWS, NByN, read_nxn
-from mu_lightning.experiments.progress import progress
-from mu_lightning.experiments.provenance import versions
-from mu_lightning.experiments.results import Result
-from mu_lightning.experiments.store import MATRIX, NXN, read_cells
-from mu_lightning.experiments.tasks import RowTask, Scored
+from mu_lightning.approaches.evaluation_context import Bench, Scoring, prepare
+from mu_lightning.approaches.tasks import RowTask, Scored
 from mu_lightning.experiments.workers import Workers
-from mu_lightning.files import atomic_file, clear_temporaries, write_json
+from mu_lightning.results.cells import is_done, write_cell
+from mu_lightning.results.matrix import LONG, ROWS, NByN, read_nxn
+from mu_lightning.results.provenance import versions
+from mu_lightning.results.results import Result
+from mu_lightning.results.store import MATRIX, NXN, read_cells
+from mu_lightning.utilities.errors import UserError
+from mu_lightning.utilities.files import atomic_file, clear_temporaries, write_json
+from mu_lightning.utilities.progress import progress
 
 # What must be the same for rows to stand in one matrix.
 _FIXED = ("corpus", "split", "max_length", "locales", "rows")

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mu_lightning.errors import UserError
-from mu_lightning.experiments.bench import Bench, Tensors
-from mu_lightning.experiments.learning import HeldTensors
-from mu_lightning.experiments.tasks import Outcome, Task, attempt
+from mu_lightning.approaches.evaluation_context import Bench, Tensors
+from mu_lightning.approaches.from_text.learning import HeldTensors
+from mu_lightning.approaches.tasks import Outcome, Task, attempt
+from mu_lightning.utilities.errors import UserError
 
 RETRIES = 3
 CONNECT_SECONDS = 5

@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 import yaml
 
-from mu_lightning.errors import UserError
+from mu_lightning.approaches.evaluation_context import Bench, Scoring, prepare
+from mu_lightning.approaches.from_text.learning import Learning
+from mu_lightning.approaches.tasks import Outcome, PanelTask, RowTask, Task
 from mu_lightning.evaluation.metrics import Scores
-from mu_lightning.experiments.bench import Bench, Scoring, prepare
 from mu_lightning.experiments.grid import Grid, Planned
-from mu_lightning.experiments.learning import Learning
-from mu_lightning.experiments.matrix import ROWS
-from mu_lightning.experiments.provenance import versions
-from mu_lightning.experiments.store import RESULTS, Cell, is_matrix, read_cells, read_store
 from mu_lightning.experiments.sweep import outcomes, with_learning
 from mu_lightning.experiments.sweep_folder import Sweep, own_part
-from mu_lightning.experiments.tasks import Outcome, PanelTask, RowTask, Task
 from mu_lightning.experiments.workers import Workers
+from mu_lightning.results.matrix import ROWS
+from mu_lightning.results.provenance import versions
+from mu_lightning.results.store import RESULTS, Cell, is_matrix, read_cells, read_store
+from mu_lightning.utilities.errors import UserError
 
 RUNS = ("fit", "validate", "test")
 RunVerb = Callable[[list[str]], int]

@@ -8,23 +8,23 @@ from typing import Any
 import numpy as np
 import torch
 
+from mu_lightning.approaches.evaluation_context import model_fingerprint
 from mu_lightning.checkpoints import load_encoder, load_tokenizer
 from mu_lightning.data.batching import eval_loader
 from mu_lightning.data.corpus import Rows
 from mu_lightning.data.encoding import EncodedRows, encode
 from mu_lightning.data.stsb import Pairs
-from mu_lightning.errors import UserError
 from mu_lightning.evaluation.correlation import cosines, spearman, spearman_interval
-from mu_lightning.experiments.bench import model_fingerprint
-from mu_lightning.experiments.progress import progress
-from mu_lightning.experiments.provenance import versions
-from mu_lightning.files import atomic_file, write_json, write_text
-from mu_lightning.hub import settle_hub
-from mu_lightning.merging.hub import local_folder
-from mu_lightning.merging.model_folders import open_folder
+from mu_lightning.merging.folders.hub_folders import local_folder
+from mu_lightning.merging.folders.model_folders import open_folder
 from mu_lightning.models.sentences import SentenceEncoder
-from mu_lightning.resources import resource
-from mu_lightning.tables import markdown_table, text_table
+from mu_lightning.results.provenance import versions
+from mu_lightning.utilities.errors import UserError
+from mu_lightning.utilities.files import atomic_file, write_json, write_text
+from mu_lightning.utilities.hub import settle_hub
+from mu_lightning.utilities.progress import progress
+from mu_lightning.utilities.resources import resource
+from mu_lightning.utilities.tables import markdown_table, text_table
 
 HEADER = ("model", "locale", "pooling", "Spearman", "95 % interval", "pairs")
 

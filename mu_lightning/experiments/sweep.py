@@ -6,15 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mu_lightning.approaches.evaluation_context import Bench, Scoring, prepare
+from mu_lightning.approaches.from_text.learning import Learning, LearningTask
+from mu_lightning.approaches.one_shot import MergeTask
+from mu_lightning.approaches.tasks import Outcome, PanelTask, RowTask, Task
 from mu_lightning.checkpoints import load_tokenizer
-from mu_lightning.errors import UserError
-from mu_lightning.experiments.bench import Bench, Scoring, prepare
-from mu_lightning.experiments.cells import write_failure
 from mu_lightning.experiments.grid import Grid, Planned, check_grid, expand
-from mu_lightning.experiments.learning import Learning, LearningTask
-from mu_lightning.experiments.merge_task import MergeTask
-from mu_lightning.experiments.progress import progress
-from mu_lightning.experiments.store import ERROR
 from mu_lightning.experiments.sweep_folder import (
     JOINT,
     Sweep,
@@ -25,11 +22,14 @@ from mu_lightning.experiments.sweep_folder import (
     write_manifest,
     write_tables,
 )
-from mu_lightning.experiments.tasks import Outcome, PanelTask, RowTask, Task
 from mu_lightning.experiments.workers import Workers
-from mu_lightning.files import clear_temporaries
-from mu_lightning.merging.hub import local_folder
+from mu_lightning.merging.folders.hub_folders import local_folder
 from mu_lightning.merging.registry import find_method
+from mu_lightning.results.cells import write_failure
+from mu_lightning.results.store import ERROR
+from mu_lightning.utilities.errors import UserError
+from mu_lightning.utilities.files import clear_temporaries
+from mu_lightning.utilities.progress import progress
 
 SHARED = ".shared"
 

@@ -10,19 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from mu_lightning.errors import UserError
-from mu_lightning.experiments.bench import Bench, Scoring
-from mu_lightning.experiments.cells import is_done, write_cell
+from mu_lightning.approaches.evaluation_context import Bench, Scoring
+from mu_lightning.approaches.from_text.learning import Learning
+from mu_lightning.approaches.one_shot import merge_details
+from mu_lightning.approaches.tasks import Scored
 from mu_lightning.experiments.grid import Grid, Planned
-from mu_lightning.experiments.learning import Learning
-from mu_lightning.experiments.merge_task import merge_details
-from mu_lightning.experiments.provenance import versions
-from mu_lightning.experiments.results import Result, Supervision
-from mu_lightning.experiments.store import read_cells, read_store
-from mu_lightning.experiments.tasks import Scored
-from mu_lightning.files import atomic_file, write_json
 from mu_lightning.merging.registry import find_method
-from mu_lightning.tables import counted, text_table
+from mu_lightning.results.cells import is_done, write_cell
+from mu_lightning.results.provenance import versions
+from mu_lightning.results.results import Result, Supervision
+from mu_lightning.results.store import read_cells, read_store
+from mu_lightning.utilities.errors import UserError
+from mu_lightning.utilities.files import atomic_file, write_json
+from mu_lightning.utilities.tables import counted, text_table
 
 MANIFEST = "sweep.json"
 JOINT = "joint"

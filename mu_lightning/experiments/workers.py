@@ -16,10 +16,10 @@ from typing import Any, Protocol
 
 import torch
 
-from mu_lightning.errors import UserError
-from mu_lightning.experiments.bench import Bench
-from mu_lightning.experiments.tasks import Outcome, Task, attempt
-from mu_lightning.merging.tensor_threads import one_thread
+from mu_lightning.approaches.evaluation_context import Bench
+from mu_lightning.approaches.tasks import Outcome, Task, attempt
+from mu_lightning.merging.engine.tensor_threads import one_thread
+from mu_lightning.utilities.errors import UserError
 
 ATTEMPTS = 3
 

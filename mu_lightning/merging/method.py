@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from mu_lightning.errors import UserError
+from mu_lightning.utilities.errors import UserError
 
 if TYPE_CHECKING:
     import torch

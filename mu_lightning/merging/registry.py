@@ -3,8 +3,8 @@
 import importlib
 from collections.abc import Iterator, Mapping
 
-from mu_lightning.errors import unknown
 from mu_lightning.merging.method import Method
+from mu_lightning.utilities.errors import unknown
 
 _MODULES = {
     "linear": "linear",

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from mu_lightning.errors import UserError
 from mu_lightning.models.classifier import IntentClassifier
-from mu_lightning.models.words import Words
+from mu_lightning.models.vocabulary_subset import Words
 from mu_lightning.settings import AdapterMerge, LoraSettings
+from mu_lightning.utilities.errors import UserError
 
 if TYPE_CHECKING:
     from peft import PeftModel

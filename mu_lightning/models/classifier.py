@@ -16,9 +16,9 @@ from mu_lightning.checkpoints import label_names, load_classifier
 from mu_lightning.data.encoding import Batch
 from mu_lightning.evaluation.loop import Collector, packed
 from mu_lightning.evaluation.metrics import Scores
-from mu_lightning.merging.left_out import LeftOut
-from mu_lightning.models.packed import PackedClassifier, can_pack
-from mu_lightning.models.words import Words
+from mu_lightning.merging.engine.frozen_rows import LeftOut
+from mu_lightning.models.cpu.packed import PackedClassifier, can_pack
+from mu_lightning.models.vocabulary_subset import Words
 
 
 class Evaluated(LightningModule):

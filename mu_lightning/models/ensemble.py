@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from mu_lightning.data.encoding import Batch
-from mu_lightning.errors import unknown
 from mu_lightning.models.votes import VOTES
+from mu_lightning.utilities.errors import unknown
 
 
 class Panel(nn.Module):

@@ -14,16 +14,16 @@ from torch.optim.lr_scheduler import LambdaLR
 from mu_lightning.data.batching import seed_of
 from mu_lightning.data.encoding import Batch
 from mu_lightning.data.turns import Turns
-from mu_lightning.models.allocated import hand_back
 from mu_lightning.models.classifier import Evaluated, IntentClassifier
-from mu_lightning.models.gradients import MemberGradients
-from mu_lightning.models.micro_batches import MicroBatches, out_of_memory
-from mu_lightning.models.optimiser import MemberAdamW
-from mu_lightning.models.rate import Rate
-from mu_lightning.models.residency import OFF, place
-from mu_lightning.models.rounded import RoundedAdamW
-from mu_lightning.models.stacked import Stack, stacks
+from mu_lightning.models.cpu.stacked import Stack, stacks
+from mu_lightning.models.optim.gradients import MemberGradients
+from mu_lightning.models.optim.micro_batches import MicroBatches, out_of_memory
+from mu_lightning.models.optim.optimiser import MemberAdamW
+from mu_lightning.models.optim.rate import Rate
+from mu_lightning.models.optim.residency import OFF, place
+from mu_lightning.models.optim.rounded import RoundedAdamW
 from mu_lightning.settings import ModelSettings
+from mu_lightning.utilities.process_memory import hand_back
 
 
 class JointClassifier(Evaluated):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from mu_lightning.data.encoding import Batch
-from mu_lightning.errors import unknown
+from mu_lightning.utilities.errors import unknown
 
 # From the hidden states of all layers, embeddings first, each (B, L, width), and the mask (B, L), to (B, width).
 Pooling = Callable[[Sequence[Tensor], Tensor], Tensor]

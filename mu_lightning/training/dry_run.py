@@ -7,14 +7,14 @@ from typing import Any
 from lightning.pytorch import Trainer
 
 from mu_lightning.data.turns import Turns
-from mu_lightning.schedules import Past
-from mu_lightning.tables import counted, text_table
+from mu_lightning.monitoring.forecast import next_merge
+from mu_lightning.schedules.schedules import Past
 from mu_lightning.training.fitting import bare_trainer
 from mu_lightning.training.memory import phases, try_out
-from mu_lightning.training.merge_plan import check_merge
+from mu_lightning.training.merging.merge_plan import check_merge
 from mu_lightning.training.run_plan import RunPlan
 from mu_lightning.typology.plan import table
-from mu_lightning.watching.forecast import next_merge
+from mu_lightning.utilities.tables import counted, text_table
 
 MIB = 2**20
 

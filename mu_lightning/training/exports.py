@@ -9,12 +9,12 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 
 from mu_lightning.checkpoints import save_model
-from mu_lightning.merging.folder_report import write_details
-from mu_lightning.merging.parameters import build_parameters
+from mu_lightning.merging.folders.folder_report import write_details
+from mu_lightning.merging.method_parameters import build_parameters
 from mu_lightning.merging.registry import find_method
 from mu_lightning.models.adapters import AdaptedClassifier
 from mu_lightning.models.classifier import IntentClassifier
-from mu_lightning.training.merge_round import last_weights
+from mu_lightning.training.merging.merge_round import last_weights
 from mu_lightning.training.run_plan import RunPlan
 from mu_lightning.typology.plan import SourcePlan
 

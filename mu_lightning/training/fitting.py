@@ -7,8 +7,8 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 
 from mu_lightning.models.classifier import IntentClassifier
-from mu_lightning.models.distributed import strategy_for
-from mu_lightning.models.stacked import stacks
+from mu_lightning.models.cpu.stacked import stacks
+from mu_lightning.training.distributed import strategy_for
 from mu_lightning.training.run_plan import RunPlan
 
 

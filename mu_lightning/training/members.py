@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from mu_lightning.data.corpus import Corpus
-from mu_lightning.errors import UserError
-from mu_lightning.experiments.run_folders import POOLED, WITHOUT
 from mu_lightning.locales import locale as known_locale
 from mu_lightning.locales import locale_list
+from mu_lightning.results.run_folders import POOLED, WITHOUT
+from mu_lightning.utilities.errors import UserError
 
 ALL = "all"
 NAMED = 8  # locales that a name spells out; a file's name may have 255 bytes

@@ -19,12 +19,12 @@ from mu_lightning.data.encoding import Batch, EncodedRows, concatenate, padded_w
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.data.turns import Turns
 from mu_lightning.evaluation.loop import packed
-from mu_lightning.experiments.progress import progress
-from mu_lightning.experiments.run_folders import POOLED
-from mu_lightning.models.allocated import Watched, hand_back, private_memory
-from mu_lightning.models.products import filled
+from mu_lightning.models.cpu.products import filled
+from mu_lightning.results.run_folders import POOLED
 from mu_lightning.training.fitting import stacked
 from mu_lightning.training.run_plan import RunPlan
+from mu_lightning.utilities.process_memory import Watched, hand_back, private_memory
+from mu_lightning.utilities.progress import progress
 
 # Sizes of training batches, and locales whose dev rows are scored, that are tried out.
 TRIED, TRIED_LOCALES = 12, 3

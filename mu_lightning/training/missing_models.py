@@ -5,10 +5,10 @@ from typing import Any
 
 from mu_lightning.checkpoints import model_folder_name
 from mu_lightning.data.registry import open_corpus
-from mu_lightning.errors import UserError
 from mu_lightning.locales import locale, locale_list
 from mu_lightning.training.members import ALL, models_to_train, training_locales
 from mu_lightning.training.run_plan import default_folder, is_first_process, wanted_targets
+from mu_lightning.utilities.errors import UserError
 
 
 def settle_locales(config: Any) -> bool:

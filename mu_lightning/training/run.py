@@ -10,26 +10,26 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger, WandbLogger
 
+from mu_lightning.approaches.comparison import compare, score_members
 from mu_lightning.checkpoints import model_folder_name
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.evaluation.loop import evaluate
-from mu_lightning.experiments.provenance import data_fingerprints
-from mu_lightning.experiments.results import Result, show, write_results
-from mu_lightning.experiments.run_folders import JOINT_RESULT, POOLED
-from mu_lightning.files import write_json, write_text
-from mu_lightning.models.distributed import strategy_for
 from mu_lightning.models.joint import JointClassifier
-from mu_lightning.tables import counted
-from mu_lightning.training.comparison import compare, score_members
+from mu_lightning.monitoring.loggers import run_loggers
+from mu_lightning.monitoring.sinks import report_models
+from mu_lightning.results.provenance import data_fingerprints
+from mu_lightning.results.results import Result, show, write_results
+from mu_lightning.results.run_folders import JOINT_RESULT, POOLED
+from mu_lightning.training.checkpointing.resuming import BEGUN, Resumption, resumes
+from mu_lightning.training.distributed import strategy_for
 from mu_lightning.training.exports import Exports
 from mu_lightning.training.fitting import bare_trainer, fit, stacked
-from mu_lightning.training.merge_plan import check_merge
-from mu_lightning.training.merge_round import last_weights
-from mu_lightning.training.resuming import BEGUN, Resumption, resumes
+from mu_lightning.training.merging.merge_plan import check_merge
+from mu_lightning.training.merging.merge_round import last_weights
 from mu_lightning.training.run_plan import RunPlan, is_first_process
 from mu_lightning.typology.plan import table
-from mu_lightning.watching.loggers import run_loggers
-from mu_lightning.watching.sinks import report_models
+from mu_lightning.utilities.files import write_json, write_text
+from mu_lightning.utilities.tables import counted
 
 
 class TrainingRun:

@@ -12,16 +12,15 @@ from mu_lightning.data.corpus import SPLITS, Corpus
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.data.registry import open_corpus
 from mu_lightning.data.vocabulary import used_vocabulary
-from mu_lightning.errors import UserError
-from mu_lightning.experiments.run_folders import POOLED
-from mu_lightning.files import refuse_existing
 from mu_lightning.locales import locale as known_locale
 from mu_lightning.locales import locale_list
 from mu_lightning.models.adapters import adapted_members
 from mu_lightning.models.classifier import IntentClassifier
-from mu_lightning.models.distributed import strategy_for
 from mu_lightning.models.joint import JointClassifier
-from mu_lightning.models.words import Words, word_table, words_of
+from mu_lightning.models.vocabulary_subset import Words, word_table, words_of
+from mu_lightning.results.run_folders import POOLED
+from mu_lightning.training.checkpointing.resuming import BEGUN, resumes
+from mu_lightning.training.distributed import strategy_for
 from mu_lightning.training.members import (
     ALL,
     check_models,
@@ -31,9 +30,10 @@ from mu_lightning.training.members import (
     training_locales,
     unseen_locales,
 )
-from mu_lightning.training.merge_plan import check_merge
-from mu_lightning.training.resuming import BEGUN, resumes
+from mu_lightning.training.merging.merge_plan import check_merge
 from mu_lightning.typology.plan import SourcePlan, plan_sources
+from mu_lightning.utilities.errors import UserError
+from mu_lightning.utilities.files import refuse_existing
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from mu_lightning.errors import UserError
+from mu_lightning.utilities.errors import UserError
 
 Codes = Sequence[Sequence[str]]
 

@@ -10,9 +10,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from mu_lightning.errors import UserError, unknown
 from mu_lightning.locales import LOCALES, locale
 from mu_lightning.typology.databases import Codes, grambank_table, learned_table, npz_table
+from mu_lightning.utilities.errors import UserError, unknown
 
 DEFAULT_FEATURE_SET = "syntax_knn"
 

@@ -5,13 +5,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mu_lightning.errors import UserError, unknown
 from mu_lightning.locales import LOCALES
 from mu_lightning.typology.features import DEFAULT_FEATURE_SET, locales_with_data
 from mu_lightning.typology.selection import nearest_sources
 from mu_lightning.typology.similarity import SimilarityMatrix, from_features, read_csv
 from mu_lightning.typology.sinkhorn import normalise
 from mu_lightning.typology.weights import WeightRequest, parse_weights, source_weights
+from mu_lightning.utilities.errors import UserError, unknown
 
 DEFAULT_MATRIX_FILE = Path("language_similarity_matrix_unified.csv")
 

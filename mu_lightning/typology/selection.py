@@ -6,8 +6,8 @@ is right for weighing a set of sources against each other and wrong for choosing
 
 from collections.abc import Collection
 
-from mu_lightning.errors import UserError
 from mu_lightning.typology.similarity import SimilarityMatrix
+from mu_lightning.utilities.errors import UserError
 
 
 def ranked(similarity: SimilarityMatrix, target: str, available: Collection[str] | None = None) -> tuple[str, ...]:

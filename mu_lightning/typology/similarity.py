@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mu_lightning.errors import UserError, unknown
-from mu_lightning.files import atomic_file
 from mu_lightning.locales import LOCALES
 from mu_lightning.typology.features import features, parse_mix
+from mu_lightning.utilities.errors import UserError, unknown
+from mu_lightning.utilities.files import atomic_file
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mu_lightning.errors import UserError
 from mu_lightning.typology.similarity import SimilarityMatrix
+from mu_lightning.utilities.errors import UserError
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mu_lightning.errors import UserError, unknown
+from mu_lightning.utilities.errors import UserError, unknown
 
 
 @dataclass(frozen=True)

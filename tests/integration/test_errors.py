@@ -138,7 +138,7 @@ def _model(folder: Path, labels: tuple[str, ...], pieces: str = "abc") -> None:
     from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
 
     from mu_lightning.checkpoints import save_model
-    from mu_lightning.models.pretraining import train_tokenizer
+    from mu_lightning.training.pretraining import train_tokenizer
 
     tokenizer = train_tokenizer([pieces], 20)
     names = dict(enumerate(labels))

@@ -13,8 +13,8 @@ import pytest
 import cli
 from mu_lightning.checkpoints import load_base, load_tokenizer, save_model
 from mu_lightning.data.cldr import CldrCorpus
-from mu_lightning.experiments.matrix import read_nxn
-from mu_lightning.experiments.store import read_store
+from mu_lightning.results.matrix import read_nxn
+from mu_lightning.results.store import read_store
 
 ROOT = Path(__file__).parents[2]
 MODELS = ("de-DE", "en-US", "nl-NL", "sv-SE")

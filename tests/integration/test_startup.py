@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mu_lightning.files import write_text
+from mu_lightning.utilities.files import write_text
 
 ROOT = Path(__file__).parents[2]
 # Each takes from a tenth of a second to seconds. What Lightning and transformers import by themselves is not here.

@@ -2,17 +2,37 @@
 
 from collections.abc import Callable, Sequence
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mu_lightning.checkpoints import load_base, load_tokenizer, save_model
 from mu_lightning.data import registry
 
+MODELS = ("de-DE", "en-US", "nl-NL")
 
-@pytest.fixture
+
+@pytest.fixture(autouse=True)
 def small_corpus(corpus: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The corpus ``small`` is registered in this process."""
     monkeypatch.setitem(registry.CORPORA, "small", lambda data_dir: corpus)
+
+
+@pytest.fixture(scope="session")
+def models_dir(tmp_path_factory: pytest.TempPathFactory, corpus: Any, tiny_base: Path) -> Path:
+    """A folder of three source models of the small corpus."""
+    folder = tmp_path_factory.mktemp("models")
+    details = {"config": {"model": {"base": str(tiny_base)}, "data": {"corpus": "small"}}}
+    for seed, tag in enumerate(MODELS):
+        model = load_base(tiny_base, corpus.label_names, 0)
+        other = load_base(tiny_base, corpus.label_names, seed)
+        for parameter, head in zip(model.classifier.parameters(), other.classifier.parameters(), strict=True):
+            parameter.data.copy_(head.data)
+        for parameter in model.roberta.parameters():
+            parameter.data.add_(parameter.data.roll(seed), alpha=0.2 * seed)
+        save_model(folder / f"tiny_small_{tag}", model, load_tokenizer(tiny_base), details)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from mu_lightning.checkpoints import (
     save_model,
     source_models,
 )
-from mu_lightning.errors import UserError
+from mu_lightning.utilities.errors import UserError
 
 
 def make(folder: Path, *names: str) -> Path:

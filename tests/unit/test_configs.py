@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 import callbacks
-from mu_lightning.verbs import sweep
-from mu_lightning.verbs.fit import _shipped_configs
-from mu_lightning.verbs.lightning_cli import FitCLI
+from mu_lightning.commands import sweep
+from mu_lightning.commands.fit import _shipped_configs
+from mu_lightning.commands.lightning_cli import FitCLI
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "configs").rglob("*.yaml"))

@@ -6,9 +6,9 @@ import pytest
 from babel import Locale as BabelLocale
 from babel.core import get_global
 
-from mu_lightning.errors import UserError
 from mu_lightning.locales import LOCALES, locale
 from mu_lightning.typology.databases import data_file
+from mu_lightning.utilities.errors import UserError
 
 TAGS = (
     *(

@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from callbacks.merge import MergeCallback
-from mu_lightning.schedule_config import schedule_of
+from mu_lightning.schedules.parsing import schedule_of
 from mu_lightning.settings import MergeSettings
 
 MEMBERS = {"en-US": 0.5, "nl-NL": 0.3, "de-DE": 0.2}

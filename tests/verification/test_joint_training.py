@@ -13,7 +13,7 @@ from torch import Tensor
 from callbacks.merge import MergeCallback
 from mu_lightning.data.batching import BatchSize, TrainSampler, eval_loader, train_loader
 from mu_lightning.models.joint import JointClassifier
-from mu_lightning.schedules import EveryEpochs
+from mu_lightning.schedules.schedules import EveryEpochs
 from mu_lightning.settings import MergeSettings
 
 MEMBERS = ("en-US", "de-DE", "nl-NL")

@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mu_lightning.merging import cutting
-from mu_lightning.merging.engine import merge_tensors
-from mu_lightning.merging.streaming import merge_folders
+from mu_lightning.merging.engine import cutting
+from mu_lightning.merging.engine.in_memory import merge_tensors
+from mu_lightning.merging.folders.streaming import merge_folders
 
 SHAPES = {"embeddings.weight": (500, 64), "layer.weight": (64, 64), "layer.bias": (64,)}
 
@@ -86,7 +86,7 @@ def test_rows_that_no_source_changed_stay_the_base_s_bit_for_bit() -> None:
 MEASURED = """
 import json, sys, threading, time
 from pathlib import Path
-from mu_lightning.merging.streaming import merge_folders
+from mu_lightning.merging.folders.streaming import merge_folders
 
 def private():
     return int(next(line for line in open("/proc/self/status") if line.startswith("RssAnon")).split()[1]) / 1e3
@@ -121,7 +121,7 @@ def test_memory_stays_below_one_tensor_however_large_the_models(tmp_path: Path) 
 INTERRUPTED = """
 import sys, time
 import cli
-from mu_lightning.merging import streaming
+from mu_lightning.merging.folders import streaming
 
 def slow(file, pieces):
     for piece in pieces:
@@ -199,8 +199,8 @@ def test_draws_belong_to_a_source_whatever_the_others_changed(method: str) -> No
 ESTIMATED = """
 import json, sys, threading
 from pathlib import Path
-from mu_lightning.merging.folder_plan import plan_folders
-from mu_lightning.merging.streaming import run_plan
+from mu_lightning.merging.folders.folder_plan import plan_folders
+from mu_lightning.merging.folders.streaming import run_plan
 
 def private():
     return int(next(line for line in open("/proc/self/status") if line.startswith("RssAnon")).split()[1]) * 1024

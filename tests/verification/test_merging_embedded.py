@@ -7,10 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mu_lightning.merging.engine import merge_tensors
+from mu_lightning.merging.engine.in_memory import merge_tensors
 from mu_lightning.merging.registry import METHODS
-from mu_lightning.resources import resource
 from mu_lightning.settings import EMBEDDED_BASE
+from mu_lightning.utilities.resources import resource
 
 State = dict[str, torch.Tensor]
 WEIGHTS = {"nl-NL": 0.5, "de-DE": 0.3, "en-US": 0.2}

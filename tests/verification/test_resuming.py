@@ -13,10 +13,10 @@ from torch import Tensor
 from callbacks.checkpoint import DurableCheckpointIO, RunCheckpoint
 from callbacks.logs import ContinuedLogs
 from callbacks.merge import MergeCallback
-from mu_lightning.schedule_config import schedule_of
+from mu_lightning.monitoring.loggers import TableLogger
+from mu_lightning.schedules.parsing import schedule_of
 from mu_lightning.settings import CheckpointSettings, MergeSettings
-from mu_lightning.training.run_checkpoints import Saved, saved_checkpoints
-from mu_lightning.watching.loggers import TableLogger
+from mu_lightning.training.checkpointing.run_checkpoints import Saved, saved_checkpoints
 
 MEMBERS = {"en-US": 0.5, "nl-NL": 0.3, "de-DE": 0.2}
 

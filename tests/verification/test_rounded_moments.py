@@ -11,9 +11,9 @@ from torch import Tensor
 
 from callbacks.checkpoint import DurableCheckpointIO, RunCheckpoint
 from callbacks.merge import MergeCallback
-from mu_lightning.schedules import EveryEpochs
+from mu_lightning.schedules.schedules import EveryEpochs
 from mu_lightning.settings import CheckpointSettings, MergeSettings
-from mu_lightning.training.run_checkpoints import Saved, saved_checkpoints
+from mu_lightning.training.checkpointing.run_checkpoints import Saved, saved_checkpoints
 
 MEMBERS = {"en-US": 0.5, "nl-NL": 0.3, "de-DE": 0.2}
 MOMENTS = ("exp_avg", "exp_avg_sq")

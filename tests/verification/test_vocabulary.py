@@ -13,15 +13,15 @@ from callbacks.merge import MergeCallback
 from mu_lightning.checkpoints import load_base
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.data.vocabulary import used_vocabulary
-from mu_lightning.errors import UserError
 from mu_lightning.evaluation.loop import evaluate
 from mu_lightning.merging.registry import METHODS
 from mu_lightning.models.adapters import adapted_members
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.joint import JointClassifier
-from mu_lightning.models.words import words_of
-from mu_lightning.schedules import EveryEpochs
+from mu_lightning.models.vocabulary_subset import words_of
+from mu_lightning.schedules.schedules import EveryEpochs
 from mu_lightning.settings import LoraSettings, MergeSettings, ModelSettings
+from mu_lightning.utilities.errors import UserError
 
 MEMBERS = ("en-US", "de-DE", "nl-NL")
 TABLE = "roberta.embeddings.word_embeddings.weight"

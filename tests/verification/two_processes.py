@@ -15,12 +15,12 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from callbacks.merge import MergeCallback
 from mu_lightning.checkpoints import load_base, load_tokenizer
 from mu_lightning.data.module import IntentDataModule
-from mu_lightning.models.agreement import check_agreement
 from mu_lightning.models.classifier import IntentClassifier
-from mu_lightning.models.distributed import JointDDPStrategy
 from mu_lightning.models.joint import JointClassifier
-from mu_lightning.schedule_config import schedule_of
+from mu_lightning.schedules.parsing import schedule_of
 from mu_lightning.settings import MergeSettings
+from mu_lightning.training.agreement import check_agreement
+from mu_lightning.training.distributed import JointDDPStrategy
 from tests.conftest import DATA, MODEL, SmallCorpus
 
 WEIGHTS = {"en-US": 0.5, "de-DE": 0.3, "nl-NL": 0.2}

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import torch
 
-from mu_lightning.errors import UserError
 from mu_lightning.merging.method import Method, Piece
-from mu_lightning.merging.parameters import option
-from mu_lightning.merging.task_vectors import added, task_vectors, weighted_sum
+from mu_lightning.merging.method_parameters import option
+from mu_lightning.merging.methods.shared.task_vectors import added, task_vectors, weighted_sum
+from mu_lightning.utilities.errors import UserError
 
 LAYER, TASK = "layer", "task"
 

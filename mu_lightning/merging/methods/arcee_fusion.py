@@ -7,9 +7,9 @@ Kullback-Leibler divergence between the softmaxes of its row in the model and in
 import torch
 
 from mu_lightning.merging.method import Method, Piece, View, base_of
-from mu_lightning.merging.parameters import NoParameters
-from mu_lightning.merging.selection import kth_largest
-from mu_lightning.merging.task_vectors import added, task_vectors
+from mu_lightning.merging.method_parameters import NoParameters
+from mu_lightning.merging.methods.shared.order_statistics import kth_largest
+from mu_lightning.merging.methods.shared.task_vectors import added, task_vectors
 
 
 def importance(piece: Piece) -> torch.Tensor:

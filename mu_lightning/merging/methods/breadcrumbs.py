@@ -11,10 +11,18 @@ from dataclasses import dataclass
 import torch
 
 from mu_lightning.merging.method import Method, Piece, View
-from mu_lightning.merging.parameters import for_each, option
-from mu_lightning.merging.selection import each_kth_largest
-from mu_lightning.merging.task_vectors import AVERAGE, TOTAL, added, at_least, elected, task_vectors, weighted_sum
-from mu_lightning.merging.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, scaled_weights
+from mu_lightning.merging.method_parameters import for_each, option
+from mu_lightning.merging.methods.shared.order_statistics import each_kth_largest
+from mu_lightning.merging.methods.shared.task_vectors import (
+    AVERAGE,
+    TOTAL,
+    added,
+    at_least,
+    elected,
+    task_vectors,
+    weighted_sum,
+)
+from mu_lightning.merging.methods.shared.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, scaled_weights
 
 PAPER = "Davari and Belilovsky, Model Breadcrumbs, 2023"
 URL = "https://arxiv.org/abs/2312.06795"

@@ -9,12 +9,20 @@ from dataclasses import dataclass
 
 import torch
 
-from mu_lightning.merging.draws import keep_chance, kept
 from mu_lightning.merging.method import Method, Piece, View
+from mu_lightning.merging.method_parameters import for_each, option
+from mu_lightning.merging.methods.shared.random_masks import keep_chance, kept
+from mu_lightning.merging.methods.shared.task_vectors import (
+    AVERAGE,
+    TOTAL,
+    added,
+    at_least,
+    elected,
+    task_vectors,
+    weighted_sum,
+)
+from mu_lightning.merging.methods.shared.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, scaled_weights
 from mu_lightning.merging.methods.ties import SCOPE_HELP, scope, trim_thresholds
-from mu_lightning.merging.parameters import for_each, option
-from mu_lightning.merging.task_vectors import AVERAGE, TOTAL, added, at_least, elected, task_vectors, weighted_sum
-from mu_lightning.merging.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, scaled_weights
 
 PAPER = "Yu et al., Language Models are Super Mario (DARE), 2023"
 URL = "https://arxiv.org/abs/2311.03099"

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mu_lightning.errors import UserError
-from mu_lightning.merging.draws import kept
 from mu_lightning.merging.method import Method, Piece
-from mu_lightning.merging.parameters import for_each, option
-from mu_lightning.merging.task_vectors import AVERAGE, TOTAL, added, elected, task_vectors, weighted_sum
-from mu_lightning.merging.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, scaled_weights
+from mu_lightning.merging.method_parameters import for_each, option
+from mu_lightning.merging.methods.shared.random_masks import kept
+from mu_lightning.merging.methods.shared.task_vectors import AVERAGE, TOTAL, added, elected, task_vectors, weighted_sum
+from mu_lightning.merging.methods.shared.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, scaled_weights
+from mu_lightning.utilities.errors import UserError
 
 PAPER = "Deep et al., DELLA-Merging, 2024"
 URL = "https://arxiv.org/abs/2406.11617"

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import torch
 
-from mu_lightning.errors import UserError
 from mu_lightning.merging.method import Method, Piece, Scope, View
-from mu_lightning.merging.parameters import option
-from mu_lightning.merging.weighting import MEAN, scaled_weights
+from mu_lightning.merging.method_parameters import option
+from mu_lightning.merging.methods.shared.weighting import MEAN, scaled_weights
+from mu_lightning.utilities.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import torch
 
-from mu_lightning.merging.gram import gram_matrix
 from mu_lightning.merging.method import Method, Piece, View
+from mu_lightning.merging.method_parameters import option
 from mu_lightning.merging.methods.fisher import importance_average
-from mu_lightning.merging.parameters import option
-from mu_lightning.merging.weighting import MEAN, scaled_weights
+from mu_lightning.merging.methods.shared.inner_products import gram_matrix
+from mu_lightning.merging.methods.shared.weighting import MEAN, scaled_weights
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import torch
 
-from mu_lightning.merging.gram import combined, unit_products
 from mu_lightning.merging.method import Method, Piece
+from mu_lightning.merging.method_parameters import option
+from mu_lightning.merging.methods.shared.inner_products import combined, unit_products
+from mu_lightning.merging.methods.shared.weighting import MEAN, scaled_weights
 from mu_lightning.merging.methods.slerp import inner_products
-from mu_lightning.merging.parameters import option
-from mu_lightning.merging.weighting import MEAN, scaled_weights
 
 
 @dataclass(frozen=True)

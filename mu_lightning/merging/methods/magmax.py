@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 
 from mu_lightning.merging.method import Method, Piece
-from mu_lightning.merging.parameters import option
-from mu_lightning.merging.task_vectors import added, task_vectors
+from mu_lightning.merging.method_parameters import option
+from mu_lightning.merging.methods.shared.task_vectors import added, task_vectors
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ Jang, Yun and Han, Model Stock: All we need is just a few fine-tuned models, 202
 
 import torch
 
-from mu_lightning.merging.gram import unit_products
 from mu_lightning.merging.method import Method, Piece
+from mu_lightning.merging.method_parameters import NoParameters
+from mu_lightning.merging.methods.shared.inner_products import unit_products
+from mu_lightning.merging.methods.shared.task_vectors import added, task_vectors, weighted_sum
 from mu_lightning.merging.methods.slerp import inner_products
-from mu_lightning.merging.parameters import NoParameters
-from mu_lightning.merging.task_vectors import added, task_vectors, weighted_sum
 
 
 def ratio(products: torch.Tensor) -> float:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import torch
 
-from mu_lightning.merging.gram import vectors_of
 from mu_lightning.merging.method import Method, Piece
+from mu_lightning.merging.method_parameters import option
+from mu_lightning.merging.methods.shared.inner_products import vectors_of
 from mu_lightning.merging.methods.slerp import share_of_second
-from mu_lightning.merging.parameters import option
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from mu_lightning.merging.method import Method, Piece
-from mu_lightning.merging.parameters import option
+from mu_lightning.merging.method_parameters import option
 
 
 @dataclass(frozen=True)

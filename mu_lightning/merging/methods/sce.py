@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 
 from mu_lightning.merging.method import Method, Piece, View
+from mu_lightning.merging.method_parameters import option
+from mu_lightning.merging.methods.shared.order_statistics import kth_largest
+from mu_lightning.merging.methods.shared.task_vectors import AVERAGE, TOTAL, added, elected, task_vectors, weighted_sum
 from mu_lightning.merging.methods.ties import kept_count
-from mu_lightning.merging.parameters import option
-from mu_lightning.merging.selection import kth_largest
-from mu_lightning.merging.task_vectors import AVERAGE, TOTAL, added, elected, task_vectors, weighted_sum
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 
 from mu_lightning.merging.method import Method, Piece
-from mu_lightning.merging.parameters import option
-from mu_lightning.merging.task_vectors import added, task_vectors, weighted_sum
-from mu_lightning.merging.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, scaled_weights
+from mu_lightning.merging.method_parameters import option
+from mu_lightning.merging.methods.shared.task_vectors import added, task_vectors, weighted_sum
+from mu_lightning.merging.methods.shared.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, scaled_weights
 
 
 @dataclass(frozen=True)

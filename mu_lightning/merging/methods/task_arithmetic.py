@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mu_lightning.merging.method import Method, Piece, base_of
-from mu_lightning.merging.parameters import option
-from mu_lightning.merging.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, moved, scaled_weights
+from mu_lightning.merging.method_parameters import option
+from mu_lightning.merging.methods.shared.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, moved, scaled_weights
 
 if TYPE_CHECKING:
     import torch

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from mu_lightning.merging.method import Method, Piece, Scope, View
-from mu_lightning.merging.parameters import for_each, option
-from mu_lightning.merging.selection import each_kth_largest
-from mu_lightning.merging.task_vectors import AVERAGE, TOTAL, added, at_least, elected, task_vectors
-from mu_lightning.merging.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, scaled_weights
+from mu_lightning.merging.method_parameters import for_each, option
+from mu_lightning.merging.methods.shared.order_statistics import each_kth_largest
+from mu_lightning.merging.methods.shared.task_vectors import AVERAGE, TOTAL, added, at_least, elected, task_vectors
+from mu_lightning.merging.methods.shared.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, scaled_weights
 
 SCOPE_HELP = "the share is of each source's whole model (the paper) or of each tensor (mergekit)"
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from mu_lightning.merging.method import Method, Piece
-from mu_lightning.merging.parameters import option
-from mu_lightning.merging.spectral import decomposed, merged_matrices, orthogonal
-from mu_lightning.merging.weighting import MEAN, RAW, SUM, WEIGHTING_HELP
+from mu_lightning.merging.method_parameters import option
+from mu_lightning.merging.methods.shared.spectral import decomposed, merged_matrices, orthogonal
+from mu_lightning.merging.methods.shared.weighting import MEAN, RAW, SUM, WEIGHTING_HELP
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from mu_lightning.errors import UserError
+from mu_lightning.utilities.errors import UserError
 
 
 def fisher_diagonal(model: nn.Module, texts: Iterable[Mapping[str, Tensor]], seed: int = 0) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mu_lightning.errors import UserError
+from mu_lightning.utilities.errors import UserError
 
 Batch = Mapping[str, Tensor]
 State = Mapping[str, Tensor]

@@ -10,7 +10,7 @@ from torch import Tensor
 from callbacks.merge import MergeCallback
 from mu_lightning.evaluation.loop import evaluate
 from mu_lightning.models.ensemble import Ensemble
-from mu_lightning.schedules import EveryEpochs, Schedule
+from mu_lightning.schedules.schedules import EveryEpochs, Schedule
 from mu_lightning.settings import MergeSettings
 
 TARGET = "af-ZA"

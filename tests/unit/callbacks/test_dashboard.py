@@ -18,12 +18,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from callbacks.dashboard import Dashboard
 from callbacks.logs import ContinuedLogs
 from callbacks.merge import MergeCallback
-from mu_lightning.schedules import EveryEpochs
+from mu_lightning.monitoring import wandb_files
+from mu_lightning.monitoring.loggers import run_loggers
+from mu_lightning.monitoring.sinks import report_models
+from mu_lightning.monitoring.values import merge_values, model_rows
+from mu_lightning.schedules.schedules import EveryEpochs
 from mu_lightning.settings import MergeSettings
-from mu_lightning.watching import wandb_files
-from mu_lightning.watching.loggers import run_loggers
-from mu_lightning.watching.sinks import report_models
-from mu_lightning.watching.values import merge_values, model_rows
 
 WEIGHTS = {"en-US": 0.5, "de-DE": 0.3, "nl-NL": 0.2}
 Run = Callable[..., MergeCallback]

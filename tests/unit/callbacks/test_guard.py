@@ -11,10 +11,10 @@ from torch import Tensor
 
 from callbacks.checkpoint import DurableCheckpointIO, RunCheckpoint
 from callbacks.guard import Guard
-from mu_lightning.errors import UserError
 from mu_lightning.models.joint import JointClassifier
 from mu_lightning.settings import CheckpointSettings, GuardSettings
-from mu_lightning.training.run_checkpoints import saved_checkpoints
+from mu_lightning.training.checkpointing.run_checkpoints import saved_checkpoints
+from mu_lightning.utilities.errors import UserError
 
 MEMBERS = ("en-US", "de-DE")
 STEPS = 16

@@ -13,10 +13,10 @@ from torch import Tensor
 from callbacks.history import History
 from callbacks.kept_merges import KeptMerges
 from callbacks.merge import MergeCallback
-from mu_lightning.files import atomic_folder
-from mu_lightning.schedules import EveryEpochs, EverySteps, Schedule
+from mu_lightning.schedules.replay import read_history, replay
+from mu_lightning.schedules.schedules import EveryEpochs, EverySteps, Schedule
 from mu_lightning.settings import MergeSettings
-from mu_lightning.training.replay import read_history, replay
+from mu_lightning.utilities.files import atomic_folder
 
 WEIGHTS = {"en-US": 0.5, "de-DE": 0.3, "nl-NL": 0.2}
 KEY = "classifier.dense.weight"
@@ -72,7 +72,7 @@ def test_the_history_file_is_what_the_callback_remembers(run: Run, tmp_path: Pat
 
 
 def test_a_schedule_replayed_over_its_own_run_merges_where_the_run_did(run: Run, tmp_path: Path) -> None:
-    from mu_lightning.schedule_config import build_schedule
+    from mu_lightning.schedules.parsing import build_schedule
 
     for place, text in enumerate(("every-epochs:n=3", "every-steps:n=7", "adaptive:start=1", "plateau+performance")):
         merges = run(schedule=build_schedule(text), epochs=5)

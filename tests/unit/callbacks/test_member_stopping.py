@@ -9,7 +9,7 @@ from lightning.pytorch import Callback
 
 from callbacks.member_stopping import MemberStopping
 from callbacks.merge import MergeCallback
-from mu_lightning.schedules import EveryEpochs
+from mu_lightning.schedules.schedules import EveryEpochs
 from mu_lightning.settings import MergeSettings
 
 MEMBERS = ("en-US", "nl-NL")

@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from callbacks.merge import MergeCallback
-from mu_lightning.schedules import Adaptive, EveryEpochs, EverySteps, OnPlateau, Schedule
+from mu_lightning.schedules.schedules import Adaptive, EveryEpochs, EverySteps, OnPlateau, Schedule
 from mu_lightning.settings import MergeSettings
 
 TARGET = "af-ZA"

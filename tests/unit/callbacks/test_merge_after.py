@@ -9,7 +9,7 @@ from lightning.pytorch import Callback
 from torch import Tensor
 
 from callbacks.merge import MergeCallback
-from mu_lightning.schedules import EveryEpochs, Never
+from mu_lightning.schedules.schedules import EveryEpochs, Never
 from mu_lightning.settings import MergeSettings
 
 WEIGHTS = {"en-US": 0.5, "de-DE": 0.3, "nl-NL": 0.2}

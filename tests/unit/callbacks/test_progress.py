@@ -10,7 +10,7 @@ import pytest
 
 from callbacks.merge import MergeCallback
 from callbacks.progress import Progress
-from mu_lightning.schedules import EveryEpochs
+from mu_lightning.schedules.schedules import EveryEpochs
 from mu_lightning.settings import MergeSettings
 
 WEIGHTS = {"en-US": 0.5, "nl-NL": 0.5}

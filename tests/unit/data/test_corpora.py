@@ -7,8 +7,8 @@ import pytest
 
 from mu_lightning.data.corpus import SPLITS, Corpus
 from mu_lightning.data.registry import CORPORA, open_corpus
-from mu_lightning.errors import UserError
 from mu_lightning.locales import LOCALES
+from mu_lightning.utilities.errors import UserError
 
 SAMPLE = ("af-ZA", "en-US", "sw-KE")
 

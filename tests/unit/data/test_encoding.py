@@ -104,7 +104,7 @@ def test_whatever_changes_the_tokens_has_its_own_place_in_the_cache(
     used(TEXTS, truncation=True, max_length=5, padding=True)
     encode(ROWS, used, 64)
     assert stored() == 3, "of the same content, whatever its folder and what it was asked before: the same tokenizer"
-    from mu_lightning.models.pretraining import train_tokenizer
+    from mu_lightning.training.pretraining import train_tokenizer
 
     encode(ROWS, train_tokenizer(TEXTS * 3, 50), 64)
     assert stored() == 4

@@ -13,7 +13,7 @@ from pyarrow import parquet
 from mu_lightning.data.corpus import SPLITS
 from mu_lightning.data.massive import MassiveCorpus
 from mu_lightning.data.massive_sources import REVISION
-from mu_lightning.errors import UserError
+from mu_lightning.utilities.errors import UserError
 
 LOCALES = ("af-ZA", "en-US", "sw-KE")  # those of the made-up release
 REAL = Path(os.environ.get("MU_MASSIVE_DIR", Path(__file__).parents[4] / "shared" / "data" / "massive"))

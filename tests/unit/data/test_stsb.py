@@ -9,7 +9,7 @@ import pytest
 from pyarrow import parquet
 
 from mu_lightning.data.stsb import LANGUAGES, Stsb
-from mu_lightning.errors import UserError
+from mu_lightning.utilities.errors import UserError
 
 # Made up for this test: none of them is STS-B's.
 PAIRS = [

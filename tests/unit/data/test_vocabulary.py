@@ -8,7 +8,7 @@ import pytest
 
 from mu_lightning.checkpoints import load_tokenizer
 from mu_lightning.data.vocabulary import Vocabulary, used_vocabulary
-from mu_lightning.errors import UserError
+from mu_lightning.utilities.errors import UserError
 
 
 @pytest.fixture(scope="module")

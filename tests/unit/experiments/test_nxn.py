@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 
 import cli
+from mu_lightning.approaches.evaluation_context import FileTensors
 from mu_lightning.data import encoding, module
 from mu_lightning.evaluation.loop import evaluate
-from mu_lightning.experiments.bench import FileTensors
-from mu_lightning.experiments.matrix import read_nxn
 from mu_lightning.models.classifier import IntentClassifier
+from mu_lightning.results.matrix import read_nxn
 
 MODELS = ("de-DE", "en-US", "nl-NL")
 LOCALES = ("af-ZA", "nl-NL")

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 import cli
-from mu_lightning.errors import UserError
-from mu_lightning.experiments.bench import Bench, Scoring, prepare
+from mu_lightning.approaches.evaluation_context import Bench, Scoring, prepare
+from mu_lightning.approaches.tasks import RowTask
 from mu_lightning.experiments.ray_workers import RayWorkers, connect
-from mu_lightning.experiments.store import read_store
-from mu_lightning.experiments.tasks import RowTask
 from mu_lightning.experiments.workers import ThisProcess
+from mu_lightning.results.store import read_store
+from mu_lightning.utilities.errors import UserError
 
 ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
 MODELS = ("de-DE", "en-US", "nl-NL")

@@ -11,8 +11,8 @@ import pytest
 
 import cli
 from mu_lightning.data import registry
-from mu_lightning.experiments.results import PREDICTIONS
-from mu_lightning.experiments.store import RESULTS
+from mu_lightning.results.results import PREDICTIONS
+from mu_lightning.results.store import RESULTS
 
 
 def small(models_dir: Path, *words: str) -> list[str]:

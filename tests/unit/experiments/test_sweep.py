@@ -9,13 +9,13 @@ import pytest
 import yaml
 
 import cli
+from mu_lightning.approaches.comparison import merge_once
+from mu_lightning.approaches.evaluation_context import FileTensors
 from mu_lightning.evaluation.loop import evaluate
-from mu_lightning.experiments.bench import FileTensors
-from mu_lightning.experiments.store import Cell, Store, read_store
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.ensemble import Ensemble
+from mu_lightning.results.store import Cell, Store, read_store
 from mu_lightning.settings import MergeSettings
-from mu_lightning.training.comparison import merge_once
 from mu_lightning.typology.plan import TypologySettings, plan_sources, reweighted
 
 MODELS = ("de-DE", "en-US", "nl-NL")
@@ -164,7 +164,7 @@ def test_a_cell_that_fails_is_recorded_and_the_rest_go_on(
 def test_methods_that_learn_from_texts_learn_once_for_each_source_and_say_what_they_read(
     models_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mu_lightning.experiments.learning import LearningTask
+    from mu_lightning.approaches.from_text.learning import LearningTask
 
     learnt = []
     learn = LearningTask._learn

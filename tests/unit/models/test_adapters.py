@@ -10,14 +10,14 @@ from torch import Tensor
 
 from callbacks.merge import MergeCallback
 from mu_lightning.checkpoints import load_base
-from mu_lightning.errors import UserError
 from mu_lightning.evaluation.loop import evaluate
-from mu_lightning.merging.engine import merge_tensors
+from mu_lightning.merging.engine.in_memory import merge_tensors
 from mu_lightning.merging.registry import METHODS
 from mu_lightning.models.adapters import adapted_members
 from mu_lightning.models.joint import JointClassifier
-from mu_lightning.schedules import EveryEpochs
+from mu_lightning.schedules.schedules import EveryEpochs
 from mu_lightning.settings import LoraSettings, MergeSettings, ModelSettings
+from mu_lightning.utilities.errors import UserError
 
 MEMBERS = ("en-US", "de-DE", "nl-NL")
 WEIGHTS = {"en-US": 0.5, "de-DE": 0.3, "nl-NL": 0.2}

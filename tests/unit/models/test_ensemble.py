@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 import torch
 
-from mu_lightning.errors import UserError
 from mu_lightning.evaluation.loop import evaluate, evaluate_named
 from mu_lightning.models.ensemble import Ensemble, Panel
 from mu_lightning.models.votes import VOTES
+from mu_lightning.utilities.errors import UserError
 
 WEIGHTS = {"en-US": 0.5, "de-DE": 0.3, "nl-NL": 0.2}
 

@@ -11,7 +11,7 @@ from mu_lightning.data import batching
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.evaluation.loop import evaluate
 from mu_lightning.models.joint import balanced
-from mu_lightning.models.rate import Rate
+from mu_lightning.models.optim.rate import Rate
 
 MEMBERS = ("en-US", "de-DE", "nl-NL")
 

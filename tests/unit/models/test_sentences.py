@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from mu_lightning.checkpoints import load_encoder
-from mu_lightning.errors import UserError
 from mu_lightning.models.sentences import POOLINGS, SentenceEncoder
+from mu_lightning.utilities.errors import UserError
 
 
 @pytest.fixture

@@ -11,11 +11,6 @@ from mu_lightning.training.run_plan import RunPlan, plan_run
 from mu_lightning.typology.plan import TypologySettings
 
 
-@pytest.fixture(autouse=True)
-def registered(small_corpus: None) -> None:
-    """Every test here may use the corpus ``small``."""
-
-
 @pytest.fixture
 def plan(tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Plans a run of the small corpus in an empty folder: ``plan(locales=..., target_lang=...)``."""

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from mu_lightning.errors import UserError
 from mu_lightning.training.missing_models import settle_locales
+from mu_lightning.utilities.errors import UserError
 
 
 def config(models_dir: Path, base: Path, locales: Any, **more: Any) -> Any:

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import torch
 
-from mu_lightning.errors import UserError
-from mu_lightning.experiments.run_folders import POOLED
 from mu_lightning.locales import LOCALES
+from mu_lightning.results.run_folders import POOLED
 from mu_lightning.settings import DataSettings, LoraSettings, MergeSettings, ModelSettings
 from mu_lightning.training.members import name_of
 from mu_lightning.training.run_plan import is_first_process
+from mu_lightning.utilities.errors import UserError
 
 SOURCES = ["nl-NL", "de-DE", "en-US"]
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mu_lightning.errors import UserError
 from mu_lightning.locales import LOCALES
 from mu_lightning.typology import similarity
 from mu_lightning.typology.features import FEATURE_SETS, features, locales_with_data
 from mu_lightning.typology.similarity import SimilarityMatrix, from_features, read_csv, write_csv
+from mu_lightning.utilities.errors import UserError
 
 TAGS = ("sq-AL", "ro-RO", "zh-CN", "zh-TW", "sw-KE")
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from mu_lightning.errors import UserError
 from mu_lightning.typology.similarity import SimilarityMatrix
 from mu_lightning.typology.sinkhorn import normalise
+from mu_lightning.utilities.errors import UserError
 
 
 def random_matrix(seed: int, count: int = 7) -> SimilarityMatrix:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from mu_lightning.errors import UserError
 from mu_lightning.locales import LOCALES
 from mu_lightning.typology.plan import (
     DEFAULT_MATRIX_FILE,
@@ -20,6 +19,7 @@ from mu_lightning.typology.plan import (
 )
 from mu_lightning.typology.similarity import SimilarityMatrix, from_features, write_csv
 from mu_lightning.typology.sinkhorn import normalise
+from mu_lightning.utilities.errors import UserError
 
 
 def plan(target: str = "sq-AL", **more: object) -> SourcePlan:

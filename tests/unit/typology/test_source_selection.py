@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from mu_lightning.errors import UserError
 from mu_lightning.locales import LOCALES
 from mu_lightning.typology.selection import nearest_sources, ranked
 from mu_lightning.typology.similarity import SimilarityMatrix, from_features
 from mu_lightning.typology.sinkhorn import normalise
+from mu_lightning.utilities.errors import UserError
 
 MATRIX = SimilarityMatrix(
     ("a", "b", "c", "d"), np.array([[1, 0.5, 0.9, 0.5], [0.5, 1, 0.2, 0.3], [0.9, 0.2, 1, 0.4], [0.5, 0.3, 0.4, 1]])

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mu_lightning.errors import UserError
 from mu_lightning.locales import LOCALES
 from mu_lightning.typology import databases
 from mu_lightning.typology.databases import _PlainArrays, data_file, grambank_table, npz_table
 from mu_lightning.typology.features import FEATURE_SETS, features, locales_with_data, parse_mix
+from mu_lightning.utilities.errors import UserError
 
 WIDTHS = {"syntax_knn": 103, "phonology_knn": 28, "inventory_knn": 158, "family": 3718, "geography": 299}
 LEARNED_LACKS = {"az-AZ", "en-US", "he-IL", "is-IS", "ka-GE", "kn-IN", "ml-IN", "sq-AL", "te-IN"}
@@ -162,7 +162,7 @@ def test_another_codec_than_latin1_is_refused() -> None:
 
 def test_typology_imports_nothing_heavy() -> None:
     code = (
-        "import sys; import mu_lightning.typology.plan, mu_lightning.verbs.similarity; "
+        "import sys; import mu_lightning.typology.plan, mu_lightning.commands.similarity; "
         "print(sorted({'torch', 'pandas', 'scipy', 'matplotlib', 'lightning', 'transformers', 'lang2vec', 'urielplus'} "
         "& set(sys.modules)))"
     )

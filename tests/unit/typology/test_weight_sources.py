@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from mu_lightning.errors import UserError
 from mu_lightning.typology.weights import WEIGHT_SOURCES, WeightRequest, normalised, parse_weights, source_weights
+from mu_lightning.utilities.errors import UserError
 
 URIEL = {"nl-NL": 0.4, "de-DE": 0.3, "en-US": 0.2, "sv-SE": 0.1}
 

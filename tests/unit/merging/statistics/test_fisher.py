@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from mu_lightning.errors import UserError
 from mu_lightning.merging.statistics.fisher import fisher_diagonal
+from mu_lightning.utilities.errors import UserError
 
 
 def test_it_is_the_mean_square_of_each_text_s_gradient_with_labels_drawn_from_the_model(

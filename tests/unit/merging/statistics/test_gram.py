@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from mu_lightning.merging.engine import merge_tensors
+from mu_lightning.merging.engine.in_memory import merge_tensors
 from mu_lightning.merging.statistics.gram import gram_matrices, merged_gram_matrices
 
 BLOCK = "roberta.encoder.layer."

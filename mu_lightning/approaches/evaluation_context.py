@@ -1,0 +1,229 @@
+"""What scores models and their merges, wherever it runs: models by reference, splits tokenised once, one architecture.
+
+A bench is made once, in the process that a verb runs in, after everything has been checked; workers get it as it is.
+"""
+
+import copy
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from mu_lightning.checkpoints import load_tokenizer, quiet_transformers
+from mu_lightning.data.batching import eval_loader
+from mu_lightning.data.corpus import SPLITS, Corpus, Split, check_labels
+from mu_lightning.data.encoding import EncodedRows
+from mu_lightning.data.module import IntentDataModule, Loaders
+from mu_lightning.data.registry import open_corpus
+from mu_lightning.merging.folders.hub_folders import local_folder
+from mu_lightning.merging.folders.mapped_files import MappedFiles
+from mu_lightning.merging.folders.model_folders import ModelFolder, label_map, open_folder
+from mu_lightning.merging.folders.safetensor_files import read_header
+from mu_lightning.merging.folders.tokenizer_files import check_same_tokenizer
+from mu_lightning.models.classifier import IntentClassifier
+from mu_lightning.settings import DataSettings
+from mu_lightning.utilities.errors import UserError, unknown
+
+
+class Tensors(Protocol):
+    """Named tensors that lie somewhere: what is handed around instead of them."""
+
+    def load(self) -> Mapping[str, Tensor]:
+        """The tensors, to be read only."""
+
+
+@dataclass(frozen=True)
+class FileTensors:
+    """The tensors of a model folder or a safetensors file: mapped, so that all processes share one copy."""
+
+    path: Path
+
+    def load(self) -> Mapping[str, Tensor]:
+        """The tensors, mapped from the file."""
+        files = MappedFiles()
+        entries = open_folder(self.path).tensors if self.path.is_dir() else read_header(self.path)
+        return {name: files.tensor(entry) for name, entry in entries.items()}
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What is scored and how: the part of a recipe that all its results share.
+
+    Attributes:
+        corpus: the corpus' name.
+        data_dir: an unpacked MASSIVE release directory.
+        split: the rows.
+        batch_size: rows in one batch.
+        max_length: tokens after which an utterance is cut.
+    """
+
+    corpus: str = DataSettings.corpus
+    data_dir: Path | None = None
+    split: Split = "test"
+    batch_size: int = DataSettings.eval_batch_size
+    max_length: int = DataSettings.max_length
+
+    def open(self) -> Corpus:
+        """The corpus; raises UserError for a corpus or split that does not exist."""
+        if self.split not in SPLITS:
+            raise unknown("split", self.split, SPLITS)
+        for name in ("batch_size", "max_length"):
+            if getattr(self, name) < 1:
+                raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
+        return open_corpus(self.corpus, self.data_dir)
+
+    def plain(self) -> dict[str, Any]:
+        """Itself as plain values."""
+        return asdict(self) | {"data_dir": None if self.data_dir is None else str(self.data_dir)}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything that a worker needs.
+
+    Attributes:
+        models: name -> the classifier's tensors; all are of one architecture.
+        config: the architecture, as ``config.json`` has it.
+        rows: locale -> the split that is scored, tokenised.
+        batch_size: rows in one batch.
+        base: the tensors that the sources started from, for methods on task vectors.
+        folders: name -> model folder, where the models lie in folders of this machine.
+        texts: which train texts a method reads, see `mu_lightning.approaches.from_text.merge_data`; locale -> rows.
+        device: where to compute.
+        fingerprints: of the rows (``rows``: locale -> SHA-256) and models (``models``: name -> SHA-256).
+    """
+
+    models: Mapping[str, Tensors]
+    config: Mapping[str, Any]
+    rows: Mapping[str, EncodedRows]
+    batch_size: int
+    base: Tensors | None = None
+    texts: Mapping[str, EncodedRows] = field(default_factory=dict)
+    device: str = "cpu"
+    fingerprints: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @cached_property
+    def skeleton(self) -> IntentClassifier:
+        """A classifier of the architecture; its weights are nobody's."""
+        from transformers import AutoConfig, AutoModelForSequenceClassification
+
+        values = dict(self.config)
+        with torch.random.fork_rng(devices=[]), quiet_transformers():
+            config = AutoConfig.for_model(values.pop("model_type"), **values)
+            return IntentClassifier(AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)).eval()
+
+    def state(self, name: str) -> dict[str, Tensor]:
+        """A model's tensors in float32, to be read only: those that the architecture has."""
+        found, wanted = self.models[name].load(), self.skeleton.model.state_dict()
+        missing = [key for key in wanted if key not in found]
+        if missing:
+            raise UserError(f"the model {name} is not a trained classifier: it lacks {', '.join(missing[:4])}")
+        return {key: found[key].float() if found[key].is_floating_point() else found[key] for key in wanted}
+
+    def classifier(self, state: Mapping[str, Tensor]) -> IntentClassifier:
+        """A classifier with these tensors; on the CPU they are used as they are, not copied."""
+        skeleton = self.skeleton
+        shared = {id(tensor): tensor for tensor in (*skeleton.parameters(), *skeleton.buffers())}
+        made = copy.deepcopy(skeleton, shared)
+        made.model.load_state_dict(state, assign=True)
+        return made.requires_grad_(False).to(self.device)
+
+    def loaders(self, locales: Sequence[str]) -> Loaders:
+        """Locale -> batches of the split."""
+        return {tag: eval_loader(self.rows[tag], self.batch_size) for tag in locales}
+
+
+def prepare(
+    scoring: Scoring,
+    models: Mapping[str, Path | str],
+    locales: Sequence[str],
+    *,
+    base: Path | str | None = None,
+    device: str = "cpu",
+) -> Bench:
+    """Checks models and data against each other, and tokenises each locale's split once.
+
+    Args:
+        scoring: what is scored.
+        models: locale (or name) -> model folder or hub id.
+        locales: the locales to score on.
+        base: folder or hub id of what the sources started from.
+        device: where to compute.
+
+    Raises:
+        UserError: a split, corpus or locale that does not exist; models of another label map than the corpus', of
+            different architectures or tokenizers, or that cannot be read.
+    """
+    corpus = scoring.open()
+    check_locales(corpus, locales)
+    folders = {name: open_folder(local_folder(path)) for name, path in models.items()}
+    check_models(folders, corpus)
+    first = next(iter(folders.values()))
+    tokenizer = load_tokenizer(first.path)
+    settings = DataSettings(scoring.corpus, scoring.data_dir, max_length=scoring.max_length)
+    data = IntentDataModule(corpus, tokenizer, settings)
+    rows = {tag: data.encoded(tag, scoring.split) for tag in locales}
+    return Bench(
+        models={name: FileTensors(folder.path) for name, folder in folders.items()},
+        config=first.config,
+        rows=rows,
+        batch_size=scoring.batch_size,
+        base=None if base is None else FileTensors(local_folder(base)),
+        device=device,
+        fingerprints={
+            "rows": {tag: data.rows(tag, scoring.split).fingerprint for tag in locales},
+            "models": {name: model_fingerprint(folder) for name, folder in folders.items()},
+        },
+    )
+
+
+def check_locales(corpus: Corpus, locales: Sequence[str]) -> None:
+    """Raises UserError for a locale that the corpus does not have, or that is named twice."""
+    for place, tag in enumerate(locales):
+        if tag not in corpus.locales:
+            raise unknown(f"locale of the corpus {corpus.name}", tag, corpus.locales)
+        if tag in locales[:place]:
+            raise UserError(f"the locale {tag} is named twice")
+
+
+def check_models(folders: Mapping[str, ModelFolder], corpus: Corpus) -> None:
+    """Checks from configs and headers that the models classify the corpus' labels and can stand in for each other.
+
+    Raises:
+        UserError: other labels than the corpus', another architecture or another tokenizer than the first model's.
+    """
+    if not folders:
+        raise UserError("there is no model to score")
+    (first, expected), *_ = folders.items()
+    for name, folder in folders.items():
+        labels = label_map(folder.config) or {}
+        check_labels(str(folder.path), [labels[index] for index in sorted(labels)] or ["none"], corpus)
+        shapes = {key: shape for key, (shape, _) in folder.signatures.items()}
+        if shapes != {key: shape for key, (shape, _) in expected.signatures.items()}:
+            raise UserError(f"{folder.path} is of another architecture than {expected.path}: its tensors differ")
+        check_same_tokenizer(first, expected.path, name, folder.path)
+
+
+def model_fingerprint(folder: ModelFolder) -> str:
+    """SHA-256 of a model folder's weight files."""
+    digest = hashlib.sha256()
+    for path in sorted({entry.path for entry in folder.tensors.values()}):
+        status = path.stat()
+        digest.update(_file_fingerprint(path, status.st_size, status.st_mtime_ns))
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=1024)
+def _file_fingerprint(path: Path, size: int, changed: int) -> bytes:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
+
+
+def model_bytes(state: Mapping[str, Tensor]) -> int:
+    """The size of a model's tensors."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in state.values())

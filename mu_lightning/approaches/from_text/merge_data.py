@@ -1,0 +1,110 @@
+"""The texts that a merge method learns from: which they are.
+
+Only texts are read, never labels: a Fisher's labels are drawn from the model. Text of the target makes the merge
+transductive all the same, and its results say so (``target-unlabelled``).
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from mu_lightning.checkpoints import load_tokenizer
+from mu_lightning.data.encoding import EncodedRows, concatenate
+from mu_lightning.data.module import IntentDataModule
+from mu_lightning.data.registry import open_corpus
+from mu_lightning.merging.folders.folder_plan import FolderPlan
+from mu_lightning.settings import DataSettings
+from mu_lightning.utilities.errors import UserError, unknown
+
+Mode = Literal["target", "sources", "both"]
+# Which texts a method reads where nothing is said: as in its paper, the sources' own; without a paper's choice, the
+# target's, whose model is wanted.
+DEFAULT_MODES: dict[str, Mode] = {"regmean": "sources", "regmean_plus": "sources"}
+MODES: tuple[Mode, ...] = ("target", "sources", "both")
+
+
+@dataclass(frozen=True)
+class MergeData:
+    """Which texts a method learns from.
+
+    Attributes:
+        corpus: the corpus' name.
+        mode: the ``target``'s texts, each source's own (``sources``), or ``both``.
+        target: the locale that the merge is for.
+        examples: train utterances of each locale; the same ids in every locale.
+        max_length: tokens after which an utterance is cut.
+        data_dir: an unpacked MASSIVE release.
+    """
+
+    corpus: str
+    mode: Mode
+    target: str | None = None
+    examples: int = 100
+    max_length: int = DataSettings.max_length
+    data_dir: Path | None = None
+
+    @property
+    def supervision(self) -> str:
+        """What of the target the merge looks at."""
+        return "none" if self.mode == "sources" else "target-unlabelled"
+
+    def locales(self, source: str) -> tuple[str, ...]:
+        """The locales whose texts are read for a source."""
+        target = () if self.target is None else (self.target,)
+        return {"target": target, "sources": (source,), "both": (source, *target)}[self.mode]
+
+    def recorded(self) -> dict[str, Any]:
+        """Itself as plain values, without a place on this machine."""
+        return {key: value for key, value in asdict(self).items() if key != "data_dir" and value is not None}
+
+
+class MergeTexts:
+    """The texts of a merge, tokenised.
+
+    Args:
+        data: which they are.
+        plan: the merge of folders that they are for.
+
+    Raises:
+        UserError: an unknown mode, no target where one is needed, a source or target that the corpus does not have, a
+            source without a tokenizer, or a number of examples below 1.
+    """
+
+    def __init__(self, data: MergeData, plan: FolderPlan) -> None:
+        if data.mode not in MODES:
+            raise unknown("fisher data mode", str(data.mode), MODES)
+        if data.examples < 1:
+            raise UserError(f"--num-fisher-examples is {data.examples}: at least 1 utterance is needed")
+        if data.mode != "sources" and data.target is None:
+            raise UserError(
+                f"{plan.job.method.name} on texts of the target needs a target: name it, or use the sources' texts "
+                "(--fisher-data-mode sources, or mode in a recipe's data)"
+            )
+        self.data, self._sources = data, plan.job.names
+        corpus = open_corpus(data.corpus, data.data_dir)
+        for tag in {tag for source in plan.job.names for tag in data.locales(source)}:
+            if tag not in corpus.locales:
+                raise UserError(
+                    f"{plan.job.method.name} reads texts of every source and target it is to learn from, but the "
+                    f"corpus {corpus.name} has no locale {tag}: choose another --corpus, or --fisher-data-mode"
+                )
+        settings = DataSettings(data.corpus, data.data_dir, max_length=data.max_length, limit_train=data.examples)
+        folder = next(iter(plan.folders.values())).path
+        self._module = IntentDataModule(corpus, load_tokenizer(folder), settings)
+        for source in plan.job.names:
+            for tag in data.locales(source):
+                self._module.rows(tag, "train")
+
+    def rows(self, sources: Sequence[str]) -> EncodedRows:
+        """The texts that are read for these sources, each once."""
+        tags = dict.fromkeys(tag for source in sources for tag in self.data.locales(source))
+        return concatenate({tag: self._module.encoded(tag, "train") for tag in tags})
+
+    def describe(self) -> str:
+        """Which texts the merge learns from, for reading."""
+        data, tags = self.data, {tag for source in self._sources for tag in self.data.locales(source)}
+        return (
+            f"learns from: {len(self.rows(self._sources))} unlabelled train utterances of {', '.join(sorted(tags))} "
+            f"({data.corpus}); supervision: {data.supervision}"
+        )

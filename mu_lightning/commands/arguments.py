@@ -1,0 +1,189 @@
+"""Arguments that several verbs share: which target, which sources, and what they weigh."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jsonargparse import ArgumentParser, Namespace
+
+from mu_lightning.checkpoints import DEFAULT_MODELS_DIR, source_models
+from mu_lightning.locales import LOCALES, locale_list
+from mu_lightning.settings import DataSettings
+from mu_lightning.typology.features import FEATURE_SETS
+from mu_lightning.typology.plan import SourcePlan, TypologySettings, plan_sources
+from mu_lightning.typology.weights import WEIGHT_SOURCES
+from mu_lightning.utilities.errors import UserError
+
+if TYPE_CHECKING:
+    from mu_lightning.approaches.evaluation_context import Scoring
+    from mu_lightning.experiments.workers import Workers
+
+
+def add_source_arguments(
+    parser: ArgumentParser, models_dir: Path | None = DEFAULT_MODELS_DIR, num_languages: int | None = 5
+) -> None:
+    """Adds the arguments that choose and weigh a target's sources; `plan_from` reads them.
+
+    Args:
+        parser: the verb's parser.
+        models_dir: default of ``--models-dir``; without one, every locale can be a source.
+        num_languages: default of ``--num-languages``; None where the verb decides.
+    """
+    add = parser.add_argument
+    add("--target-lang", type=str | None, default=None, help="the locale that the sources are for, such as sq-AL")
+    add(
+        "--locales",
+        type=str,
+        nargs="+",
+        default=None,
+        help="the sources, separated by commas or spaces; without them the nearest available ones are taken",
+    )
+    most = "" if num_languages is not None else " (default: 5, or as many as the method merges)"
+    add(
+        "--num-languages",
+        type=int if num_languages is not None else int | None,
+        default=num_languages,
+        help=f"so many sources are taken where --locales does not name them{most}",
+    )
+    add("--preweight", choices=tuple(WEIGHT_SOURCES), default="uriel", help="where the sources' weights come from")
+    add("--weights", type=str | dict[str, float] | None, default=None, help="of manual: en-US=0.5,fr-FR=0.5")
+    add_typology_arguments(parser)
+    add("--models-dir", type=Path | None, default=models_dir, help="folder of source models <base>_<corpus>_<locale>")
+    add("--models-csv", type=Path | None, default=None, help="instead a list of them: locale, path or hub id")
+    add("--seed", type=int, default=0, help="decides what is left to chance, such as shuffled weights")
+
+
+def add_typology_arguments(parser: ArgumentParser) -> None:
+    """Adds the arguments of how similarities become weights; `settings_from` reads them."""
+    settings = TypologySettings()
+    mix = f"{'+'.join(list(FEATURE_SETS)[:2])} or with shares syntax_knn:0.7+geography:0.3"
+    add = parser.add_argument
+    add("--top-k", type=int, default=settings.top_k, help="neighbours that each locale keeps")
+    add("--sinkhorn-iters", type=int, default=settings.sinkhorn_iters, help="rounds of normalising rows, then columns")
+    add(
+        "--temperature",
+        type=float,
+        default=settings.temperature,
+        help="below 1 the nearest sources weigh more, above 1 less: weights grow as s^(1 / temperature)",
+    )
+    add(
+        "--similarity-source",
+        choices=("dense", "sparse"),
+        default=settings.similarity_source,
+        help="compute the similarities from features (dense), or read --similarity-matrix (sparse)",
+    )
+    add(
+        "--similarity-matrix",
+        type=Path | None,
+        default=None,
+        help="of sparse: a CSV file as the verb similarity writes it (language_similarity_matrix_unified.csv)",
+    )
+    add(
+        "--feature-set",
+        type=str,
+        default=settings.feature_set,
+        help=f"of dense: {', '.join(FEATURE_SETS)}; or a mix: {mix}",
+    )
+
+
+def add_models_arguments(parser: ArgumentParser) -> None:
+    """Adds the arguments that say where source models are; `models_from` reads them."""
+    add = parser.add_argument
+    add(
+        "--models-dir",
+        type=Path | None,
+        default=DEFAULT_MODELS_DIR,
+        help="folder of source models <base>_<corpus>_<locale>",
+    )
+    add("--models-csv", type=Path | None, default=None, help="instead a list of them: locale, path or hub id")
+    add("--base", type=str | None, default=None, help="of --models-dir: only models of this base")
+
+
+def add_scoring_arguments(parser: ArgumentParser) -> None:
+    """Adds the arguments of what is scored; `scoring_from` reads them."""
+    defaults = DataSettings()
+    add = parser.add_argument
+    add("--corpus", type=str, default=defaults.corpus, help="the corpus to score on, and of the models in --models-dir")
+    add("--data-dir", type=Path | None, default=None, help="an unpacked MASSIVE release directory")
+    add("--split", type=str, default="test", help="the rows to score: dev, test or train")
+    add("--batch-size", type=int, default=defaults.eval_batch_size, help="rows in one batch")
+    add("--max-length", type=int, default=defaults.max_length, help="tokens after which an utterance is cut")
+
+
+def add_worker_arguments(parser: ArgumentParser) -> None:
+    """Adds the arguments of where the work is done; `workers_from` reads them."""
+    add = parser.add_argument
+    add("--max-workers", type=int | None, default=None, help="processes side by side (default: one a GPU or core)")
+    add("--device", type=str, default="auto", help="where to compute: auto, cpu, cuda")
+    add("--ray", type=str | None, default=None, help="run on a Ray cluster: auto, local, or its address")
+
+
+def scoring_from(arguments: Namespace) -> "Scoring":
+    """What a verb's arguments ask to be scored."""
+    from mu_lightning.approaches.evaluation_context import Scoring
+
+    return Scoring(
+        corpus=arguments.corpus,
+        data_dir=arguments.data_dir,
+        split=arguments.split,
+        batch_size=arguments.batch_size,
+        max_length=arguments.max_length,
+    )
+
+
+def workers_from(arguments: Namespace) -> "Workers":
+    """The workers that a verb's arguments ask for; raises UserError where they cannot be had."""
+    if arguments.ray is not None:
+        from mu_lightning.experiments.ray_workers import RayWorkers
+
+        return RayWorkers(arguments.ray, arguments.max_workers, arguments.device)
+    from mu_lightning.experiments.workers import local_workers
+
+    return local_workers(arguments.max_workers, arguments.device)
+
+
+def settings_from(arguments: Namespace) -> TypologySettings:
+    """The typology settings among a verb's arguments."""
+    return TypologySettings(
+        similarity_source=arguments.similarity_source,
+        similarity_matrix=arguments.similarity_matrix,
+        feature_set=arguments.feature_set,
+        top_k=arguments.top_k,
+        sinkhorn_iters=arguments.sinkhorn_iters,
+        temperature=arguments.temperature,
+    )
+
+
+def models_from(arguments: Namespace) -> dict[str, Path | str] | None:
+    """The source models that exist, by locale; None where the arguments name no place for them.
+
+    A verb with the arguments ``--corpus`` and ``--base`` narrows the models by them.
+
+    Raises:
+        UserError: no model is there, or models of several kinds are.
+    """
+    if arguments.models_dir is None and arguments.models_csv is None:
+        return None
+    return source_models(
+        arguments.models_dir, arguments.models_csv, corpus=arguments.get("corpus"), base=arguments.get("base")
+    )
+
+
+def plan_from(arguments: Namespace) -> SourcePlan:
+    """The sources and weights that a verb's arguments ask for.
+
+    Raises:
+        UserError: no target is named, or as of `plan_sources` and `models_from`.
+    """
+    if arguments.target_lang is None:
+        raise UserError("no target is named: --target-lang sq-AL")
+    models = models_from(arguments)
+    return plan_sources(
+        arguments.target_lang,
+        available=tuple(LOCALES if models is None else models),
+        locales=locale_list(arguments.locales),
+        num_languages=arguments.num_languages,
+        preweight=arguments.preweight,
+        manual_weights=arguments.weights,
+        settings=settings_from(arguments),
+        seed=arguments.seed,
+    )

@@ -1,0 +1,225 @@
+"""The arguments of `fit`, `validate`, `test` and `predict`; what runs them is imported once they are to run.
+
+They are LightningCLI's verbs. Its own help would take seconds of imports, so `--help` is printed from the same groups
+here.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+from mu_lightning.checkpoints import DEFAULT_MODELS_DIR
+from mu_lightning.commands.parsing import OneLineErrors
+from mu_lightning.settings import CheckpointSettings, DataSettings, GuardSettings, MergeSettings, ModelSettings
+from mu_lightning.typology.plan import TypologySettings
+from mu_lightning.utilities.resources import resource
+
+SUMMARIES = {
+    "fit": "Trains classifiers: one locale, several side by side, or several merged towards a target while they train.",
+    "validate": "Scores a trained classifier on the dev split of any locales.",
+    "test": "Scores a trained classifier on the test split of any locales, with intervals.",
+    "predict": "Writes a trained classifier's prediction for every test row of any locales.",
+}
+
+# Short names of configuration keys, the same on every verb; what stands in a YAML file is the key.
+SHORT_NAMES = {
+    "--max-epochs": "--trainer.max_epochs",
+    "--precision": "--trainer.precision",
+    "--devices": "--trainer.devices",
+    "--seed": "--seed_everything",
+    "--corpus": "--data.corpus",
+    "--data-dir": "--data.data_dir",
+    "--batch-size": "--data.batch_size",
+    "--base": "--model.base",
+    "--learning-rate": "--model.learning_rate",
+    "--adapter": "--model.adapter",
+    "--members-in-memory": "--model.members_in_memory",
+    "--merge-algorithm": "--merge.method",
+    "--merge-frequency": "--merge.frequency",
+    "--ckpt-path": "--ckpt_path",
+    "--checkpoint-before-merge": "--checkpoint.before_merge",
+    "--schedule": "--merge.schedule",
+    "--adaptive-merge-frequency": "--merge.adaptive",
+    "--performance-merge-trigger": "--merge.performance_trigger",
+    "--convergence-threshold": "--merge.convergence_threshold",
+    "--keep-merges": "--merge.keep_merges",
+    "--feature-set": "--typology.feature_set",
+    "--similarity-source": "--typology.similarity_source",
+    "--similarity-matrix": "--typology.similarity_matrix",
+    "--top-k": "--typology.top_k",
+    "--sinkhorn-iters": "--typology.sinkhorn_iters",
+    "--temperature": "--typology.temperature",
+}
+
+# Short names that need no value: they switch something on.
+SWITCHES = {"--adaptive-merge-frequency", "--checkpoint-before-merge", "--performance-merge-trigger"}
+
+# Of arguments that switch something on: alone or with a value, so that false overrides a configuration file.
+_SWITCH: dict[str, Any] = {"type": bool, "nargs": "?", "const": True, "default": False}
+
+TRAINER_DEFAULTS: dict[str, Any] = {
+    "max_epochs": 6,
+    "accelerator": "auto",
+    "devices": 1,
+    "precision": "32-true",
+    "gradient_clip_val": 1.0,
+    "log_every_n_steps": 10,
+    "num_sanity_val_steps": 0,
+    "enable_model_summary": False,
+    "use_distributed_sampler": False,
+}
+
+
+def add_arguments(parser: ArgumentParser, verb: str) -> None:
+    """Adds a verb's own keys and groups; LightningCLI adds ``trainer``, ``--config`` and ``--seed_everything``."""
+    parser.add_argument("--locales", nargs="+", type=str, default=None, help=_locales_help(verb))
+    parser.add_argument(
+        "--output-dir", type=Path | None, default=None, help="the run's folder; refused if it holds a result already"
+    )
+    parser.add_class_arguments(DataSettings, "data")
+    if verb != "fit":
+        parser.add_argument("--model-path", type=str, required=True, help="a model folder, or a hub id")
+        return
+    parser.add_argument("--target-lang", type=str | None, default=None, help="the locale to merge for; none: no merges")
+    parser.add_argument(
+        "--target-languages",
+        nargs="+",
+        type=str,
+        default=None,
+        help="several targets, each with its own weights and merged model; the first decides",
+    )
+    parser.add_argument(
+        "--num-languages", type=int, default=5, help="sources to choose by typology where --locales is not given"
+    )
+    parser.add_argument(
+        "--preweight",
+        type=str,
+        default="uriel",
+        help="where merge weights come from: uriel, equal, manual or shuffled",
+    )
+    parser.add_argument(
+        "--weights", type=str | dict[str, float] | None, default=None, help="manual weights: nl-NL=0.7,de-DE=0.3"
+    )
+    parser.add_argument(
+        "--multilingual",
+        **_SWITCH,
+        help="one model on the train rows of all the locales together; with a target: of its sources, without merges",
+    )
+    parser.add_argument(
+        "--exclude",
+        nargs="+",
+        type=str,
+        default=None,
+        help="locales to leave out of --locales, of a target's sources, or (without either) of all in the corpus; "
+        "without a target each model is scored on them too, unseen",
+    )
+    parser.add_argument(
+        "--all-leave-one-out",
+        **_SWITCH,
+        help="one model for each locale, on the train rows of all the others, scored on the one left out",
+    )
+    parser.add_argument(
+        "--compare",
+        **_SWITCH,
+        help="train the sources without merges, one model on all of them and the target natively too, and end with one "
+        "table of all",
+    )
+    parser.add_argument(
+        "--models-dir", type=Path, default=DEFAULT_MODELS_DIR, help="where source models go if there is no target"
+    )
+    parser.add_argument(
+        "--skip-existing",
+        **_SWITCH,
+        help="leave out the locales that have a model in --models-dir already",
+    )
+    parser.add_argument(
+        "--dry-run",
+        **_SWITCH,
+        help="check everything, print what the run will do and the memory that it will take, and write nothing",
+    )
+    parser.add_argument("--resume", **_SWITCH, help="go on from the last checkpoint in --output-dir")
+    parser.add_argument("--ckpt_path", type=str | None, default=None, help="go on from this checkpoint of the run")
+    parser.add_argument(
+        "--save-config",
+        **_SWITCH,
+        help="write the whole configuration to config.yaml in the run's folder",
+    )
+    parser.add_argument("--enable-tensorboard", **_SWITCH, help="log to TensorBoard too")
+    parser.add_argument("--enable-wandb", **_SWITCH, help="log to W&B too (WANDB_MODE=offline: no account)")
+    parser.add_class_arguments(ModelSettings, "model")
+    parser.add_class_arguments(TypologySettings, "typology")
+    parser.add_class_arguments(MergeSettings, "merge")
+    parser.add_class_arguments(CheckpointSettings, "checkpoint")
+    parser.add_class_arguments(GuardSettings, "guard")
+
+
+def parser(verb: str) -> ArgumentParser:
+    """The verb's parser without LightningCLI's part: for help and for the manual."""
+    result = OneLineErrors(prog=f"mu-lightning {verb}", description=SUMMARIES[verb], add_help=True)
+    result.add_argument("-c", "--config", action="config", help="a YAML file with any of these keys")
+    result.add_argument("--seed_everything", type=int, default=0, help="the run's seed")
+    add_arguments(result, verb)
+    trainer = result.add_argument_group("trainer", "Lightning's Trainer: --trainer.NAME for any of its arguments")
+    shown = TRAINER_DEFAULTS if verb == "fit" else {name: TRAINER_DEFAULTS[name] for name in ("devices", "precision")}
+    for name, default in shown.items():
+        more = "; auto: bf16-mixed where the hardware multiplies bfloat16, else 32-true" if name == "precision" else ""
+        trainer.add_argument(f"--trainer.{name}", default=default, help=f"see Lightning's Trainer{more}")
+    return result
+
+
+def expand_short_names(argv: list[str], short_names: Mapping[str, str] = SHORT_NAMES) -> list[str]:
+    """The arguments with short names replaced by the configuration keys that they stand for.
+
+    >>> expand_short_names(["--top-k", "5", "--seed=1"])
+    ['--typology.top_k', '5', '--seed_everything=1']
+    >>> expand_short_names(["--adaptive-merge-frequency", "--top-k", "5"])
+    ['--merge.adaptive', 'true', '--typology.top_k', '5']
+    """
+    expanded = []
+    for place, word in enumerate(argv):
+        name, equals, value = word.partition("=")
+        expanded.append(short_names.get(name, name) + equals + value)
+        if word in SWITCHES and argv[place + 1 : place + 2] not in (["true"], ["false"]):
+            expanded.append("true")
+    return expanded
+
+
+def run(verb: str, argv: list[str], callbacks: Mapping[str, Any] | None = None) -> int:
+    """Runs one of the four verbs; returns the exit status.
+
+    Args:
+        verb: ``fit``, ``validate``, ``test`` or ``predict``.
+        argv: its arguments.
+        callbacks: name -> class of the callbacks that `fit` uses: they live outside this package.
+    """
+    if {"-h", "--help"} & set(argv):
+        parser(verb).print_help()
+        print("\nshort names:", ", ".join(f"{short} = {key}" for short, key in sorted(SHORT_NAMES.items())))
+        return 0
+    from mu_lightning.commands.lightning_cli import FitCLI, ScoreCLI
+
+    arguments = [verb, *_shipped_configs(expand_short_names(argv))]
+    if verb == "fit":
+        FitCLI(arguments, callbacks or {})
+    else:
+        ScoreCLI(arguments)
+    return 0
+
+
+def _locales_help(verb: str) -> str:
+    if verb == "fit":
+        return "the locales to train on: en-US,fr-FR or all; with a target: its sources (default: by typology)"
+    return "the locales to read, en-US,fr-FR or en-US fr-FR"
+
+
+def _shipped_configs(argv: list[str]) -> list[str]:
+    result = []
+    for place, word in enumerate(argv):
+        if word.startswith("--config="):
+            word = f"--config={resource(word.partition('=')[2])}"
+        elif place and argv[place - 1] in ("-c", "--config"):
+            word = str(resource(word))
+        result.append(word)
+    return result

@@ -1,0 +1,214 @@
+"""LightningCLI, with our groups in place of classes to choose: `fit` plans before it builds anything."""
+
+import sys
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import yaml
+from lightning.fabric.connector import _PRECISION_INPUT
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from mu_lightning.checkpoints import load_tokenizer
+from mu_lightning.commands.console import quiet_lightning
+from mu_lightning.commands.fit import SHORT_NAMES, SUMMARIES, TRAINER_DEFAULTS, add_arguments
+from mu_lightning.commands.parsing import OneLineErrors
+from mu_lightning.data.corpus import Split, check_labels
+from mu_lightning.data.module import IntentDataModule
+from mu_lightning.data.registry import open_corpus
+from mu_lightning.locales import locale as known_locale
+from mu_lightning.locales import locale_list
+from mu_lightning.models.classifier import IntentClassifier
+from mu_lightning.results.model_records import recorded_supervision
+from mu_lightning.results.results import Result, show, write_results
+from mu_lightning.training.checkpointing.signals import terminable
+from mu_lightning.training.dry_run import describe
+from mu_lightning.training.missing_models import settle_locales
+from mu_lightning.training.run import TrainingRun
+from mu_lightning.training.run_plan import is_first_process, plan_run, wanted_targets
+from mu_lightning.utilities.errors import UserError, check_number
+from mu_lightning.utilities.files import atomic_file, refuse_existing
+from mu_lightning.utilities.precision import check_precision, settled_precision
+
+# What Trainer.fit and the others take that we give them, or that our own arguments replace.
+_GIVEN = {"model", "train_dataloaders", "val_dataloaders", "dataloaders", "datamodule", "return_predictions", "verbose"}
+
+
+class _Parser(OneLineErrors, LightningArgumentParser):
+    """LightningCLI's parser, whose errors are one line."""
+
+    more_names = tuple(SHORT_NAMES)
+
+
+class _Arguments(Trainer):
+    """Lightning's Trainer as the parser sees it: with one more precision."""
+
+    def __init__(self, *, precision: _PRECISION_INPUT | Literal["auto"] | None = None, **more: Any) -> None:
+        super().__init__(**more)
+
+
+class _GroupedCLI(LightningCLI):
+    """One verb of LightningCLI whose model, data and merge groups are settings that the verb builds objects from."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        self.verb = arguments[0]
+        quiet_lightning()
+        super().__init__(
+            args=arguments,
+            parser_class=_Parser,
+            save_config_callback=None,
+            seed_everything_default=0,
+            trainer_defaults=TRAINER_DEFAULTS,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            parser_kwargs={"prog": "mu-lightning"},
+        )
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        return {self.verb: _GIVEN | {"ckpt_path", "weights_only"}}
+
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_lightning_class_args(_Arguments, "trainer")
+        parser.set_defaults({f"trainer.{name}": value for name, value in TRAINER_DEFAULTS.items()})
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.description = SUMMARIES[self.verb]
+        add_arguments(parser, self.verb)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        self.config = parser.parse_args(args)
+        trainer = self.config[self.verb].trainer
+        if trainer.precision == "auto":  # what is recorded, and compared on resuming, is what it means here
+            trainer.precision, reason = settled_precision(trainer.accelerator)
+            if is_first_process():
+                print(f"precision {trainer.precision}: {reason}", file=sys.stderr)
+
+    def _parse_ckpt_path(self) -> None:
+        """Does nothing: hyper-parameters in a checkpoint must not override what was asked for."""
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        getattr(self, subcommand)()
+
+    @property
+    def plain_config(self) -> dict[str, Any]:
+        """The verb's whole configuration as plain values."""
+        return yaml.safe_load(self.parser.dump(self.config, skip_unset=False, format="yaml"))[self.verb]
+
+
+def _check_trainer(arguments: Mapping[str, Any]) -> None:
+    """Raises UserError for what Lightning, or a library that it asks for, would only refuse later."""
+    check_number("trainer.gradient_clip_val", arguments.get("gradient_clip_val"), least=0)
+    try:
+        Trainer(**{**arguments, "logger": False, "callbacks": None, "enable_checkpointing": False})
+    except (MisconfigurationException, ValueError, TypeError, ImportError) as error:
+        raise UserError(f"trainer: {' '.join(str(error).split())}") from error
+
+
+class FitCLI(_GroupedCLI):
+    """The verb `fit`.
+
+    Args:
+        arguments: the verb and its arguments.
+        callbacks: the classes in `callbacks`, by name.
+    """
+
+    def __init__(self, arguments: list[str], callbacks: Mapping[str, Any]) -> None:
+        self.callbacks = callbacks
+        super().__init__(arguments)
+
+    def instantiate_classes(self) -> None:
+        self.config_init = self.parser.instantiate(self.config)
+        settings = self.config_init[self.verb]
+        if wanted_targets(settings) and "MergeCallback" not in self.callbacks:
+            raise UserError("a target was given, but no callback to merge with")
+        check_precision(settings.trainer.precision, settings.model.moments_dtype)
+        _check_trainer(settings.trainer)
+        self.run = None
+        if settle_locales(settings):
+            self.run = TrainingRun(plan_run(settings), settings.trainer, self.plain_config, self.callbacks)
+
+    def fit(self) -> None:
+        """Trains, merges, exports, scores and reports."""
+        if self.run is None:
+            print("nothing to train")
+            return
+        settings = self.config_init[self.verb]
+        if settings.dry_run:
+            print(describe(self.run.plan, settings.trainer))
+            return
+        with terminable():
+            self.run.run()
+
+
+class ScoreCLI(_GroupedCLI):
+    """The verbs `validate`, `test` and `predict`, of one model folder on any locales."""
+
+    def instantiate_classes(self) -> None:
+        self.config_init = self.parser.instantiate(self.config)
+        settings = self.settings = self.config_init[self.verb]
+        locales = locale_list(settings.locales) or []
+        for tag in locales:
+            known_locale(tag)
+        if not locales:
+            raise UserError(f"nothing to {self.verb}: name --locales")
+        if settings.output_dir and is_first_process():
+            refuse_existing(settings.output_dir)
+        _check_trainer(settings.trainer)
+        self.model: IntentClassifier = IntentClassifier.from_folder(settings.model_path)
+        corpus = open_corpus(settings.data.corpus, settings.data.data_dir)
+        check_labels(settings.model_path, self.model.label_names, corpus)
+        tokenizer = load_tokenizer(settings.model_path)
+        self.datamodule = IntentDataModule(corpus, tokenizer, settings.data, eval_locales=locales)
+        split: Split = "dev" if self.verb == "validate" else "test"
+        for tag in locales:
+            self.datamodule.rows(tag, split)
+        self.trainer = Trainer(**{**settings.trainer, "logger": settings.trainer.logger or False})
+
+    def validate(self) -> None:
+        """Scores the dev splits."""
+        self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
+        self._report()
+
+    def test(self) -> None:
+        """Scores the test splits."""
+        self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
+        self._report()
+
+    def predict(self) -> None:
+        """Writes a table a locale: id, predicted intent, its probability."""
+        import pandas
+        import torch
+
+        names = self.model.label_names
+        batches: Any = self.trainer.predict(self.model, datamodule=self.datamodule)
+        locales = self.datamodule.eval_locales
+        for tag, parts in zip(locales, batches if len(locales) > 1 else [batches], strict=True):
+            index, prediction, confidence = (
+                torch.cat([part[key] for part in parts]).cpu() for key in ("index", "prediction", "confidence")
+            )
+            ids = self.datamodule.encoded(tag, "test").ids
+            table = pandas.DataFrame(
+                {
+                    "id": [ids[row] for row in index],
+                    "intent": [names[label] for label in prediction],
+                    "probability": confidence.numpy().round(6),
+                }
+            ).iloc[index.argsort().numpy()]
+            if self.settings.output_dir is None:
+                print(table.to_csv(index=False), end="")
+                continue
+            path = self.settings.output_dir / f"predictions_{tag}.csv"
+            with atomic_file(path) as temporary:
+                table.to_csv(temporary, index=False)
+            print(f"predictions: {path}")
+
+    def _report(self) -> None:
+        if not self.trainer.is_global_zero:
+            return
+        path = self.settings.model_path
+        results = [Result(path, each, recorded_supervision(path, tag)) for tag, each in self.model.scores.items()]
+        print(show(results))
+        if self.settings.output_dir:
+            write_results(self.settings.output_dir, results, {"verb": self.verb, "config": self.plain_config})
+            print(f"scores: {self.settings.output_dir}")

@@ -1,0 +1,306 @@
+"""The verb `merge`: one model for a target from its neighbours' source models, without training."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+from mu_lightning.commands.arguments import add_source_arguments, models_from, plan_from
+from mu_lightning.commands.parsing import OneLineErrors
+from mu_lightning.merging.recipes.modes import DEFAULT_METHOD, resolve, with_dropping
+from mu_lightning.merging.registry import METHODS, find_method
+from mu_lightning.typology.plan import table
+from mu_lightning.utilities.errors import UserError
+from mu_lightning.utilities.resources import resource
+
+if TYPE_CHECKING:
+    from mu_lightning.approaches.from_text.merge_data import MergeTexts
+    from mu_lightning.merging.folders.folder_plan import FolderPlan
+    from mu_lightning.merging.method import Method
+
+ENGINES = ("mu-lightning", "auto-merge-llm")
+DTYPES = ("float32", "float16", "bfloat16", "float64")
+DATA_MODES = ("target", "sources", "both")
+NUM_LANGUAGES = 5
+FISHER_EXAMPLES = 100
+Planned = tuple["FolderPlan", dict[str, Any], "MergeTexts | None"]
+
+
+def parser() -> ArgumentParser:
+    """The verb's arguments."""
+    result = OneLineErrors(
+        prog="mu-lightning merge",
+        description="Merges the source models of a target's neighbours into one model folder that transformers loads.",
+    )
+    add = result.add_argument
+    add("--config", action="config", help="a YAML file with any of these arguments")
+    add_source_arguments(result, num_languages=None)
+    result.set_defaults(preweight=None)
+    add(
+        "--method",
+        type=str | None,
+        default=None,
+        help=f"the merge method: {', '.join(METHODS)} (default: {DEFAULT_METHOD})",
+    )
+    add(
+        "--mode",
+        type=str | None,
+        default=None,
+        help="weights and method in one word: similarity (uriel, linear), average (equal, linear), manual, shuffled, "
+        "or a method's name",
+    )
+    add(
+        "--parameters",
+        type=str | dict[str, Any] | None,
+        default=None,
+        help="of the method: density=0.2,scaling=1; for one source: density.sv-SE=0.2 (see --list-methods)",
+    )
+    add(
+        "--overrides",
+        type=str | dict[str, Any],
+        nargs="+",
+        default=None,
+        help="other parameters and weights for tensors by name pattern: 'classifier.*:density=1,weight.nl-NL=0.5'",
+    )
+    add(
+        "--base-model",
+        type=str | None,
+        default=None,
+        help="folder or hub id that the sources started from (default: what their training details name)",
+    )
+    add("--output", type=Path | None, default=None, help="folder to write (default: merged/METHOD_PREWEIGHT_TARGET)")
+    add(
+        "--corpus",
+        type=str | None,
+        default=None,
+        help="of --models-dir: only models of this corpus; and where fisher, regmean, regmean_plus and adamerging read "
+        "texts (default: what the sources' training details name)",
+    )
+    add("--base", type=str | None, default=None, help="of --models-dir: only models of this base")
+    add("--data-dir", type=Path | None, default=None, help="of those methods: an unpacked MASSIVE release directory")
+    add(
+        "--fisher-data-mode",
+        choices=DATA_MODES,
+        default=None,
+        help="of those methods: read the target's unlabelled texts, the sources' own, or both (default: sources for "
+        "regmean and regmean_plus, else target)",
+    )
+    add(
+        "--num-fisher-examples",
+        type=int | None,
+        default=None,
+        help=f"of those methods: train utterances to read of each locale (default: {FISHER_EXAMPLES})",
+    )
+    add("--dtype", choices=DTYPES, default=None, help="of the merged model (default: the sources')")
+    add("--max-shard-size", type=str, default="5GB", help="bytes of weights in one file of the result, such as 200MB")
+    add("--device", type=str | None, default=None, help="where to compute: cpu or cuda")
+    add("--dry-run", action="store_true", help="validate from headers and configs alone, print the plan, write nothing")
+    add("--recipe", type=Path | None, default=None, help="a YAML recipe, ours or mergekit's, instead of a target")
+    add(
+        "--param-value-mask-rate",
+        type=float | None,
+        default=None,
+        help="DARE inside task_arithmetic and ties: the chance of a task vector's element to be dropped",
+    )
+    add(
+        "--push-to-hub",
+        type=str | None,
+        default=None,
+        help="hub id to upload the merged model to: ORGANISATION/NAME",
+    )
+    add("--engine", choices=ENGINES, default=ENGINES[0], help="whose arithmetic: ours, or that library's if installed")
+    add("--list-methods", action="store_true", help="print every method with its parameters and paper")
+    return result
+
+
+def run(argv: list[str]) -> int:
+    """Merges and prints where the result is; returns the exit status.
+
+    Raises:
+        UserError: as of `plan_from`, `read_recipe` and `merge_folders`, or arguments that contradict each other.
+    """
+    arguments = parser().parse_args(argv)
+    if arguments.list_methods:
+        from mu_lightning.merging.listing import list_methods
+
+        print(list_methods())
+        return 0
+    if arguments.push_to_hub and not arguments.dry_run:
+        from mu_lightning.merging.folders.hub_folders import check_upload
+
+        check_upload(arguments.push_to_hub)
+    plan, details, texts = _from_recipe(arguments) if arguments.recipe else _from_target(arguments)
+    if arguments.dry_run or arguments.recipe:
+        print(plan.describe())
+    elif plan.job.headless:
+        print(f"averaged, as the base lacks them: {', '.join(sorted(plan.job.headless))}")
+    if texts is not None:
+        print(texts.describe())
+    if arguments.dry_run:
+        return 0
+    from mu_lightning.training.checkpointing.signals import terminable
+
+    with terminable():
+        _merge(plan, details, texts)
+    print(f"merged model: {plan.output}")
+    if arguments.push_to_hub:
+        from mu_lightning.merging.folders.hub_folders import upload
+
+        print(f"uploaded to: {upload(plan.output, arguments.push_to_hub)}")
+    return 0
+
+
+def _merge(plan: "FolderPlan", details: dict[str, Any], texts: "MergeTexts | None") -> None:
+    from dataclasses import replace
+
+    from mu_lightning.merging.folders.streaming import run_plan
+
+    if texts is None:
+        run_plan(plan, details={"supervision": "none", **details})
+        return
+    from mu_lightning.approaches.from_text.merge_statistics import collected, mean_coefficients
+
+    details = {"supervision": texts.data.supervision, "data": texts.data.recorded(), **details}
+    with collected(plan, texts) as statistics:
+        if plan.job.method.name == "adamerging":
+            details["coefficients"] = mean_coefficients(statistics)
+        run_plan(replace(plan, statistics=statistics), details=details)
+
+
+def _from_target(arguments: Namespace) -> Planned:
+    """The merge of a target's neighbours, and what its card tells of it."""
+    from mu_lightning.merging.recipes.command_line import parse_overrides, parse_parameters
+
+    arguments.preweight, method = resolve(arguments.mode, arguments.method, arguments.preweight)
+    parameters = parse_parameters(arguments.parameters)
+    if arguments.param_value_mask_rate is not None:
+        method, parameters = with_dropping(method, arguments.param_value_mask_rate, parameters)
+    found = find_method(method)  # an unknown one is said before anything is looked for
+    if arguments.num_languages is None:
+        arguments.num_languages = min(NUM_LANGUAGES, found.max_sources or NUM_LANGUAGES)
+    sources = plan_from(arguments)
+    print(table(sources))
+    if not found.takes_weights and len(sources.sources) > 1:
+        print(f"{method} finds what each source counts by itself: these weights change nothing but tensors it averages")
+    from mu_lightning.merging.folders.folder_plan import plan_folders
+    from mu_lightning.merging.folders.hub_folders import local_folder
+
+    models = models_from(arguments) or {}
+    folders = {tag: local_folder(models[tag]) for tag in sources.sources}
+    base = arguments.base_model
+    if base is None and found.needs_base:
+        from mu_lightning.results.model_records import recorded_base
+
+        base = recorded_base(folders)
+        print(f"base model: {base}, by the sources' training details")
+    plan = plan_folders(
+        _with_engine(arguments, method),
+        folders,
+        sources.weights,
+        arguments.output or Path("merged") / f"{method}_{sources.preweight}_{sources.target}",
+        base=None if base is None else local_folder(base),
+        parameters=parameters,
+        overrides=parse_overrides(arguments.overrides),
+        statistics={} if found.needs_statistics else None,
+        dtype=arguments.dtype,
+        seed=arguments.seed,
+        device=arguments.device,
+        max_shard_size=_shard_size(arguments),
+    )
+    details = {
+        "mode": arguments.mode or f"{sources.preweight}, {method}",
+        "target": sources.target,
+        "preweight": sources.preweight,
+        "similarities": sources.similarities,
+        "origins": _origins({tag: models[tag] for tag in sources.sources}, base),
+        "typology": sources.details()["settings"],
+        "engine": arguments.engine,
+    }
+    return plan, details, _texts(arguments, plan, {"target": sources.target})
+
+
+def _from_recipe(arguments: Namespace) -> Planned:
+    """The merge that a recipe asks for, and what its card tells of it."""
+    for name in ("target_lang", "method", "mode", "parameters", "overrides", "preweight", "base_model"):
+        if getattr(arguments, name) is not None:
+            raise UserError(f"--recipe and --{name.replace('_', '-')} exclude each other: the recipe says it all")
+    for name in ("locales", "weights", "num_languages", "param_value_mask_rate"):
+        if getattr(arguments, name) is not None:
+            raise UserError(f"--recipe and --{name.replace('_', '-')} exclude each other: the recipe says it all")
+    from mu_lightning.merging.folders.folder_plan import plan_folders
+    from mu_lightning.merging.recipes.reading import read_recipe
+
+    recipe = read_recipe(arguments.recipe)
+    plan = plan_folders(
+        _with_engine(arguments, recipe.method),
+        {name: _folder(model, arguments.models_dir) for name, model in recipe.models.items()},
+        recipe.weights,
+        arguments.output or Path("merged") / arguments.recipe.stem,
+        base=None if recipe.base is None else _folder(recipe.base, arguments.models_dir),
+        parameters=recipe.parameters,
+        overrides=recipe.overrides,
+        statistics={} if find_method(recipe.method).needs_statistics else None,
+        dtype=arguments.dtype or recipe.dtype,
+        seed=recipe.seed,
+        device=arguments.device,
+        max_shard_size=_shard_size(arguments),
+    )
+    details = {"mode": "recipe", "origins": _origins(recipe.models, recipe.base), "engine": arguments.engine}
+    return plan, details, _texts(arguments, plan, recipe.data)
+
+
+def _texts(arguments: Namespace, plan: "FolderPlan", data: Mapping[str, Any]) -> "MergeTexts | None":
+    """The texts that the method learns from, if it does; flags go over a recipe's data."""
+    flags = {
+        "mode": arguments.fisher_data_mode,
+        "examples": arguments.num_fisher_examples,
+        "data_dir": arguments.data_dir,
+    }
+    given = {name: value for name, value in flags.items() if value is not None}
+    name = plan.job.method.name
+    if not plan.job.method.needs_statistics:
+        if given or data.keys() - {"target"}:
+            raise UserError(
+                f"{name} learns from no texts: leave out --fisher-data-mode, --num-fisher-examples, --data-dir and a "
+                "recipe's data"
+            )
+        return None
+    from mu_lightning.approaches.from_text.merge_data import DEFAULT_MODES, MergeData, MergeTexts
+    from mu_lightning.results.model_records import recorded_corpus
+
+    corpus = arguments.corpus or data.get("corpus") or recorded_corpus({k: v.path for k, v in plan.folders.items()})
+    known = {"mode": DEFAULT_MODES.get(name, "target"), "examples": FISHER_EXAMPLES, **data, **given, "corpus": corpus}
+    return MergeTexts(MergeData(**known), plan)
+
+
+def _shard_size(arguments: Namespace) -> int:
+    from mu_lightning.merging.recipes.command_line import parse_bytes
+
+    return parse_bytes(arguments.max_shard_size, "--max-shard-size")
+
+
+def _folder(model: str, models_dir: Path | None) -> Path:
+    """A recipe's model: a folder or hub id as it is, or a folder's name in --models-dir, as in results' recipes."""
+    from mu_lightning.merging.folders.hub_folders import local_folder
+
+    if "/" not in model and not resource(model).is_dir():
+        for place in (models_dir or Path(), resource(Path("checkpoints") / model).parent):
+            if (place / model).is_dir():
+                return place / model
+        raise UserError(f"no model folder at {model}, and none of that name in {models_dir}: name it by --models-dir")
+    return local_folder(model)
+
+
+def _with_engine(arguments: Namespace, method: str) -> "str | Method":
+    if arguments.engine == ENGINES[0]:
+        return method
+    from mu_lightning.merging.recipes.auto_merge_llm import through_library
+
+    return through_library(method)
+
+
+def _origins(models: Mapping[str, Path | str], base: str | Path | None) -> dict[str, str]:
+    """The hub ids among the models: a folder on this machine goes by its name alone."""
+    every = dict(models) | ({} if base is None else {"base": base})
+    return {name: str(model) for name, model in every.items() if "/" in str(model) and not resource(model).is_dir()}

@@ -1,0 +1,104 @@
+"""The parser of every verb: a mistake on the command line or in a configuration file is one clear line."""
+
+import difflib
+import re
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, NoReturn
+
+from jsonargparse import ArgumentParser
+
+from mu_lightning.utilities.errors import UserError, unknown
+
+_KEY = re.compile(r'Parser key "(?P<key>[^"]+)":\s*')
+_GIVEN = re.compile(r"(?:Got|Given) value: (?P<value>.*)")
+_EXPECTED = re.compile(r"Expected an? (?P<type>.*?)(?:\. Got value: .*)?$", re.MULTILINE)
+_REFUSED = re.compile(r"unrecognized arguments: (?P<flag>\S+)|does not accept option '(?P<option>[^']+)'")
+_WHOLE = re.compile(r"[={\[/]")
+_CHOICE = re.compile(r"argument (?P<flag>\S+): invalid choice: '(?P<value>[^']*)' \(choose from (?P<known>.*)\)")
+
+
+class OneLineErrors(ArgumentParser):
+    """A parser whose errors are raised as `UserError`, in one line that names the nearest arguments that exist.
+
+    What takes several values takes them separated by commas, spaces or both.
+
+    Attributes:
+        more_names: what else may be written on the command line, such as short names.
+    """
+
+    more_names: tuple[str, ...] = ()
+
+    def parse_args(self, args: Sequence[str] | None = None, *more: Any, **given: Any) -> Any:  # type: ignore[override]
+        """As `ArgumentParser.parse_args`, raises UserError."""
+        if args is not None:
+            several = {name for action in self._actions if action.nargs == "+" for name in action.option_strings}
+            args = list(separated(args, several))
+        return super().parse_args(args, *more, **given)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raises UserError in place of printing the usage and leaving."""
+        choice = _CHOICE.search(message)
+        if choice is not None:
+            known = [name.strip().strip("'") for name in choice["known"].split(",")]
+            raise unknown(f"value of {choice['flag']}", choice["value"], known) from ex
+        refused = _REFUSED.search(message)
+        if refused is None:
+            raise UserError(one_line(message)) from ex
+        given = (refused["flag"] or f"--{refused['option']}").partition("=")[0]
+        parser = getattr(ex, "subcommand_parser", None) or self
+        known = [name for name in (*_flags(parser), *self.more_names) if name.startswith("--")]
+        near = difflib.get_close_matches(given, known, n=3, cutoff=0.6)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"see {parser.prog.replace(' [options]', '')} --help"
+        raise UserError(f"unknown argument '{given}': {hint}") from ex
+
+
+def separated(words: Sequence[str], several: Collection[str]) -> Iterator[str]:
+    """Splits at commas what follows an argument that takes several values.
+
+    What holds one of ``= { [ /`` is left as it is: it may be a path, or have parameters with commas of their own.
+
+    Args:
+        words: the command line.
+        several: the arguments that take several values, such as ``--locales``.
+
+    >>> list(separated(["--votes", "soft,", "majority", "--method", "a,b", "--votes=x,y"], {"--votes"}))
+    ['--votes', 'soft', 'majority', '--method', 'a,b', '--votes', 'x', 'y']
+    """
+    inside = False
+    for place, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if word.startswith("-"):
+            inside = word in several
+            # A word that followed would be taken for one more value.
+            last = place + 1 == len(words) or words[place + 1].startswith("-")
+            if equals and name in several and "," in value and last and not _WHOLE.search(value):
+                yield from (name, *value.replace(",", " ").split())
+                continue
+        elif inside and "," in word and not _WHOLE.search(word):
+            yield from word.replace(",", " ").split()
+            continue
+        yield word
+
+
+def one_line(message: str) -> str:
+    r"""What jsonargparse says about a value, as one line.
+
+    >>> one_line("Parser key \"top_k\":\n  Expected a <class 'int'>. Got value: x")
+    "top_k is 'x': expected int"
+    """
+    key, given = _KEY.search(message), _GIVEN.search(message)
+    expected = [_plain(found["type"]) for found in _EXPECTED.finditer(message)]
+    if key and given and expected:
+        return f"{key['key']} is '{given['value']}': expected {' or '.join(dict.fromkeys(expected))}"
+    return " ".join(_KEY.sub(lambda found: f"{found['key']}: ", message).split())
+
+
+def _plain(kind: str) -> str:
+    kind = kind.removeprefix("<class '").removesuffix("'>").removeprefix("typing.")
+    kind = kind.removeprefix("Literal[").removesuffix("]") if kind.startswith("Literal[") else kind
+    return {"NoneType": "null", "pathlib.Path": "path"}.get(kind, kind)
+
+
+def _flags(parser: ArgumentParser) -> list[str]:
+    subcommands = parser._subcommands_action.choices.values() if parser._subcommands_action else []
+    return [name for one in (parser, *subcommands) for name in one._option_string_actions]

@@ -1,0 +1,97 @@
+"""The verb `pretrain`: makes a small multilingual base from a corpus' train text alone."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+
+from mu_lightning import __version__
+from mu_lightning.commands.console import quiet_lightning
+from mu_lightning.commands.parsing import OneLineErrors
+from mu_lightning.settings import EMBEDDED_BASE, PretrainSettings
+from mu_lightning.utilities.files import refuse_existing
+
+
+def parser() -> ArgumentParser:
+    """The verb's arguments."""
+    result = OneLineErrors(
+        prog="mu-lightning pretrain",
+        description="Makes a small XLM-R (tokenizer, config, weights) from a corpus' unlabelled train text in every "
+        "locale, by masked and translation language modelling. The defaults reproduce the embedded base.",
+    )
+    result.add_argument("--config", action="config", help="a YAML file with any of these arguments")
+    result.add_argument("--output", type=Path, default=EMBEDDED_BASE, help="the base's folder; refused if it exists")
+    result.add_argument("--corpus", default="cldr", help="the corpus whose train text is read")
+    result.add_argument("--data-dir", type=Path | None, default=None, help="an unpacked MASSIVE release directory")
+    result.add_argument("--seed", type=int, default=0, help="decides initial weights, sequences and masks")
+    result.add_argument("--resume", action="store_true", help="go on with an interrupted run of the same arguments")
+    result.add_class_arguments(PretrainSettings, "size", help="size of the model and length of its training")
+    return result
+
+
+def run(argv: list[str]) -> int:
+    """Trains and writes the base; returns the exit status."""
+    arguments = parser().parse_args(argv)
+    refuse_existing(arguments.output, "a model")
+    settings = parser().instantiate(arguments).size
+    _pretrain(arguments, settings)
+    return 0
+
+
+def _pretrain(arguments: Namespace, settings: PretrainSettings) -> None:
+    from lightning.pytorch import Trainer
+    from lightning.pytorch.callbacks import ModelCheckpoint
+    from torch.utils.data import DataLoader
+
+    from mu_lightning.checkpoints import save_model
+    from mu_lightning.data.registry import open_corpus
+    from mu_lightning.training.fitting import fit
+    from mu_lightning.training.pretraining import (
+        EPOCH_STEPS,
+        MaskedBatches,
+        Pretraining,
+        StepSampler,
+        new_model,
+        train_tokenizer,
+    )
+
+    quiet_lightning()
+    corpus = open_corpus(arguments.corpus, arguments.data_dir)
+    rows = {locale: corpus.rows(locale, "train") for locale in corpus.locales}
+    tokenizer = train_tokenizer((text for part in rows.values() for text in part.texts), settings.vocab_size)
+    module = Pretraining(new_model(tokenizer, settings, arguments.seed), settings)
+    data = MaskedBatches(rows, tokenizer, settings, arguments.seed)
+    state = arguments.output.parent / f".{arguments.output.name}.pretraining"
+    trainer = Trainer(
+        max_steps=settings.steps,
+        default_root_dir=state,
+        logger=False,
+        callbacks=[ModelCheckpoint(state, filename="last", every_n_epochs=2, enable_version_counter=False)],
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        gradient_clip_val=1.0,
+        devices=1,
+        log_every_n_steps=EPOCH_STEPS,
+    )
+    last = state / "last.ckpt"
+    loader = DataLoader(data, batch_size=None, sampler=StepSampler())
+    fit(trainer, module, last if arguments.resume and last.is_file() else None, train_dataloaders=loader)
+    # Half precision halves the folder; classifiers are loaded in float32 whatever is stored.
+    save_model(
+        arguments.output,
+        module.model.half(),
+        tokenizer,
+        {
+            "verb": "pretrain",
+            "version": __version__,
+            "corpus": corpus.name,
+            "text": "train split of every locale, without labels",
+            "fingerprints": {locale: part.fingerprint for locale, part in rows.items()},
+            "seed": arguments.seed,
+            "settings": asdict(settings),
+        },
+    )
+    last.unlink(missing_ok=True)
+    if state.is_dir() and not any(state.iterdir()):
+        state.rmdir()
+    print(f"base: {arguments.output}")

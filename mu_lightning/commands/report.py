@@ -1,0 +1,81 @@
+"""The verb `report`: what a results folder says, as a page, Markdown, tables and figures."""
+
+import shlex
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from mu_lightning.commands.parsing import OneLineErrors
+from mu_lightning.locales import locale_list
+from mu_lightning.utilities.errors import UserError
+from mu_lightning.utilities.files import refuse_existing
+
+
+def parser() -> ArgumentParser:
+    """The verb's arguments."""
+    result = OneLineErrors(
+        prog="mu-lightning report",
+        description="Reads a results folder (of sweep, ensemble, fit) and an N-by-N matrix, compares the methods, and "
+        "writes one self-contained page, the same as Markdown, tables as CSV and LaTeX, and figures as SVG and PNG.",
+    )
+    add = result.add_argument
+    add("--config", action="config", help="a YAML file with any of these arguments")
+    add("results", type=Path, help="the results folder: everything below it is read")
+    add("--nxn", type=Path | None, default=None, help="the N-by-N folder or file (default: one in the results)")
+    add("--locales", type=str, nargs="+", default=None, help="only these targets, separated by commas or spaces")
+    add(
+        "--experiment-types",
+        type=str,
+        nargs="+",
+        default=None,
+        help="only these: merge, ensemble, iterative, baseline, model; similarity and average are merges with URIEL "
+        "and with equal weights",
+    )
+    add("--corpus", type=str | None, default=None, help="only results of this corpus")
+    add("--split", type=str | None, default=None, help="only results of this split")
+    add("--title", type=str | None, default=None, help="the heading (default: the results folder's name)")
+    add("--output", type=Path, default=Path("report"), help="folder to write; refused if it exists")
+    return result
+
+
+def run(argv: list[str]) -> int:
+    """Writes the report and prints its summary; returns the exit status.
+
+    Raises:
+        UserError: nothing to report on, a filter that leaves nothing, several matrices, or as of `write_report`.
+    """
+    arguments = parser().parse_args(argv)
+    refuse_existing(arguments.output, "a report")
+    from mu_lightning.reporting.filtering import Filters
+    from mu_lightning.reporting.write import write_report
+    from mu_lightning.results.matrix import read_nxn
+    from mu_lightning.results.store import read_store
+
+    store = read_store(arguments.results)
+    place = arguments.nxn
+    if place is None and len(store.matrices) > 1:
+        raise UserError(
+            f"{arguments.results} holds several N-by-N matrices ({', '.join(map(str, store.matrices))}): "
+            "choose one with --nxn"
+        )
+    if place is None and store.matrices:
+        place = store.matrices[0]
+    types = arguments.experiment_types
+    filters = Filters(
+        locale_list(arguments.locales),
+        None if types is None else [name for part in types for name in part.replace(",", " ").split()],
+        arguments.corpus,
+        arguments.split,
+    )
+    sections = write_report(
+        store,
+        None if place is None else read_nxn(place),
+        filters,
+        arguments.output,
+        arguments.title or f"Methods compared: {arguments.results.resolve().name}",
+        shlex.join(["mu-lightning", "report", *argv]),
+        say=lambda text: print(text, flush=True),
+    )
+    print("\n" + "\n".join(sections[0].points))
+    print(f"\npage: {arguments.output / 'report.html'}")
+    return 0

@@ -1,0 +1,55 @@
+"""The verb `reproduce`: a stored result from its recipe, once more."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from mu_lightning.commands.arguments import add_worker_arguments
+from mu_lightning.commands.parsing import OneLineErrors
+
+
+def parser() -> ArgumentParser:
+    """The verb's arguments."""
+    result = OneLineErrors(
+        prog="mu-lightning reproduce",
+        description="Recomputes a result, or every result of a folder, from its recipe, and says whether all its "
+        "predictions come out the same. The status is 1 if any differs. Results of fit are trained anew.",
+    )
+    result.add_argument("--config", action="config", help="a YAML file with any of these arguments")
+    add = result.add_argument
+    add("folder", type=Path, help="the result's folder, a results folder or an N-by-N folder")
+    add("--models-dir", type=Path | None, default=None, help="where the models are now, if not where they were")
+    add("--data-dir", type=Path | None, default=None, help="where the MASSIVE release is now, if not where it was")
+    add_worker_arguments(result)
+    return result
+
+
+def run(argv: list[str], run_verb: Callable[[list[str]], int] | None = None) -> int:
+    """Recomputes and compares; returns the exit status: 1 if a result differs.
+
+    Args:
+        argv: the verb's arguments.
+        run_verb: runs the program with the arguments given.
+
+    Raises:
+        UserError: what `reproduce` raises.
+    """
+    arguments = parser().parse_args(argv)
+    from mu_lightning.commands.arguments import workers_from
+    from mu_lightning.experiments.reproduce import reproduce
+
+    agreed, differing = 0, 0
+    verdicts = reproduce(
+        arguments.folder,
+        workers_from(arguments),
+        models_dir=arguments.models_dir,
+        data_dir=arguments.data_dir,
+        run_verb=run_verb,
+    )
+    for verdict in verdicts:
+        agreed += verdict.agrees
+        differing += not verdict.agrees
+        print(f"{'agrees' if verdict.agrees else 'DIFFERS'}: {verdict.folder}: {verdict.text}", flush=True)
+    print(f"{agreed} of {agreed + differing} results came out the same")
+    return 1 if differing else 0

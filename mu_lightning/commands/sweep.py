@@ -1,0 +1,210 @@
+"""The verb `sweep`: targets by merges, votes and baselines, from a grid."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from jsonargparse import ArgumentParser, Namespace
+
+from mu_lightning.commands.arguments import (
+    add_models_arguments,
+    add_scoring_arguments,
+    add_typology_arguments,
+    add_worker_arguments,
+    models_from,
+    settings_from,
+)
+from mu_lightning.commands.parsing import OneLineErrors
+from mu_lightning.locales import LOCALES, locale_list
+from mu_lightning.utilities.errors import UserError, unknown
+from mu_lightning.utilities.resources import resource
+
+if TYPE_CHECKING:
+    from mu_lightning.experiments.grid import Grid
+
+
+def parser() -> ArgumentParser:
+    """The verb's arguments."""
+    result = OneLineErrors(
+        prog="mu-lightning sweep",
+        description="Runs a grid of targets by merges, votes and baselines, each a cell of its own on the disk. Cells "
+        "that are there are skipped, one that fails is recorded and the rest go on; the status is 1 if any failed.",
+    )
+    add = result.add_argument
+    add("--config", action="config", help="the grid: a YAML file with any of these arguments")
+    add("--target-languages", type=str, nargs="+", default=None, help="the targets, or all")
+    add("--methods", type=str | dict[str, Any], nargs="+", default=[], help="merge methods, with parameters if need be")
+    add("--preweights", type=str, nargs="+", default=["uriel"], help="where the sources' weights come from")
+    add(
+        "--modes", type=str, nargs="+", default=[], help="pairs of weights and method by their old names (--list-modes)"
+    )
+    add("--num-languages", type=int, nargs="+", default=[5], help="numbers of sources")
+    add("--voting-methods", type=str, nargs="+", default=[], help="votes of the sources, unmerged")
+    add(
+        "--baselines",
+        type=str,
+        nargs="+",
+        default=[],
+        help="native, sources (each used one alone), zero_shot (every one), uniform, shuffled, joint",
+    )
+    add("--seeds", type=int, nargs="+", default=[0], help="of what draws: shuffled weights, random methods")
+    add("--sources", type=str, nargs="+", default=None, help="the locales that may be sources (default: all)")
+    add_typology_arguments(result)
+    add_models_arguments(result)
+    add("--base-model", type=str | None, default=None, help="what the sources started from (default: as they say)")
+    add("--joint-model", type=str | None, default=None, help="of the baseline joint: the model's folder")
+    add("--fisher-data-mode", type=str | None, default=None, help="texts to learn from: target, sources or both")
+    add("--num-fisher-examples", type=int, default=100, help="train utterances of a locale to learn from")
+    add_scoring_arguments(result)
+    add_worker_arguments(result)
+    add("--output-dir", type=Path | None, default=None, help="the results' folder (default: runs/sweep_CORPUS_SPLIT)")
+    add("--locales", type=str, nargs="+", default=None, help="only these of the targets")
+    add("--max-locales", type=int | None, default=None, help="only so many of the targets")
+    add("--start-from", type=str | None, default=None, help="leave out the targets before this one: its tag or number")
+    add("--list-modes", action="store_true", help="print the modes and end")
+    add("--list-locales", action="store_true", help="print the targets that would be run, and end")
+    add("--dry-run", action="store_true", help="check everything, print the cells, run nothing")
+    return result
+
+
+def run(argv: list[str]) -> int:
+    """Runs the grid; returns the exit status: 1 if a cell failed.
+
+    Raises:
+        UserError: what `plan_sweep` raises, or a key that the grid does not know.
+    """
+    argv = _with_grids(argv)
+    arguments = parser().parse_args(argv)
+    if arguments.list_modes:
+        from mu_lightning.experiments.grid import list_modes
+
+        print(list_modes())
+        return 0
+    from mu_lightning.commands.arguments import scoring_from, workers_from
+    from mu_lightning.experiments.sweep import plan_sweep, run_sweep
+    from mu_lightning.experiments.sweep_folder import summary
+
+    scoring = scoring_from(arguments)
+    targets = _targets(arguments, scoring.open().locales)
+    if arguments.list_locales:
+        print("\n".join(f"{number:>2}  {tag}  {LOCALES[tag].name}" for number, tag in enumerate(targets)))
+        return 0
+    workers = workers_from(arguments)
+    grid = _grid(arguments, targets)
+    models = models_from(arguments) or {}
+    folder = arguments.output_dir or Path("runs") / f"sweep_{scoring.corpus}_{scoring.split}"
+    sweep = plan_sweep(
+        grid,
+        scoring,
+        models,
+        folder,
+        base=_base(arguments, grid, models),
+        joint_model=arguments.joint_model,
+        learning=_learning(arguments, grid),
+    )
+    print(sweep.describe(), flush=True)
+    if arguments.dry_run:
+        print("\n".join(f"{cell.target}/{cell.key}  {cell.name}: {', '.join(cell.sources)}" for cell in sweep.cells))
+        return 0
+    failures = run_sweep(sweep, workers)
+    print("\n" + summary(sweep))
+    for cell in failures:
+        print(f"failed: {sweep.place(cell) / 'error.json'}")
+    print(f"results: {folder}")
+    return 1 if failures else 0
+
+
+def _with_grids(argv: list[str]) -> list[str]:
+    """The arguments with the content of each ``--config`` file instead of it: a list may be a single value there."""
+    found, words = [], iter(argv)
+    for word in words:
+        if word == "--config" or word.startswith("--config="):
+            word = f"--config={json.dumps(_grid_file(resource(word.partition('=')[2] or next(words, ''))))}"
+        found.append(word)
+    return found
+
+
+def _grid_file(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise UserError(f"no grid at {path}")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no YAML file: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no grid: expected keys such as target_languages and methods")
+    actions = {action.dest: action for action in parser()._actions if action.dest not in ("help", "config")}
+    for key, value in content.items():
+        if key not in actions:
+            # The parser's own message would not name the nearest.
+            raise unknown(f"key of the grid {path}", str(key), actions)
+        if actions[key].nargs == "+" and value is not None and not isinstance(value, list):
+            content[key] = [value]
+    return content
+
+
+def _targets(arguments: Namespace, available: tuple[str, ...]) -> list[str]:
+    """The targets that are asked for, less those that the command line leaves out."""
+    wanted = locale_list(arguments.target_languages)
+    if wanted is None:
+        wanted = locale_list(arguments.locales) or list(available)
+    elif wanted == ["all"]:
+        wanted = list(available)
+    for tag in (*wanted, *(locale_list(arguments.locales) or ())):
+        if tag not in available:
+            raise unknown(f"locale of the corpus {arguments.corpus}", tag, available)
+    only = locale_list(arguments.locales)
+    if only is not None:
+        outside = [tag for tag in only if tag not in wanted]
+        if outside:
+            raise UserError(f"{', '.join(outside)} not among the grid's targets: {', '.join(wanted)}")
+        wanted = [tag for tag in wanted if tag in only]
+    start = arguments.start_from
+    if start is not None:
+        place = int(start) if start.isdigit() else wanted.index(start) if start in wanted else -1
+        if not 0 <= place < len(wanted):
+            raise UserError(f"--start-from {start}: the targets are {', '.join(wanted)}, numbered from 0")
+        wanted = wanted[place:]
+    if arguments.max_locales is not None:
+        if arguments.max_locales < 1:
+            raise UserError(f"--max-locales must be at least 1, not {arguments.max_locales}")
+        wanted = wanted[: arguments.max_locales]
+    return wanted
+
+
+def _grid(arguments: Namespace, targets: list[str]) -> "Grid":
+    from mu_lightning.experiments.grid import Grid
+
+    return Grid(
+        targets=targets,
+        methods=[entry if isinstance(entry, str) else dict(entry) for entry in arguments.methods],
+        preweights=arguments.preweights,
+        modes=arguments.modes,
+        num_languages=arguments.num_languages,
+        votes=arguments.voting_methods,
+        baselines=arguments.baselines,
+        seeds=arguments.seeds,
+        sources=locale_list(arguments.sources),
+        typology=settings_from(arguments),
+    )
+
+
+def _base(arguments: Namespace, grid: "Grid", models: dict[str, Path | str]) -> str | None:
+    """The base that was named, or else, where a method needs one, the one that the sources say they started from."""
+    if arguments.base_model is not None:
+        return str(arguments.base_model)
+    from mu_lightning.experiments.grid import check_grid, needs_base, sources_of
+    from mu_lightning.merging.folders.hub_folders import local_folder
+    from mu_lightning.results.model_records import recorded_base
+
+    check_grid(grid, has_base=True, has_joint=arguments.joint_model is not None)
+    sources = sources_of(grid, list(models))
+    return recorded_base({tag: local_folder(models[tag]) for tag in sources}) if needs_base(grid) else None
+
+
+def _learning(arguments: Namespace, grid: "Grid") -> Any:
+    from mu_lightning.approaches.from_text.learning import Learning
+
+    seed = grid.seeds[0] if grid.seeds else 0
+    return Learning(arguments.fisher_data_mode, arguments.num_fisher_examples, seed)

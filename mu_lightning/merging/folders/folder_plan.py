@@ -1,0 +1,210 @@
+"""A merge of model folders as it is planned: validated from headers and configs alone, before any work."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mu_lightning.merging.engine.checks import check_same_tensors, lacking_in_base
+from mu_lightning.merging.engine.cutting import piece_size
+from mu_lightning.merging.engine.dtypes import SIZES, is_float, promoted
+from mu_lightning.merging.engine.job import Job, Override, check_overrides, plan_job
+from mu_lightning.merging.engine.piece_threads import thread_count
+from mu_lightning.merging.folders.model_folders import (
+    SINGLE,
+    ModelFolder,
+    check_same_models,
+    check_ties,
+    open_folder,
+)
+from mu_lightning.merging.folders.safetensor_files import Kind, tensor_bytes
+from mu_lightning.merging.folders.tokenizer_files import check_same_tokenizer
+from mu_lightning.merging.method import Method
+from mu_lightning.utilities.errors import UserError, unknown
+from mu_lightning.utilities.files import refuse_existing
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+OUTPUT_DTYPES = ("float32", "float16", "bfloat16", "float64")
+SHARD_BYTES = 5_000_000_000
+
+
+@dataclass(frozen=True)
+class FolderPlan:
+    """A merge of model folders, validated from headers and configs alone.
+
+    Attributes:
+        job: the merge.
+        folders: source name -> its folder, opened.
+        base: the base model's folder, opened, if the method sees one.
+        output: the folder to write.
+        tensors: tensor name -> dtype and shape of the result.
+        statistics: what the method was told of the sources' data.
+        dtype: the dtype that was asked for, None for the sources'.
+        max_shard_size: bytes of tensors in one file of the result.
+    """
+
+    job: Job
+    folders: Mapping[str, ModelFolder]
+    base: ModelFolder | None
+    output: Path
+    tensors: Mapping[str, Kind]
+    statistics: "Mapping[str, Mapping[str, Tensor]] | None" = None
+    dtype: str | None = None
+    max_shard_size: int = SHARD_BYTES
+
+    @property
+    def shards(self) -> dict[str, list[str]]:
+        """File name -> its tensors: one file, or as many as keep each under `max_shard_size`."""
+        groups: list[list[str]] = [[]]
+        filled = 0
+        for name, tensor in self.tensors.items():
+            if groups[-1] and filled + tensor_bytes(tensor) > self.max_shard_size:
+                groups.append([])
+                filled = 0
+            groups[-1].append(name)
+            filled += tensor_bytes(tensor)
+        if len(groups) == 1:
+            return {SINGLE: groups[0]}
+        return {f"model-{index:05d}-of-{len(groups):05d}.safetensors": names for index, names in enumerate(groups, 1)}
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of all sources and the base."""
+        every = [*self.folders.values(), *([self.base] if self.base else [])]
+        return sum(entry.stop - entry.start for folder in every for entry in folder.tensors.values())
+
+    @property
+    def bytes_written(self) -> int:
+        """Bytes of the merged tensors."""
+        return sum(map(tensor_bytes, self.tensors.values()))
+
+    @property
+    def peak_memory(self) -> int:
+        """About the most memory that the merge itself takes, in bytes; the file cache is not counted.
+
+        A method that sees whole tensors holds a few of the largest, as if every row of it had changed; any other holds
+        pieces of each source for each thread; and a selection keeps samples of some sources at a time.
+        """
+        largest = max(math.prod(shape) for _, shape in self.tensors.values())
+        sources, method = len(self.folders), self.job.method
+        wide = 8 if any(dtype == "float64" for dtype, _ in self.tensors.values()) else 4
+        if method.granularity == "tensor":
+            first = next(iter(self.folders.values()))
+            converted = any(SIZES[entry.dtype] != wide for entry in first.tensors.values())
+            held = method.tensors_held or sources + 4
+            return int((held + converted) * largest * wide)
+        elements = sum(math.prod(shape) for _, shape in self.tensors.values())
+        sorting = 12 if method.granularity == "rows" else 0  # whole numbers of 8 bytes: ranks, and their order
+        piece = (2 * sources + 6 + sorting) * min(largest, piece_size(sources)) * thread_count() * wide
+        if not method.selects:
+            return piece
+        from mu_lightning.merging.methods.shared.order_statistics import AT_ONCE, SAMPLE
+
+        return piece + min(SAMPLE, elements) * min(sources, AT_ONCE) * wide * 3 // 2
+
+    def describe(self) -> str:
+        """The plan for reading: what would be merged, how, how much, and where to."""
+        job = self.job
+        parameters = ", ".join(f"{key}={value}" for key, value in dataclasses.asdict(job.parameters).items())
+        base = "none" if self.base is None else str(self.base.path)
+        dtypes = sorted({dtype for dtype, _ in self.tensors.values()})
+        lines = [
+            f"plan: {job.method.name} ({parameters or 'no parameters'}), seed {job.seed}",
+            *(
+                f"  {name}  weight {weight:.6f}  {self.folders[name].path}"
+                for name, weight in zip(job.names, job.weights, strict=True)
+            ),
+            f"  base: {base}",
+            *([f"  averaged, as the base lacks them: {', '.join(sorted(job.headless))}"] if job.headless else []),
+            *(
+                f"  where {each.pattern}: {dict(each.weights or {}) | dict(each.parameters or {})}"
+                for each in job.overrides
+            ),
+            f"  {len(self.tensors)} tensors, {self.bytes_read / 1e6:,.1f} MB to read, "
+            f"{self.bytes_written / 1e6:,.1f} MB to write as {', '.join(dtypes)}",
+            f"  estimated peak memory: {self.peak_memory / 1e6:,.0f} MB beside the program itself",
+            f"  to: {self.output}" + (f", {len(self.shards)} files of weights" if len(self.shards) > 1 else ""),
+        ]
+        return "\n".join(lines)
+
+
+def plan_folders(
+    method: str | Method,
+    folders: Mapping[str, Path],
+    weights: Mapping[str, float],
+    output: Path,
+    *,
+    base: Path | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    overrides: Sequence[Override] = (),
+    statistics: "Mapping[str, Mapping[str, Tensor]] | None" = None,
+    dtype: str | None = None,
+    seed: int = 0,
+    device: str | None = None,
+    max_shard_size: int = SHARD_BYTES,
+) -> FolderPlan:
+    """Validates a merge of model folders from their headers and configs, reading no tensor.
+
+    Args and errors are those of `merge_folders`, but for NaN and infinity, which only the tensors show.
+    """
+    job = plan_job(
+        method,
+        weights,
+        list(folders),
+        has_base=base is not None,
+        has_statistics=statistics is not None,
+        parameters=parameters,
+        overrides=overrides,
+        seed=seed,
+        device=_checked_device(device),
+    )
+    if dtype is not None and dtype not in OUTPUT_DTYPES:
+        raise unknown("dtype", dtype, OUTPUT_DTYPES)
+    refuse_existing(output)
+    opened = {name: open_folder(path) for name, path in folders.items()}
+    signatures = {name: folder.signatures for name, folder in opened.items()}
+    check_same_tensors(signatures)
+    check_same_models(opened)
+    for name, model in opened.items():
+        check_ties(name, model)
+    first, folder = next(iter(opened.items()))
+    if not folder.tensors:
+        raise UserError(f"{folder.path} holds no tensors")
+    check_overrides(overrides, folder.tensors)
+    opened_base = None
+    if base is not None and job.method.sees_base:
+        opened_base = open_folder(base)
+        job = replace(job, headless=lacking_in_base(first, signatures[first], opened_base.signatures))
+        check_same_tokenizer(first, folder.path, "the base", base, base=True)
+    tensors = {
+        name: (_result_dtype([signatures[source][name][1] for source in signatures], dtype), entry.shape)
+        for name, entry in folder.tensors.items()
+    }
+    return FolderPlan(job, opened, opened_base, output, tensors, statistics, dtype, max_shard_size)
+
+
+def _result_dtype(dtypes: Sequence[str], asked: str | None) -> str:
+    found = dtypes[0]
+    if not is_float(found):
+        return found
+    for other in dtypes[1:]:
+        found = promoted(found, other) or found  # `check_same_tensors` refused what has no such dtype
+    return asked or found
+
+
+def _checked_device(device: str | None) -> str | None:
+    if device is None:
+        return None
+    import torch
+
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise UserError(f"unknown device '{device}': cpu, cuda or cuda:<n>") from error
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"--device {device}: no CUDA device is available here")
+    return device

@@ -1,0 +1,171 @@
+"""What a merged folder says about itself: the model card, ``merge_details.txt`` and the same as JSON."""
+
+import dataclasses
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mu_lightning import __version__
+from mu_lightning.merging.folders.folder_plan import FolderPlan
+from mu_lightning.merging.method import Method
+from mu_lightning.merging.recipes.reading import recipe_of
+from mu_lightning.utilities.files import write_json, write_text
+
+DETAILS = "merge_details"
+RECIPE = "merge_recipe.yaml"
+_HEADLINES = ("mode", "method", "target", "preweight", "base", "supervision", "seed", "date", "version")
+_URIEL = "- weights: Littell et al., URIEL and lang2vec, 2017, https://aclanthology.org/E17-2002"
+_SEEN = {
+    "none": "nothing",
+    "target-unlabelled": "its text, without labels",
+    "target-dev-labels": "the labels of its dev split",
+}
+_NOT_A_RECIPE = {"date", "version", "paper", "url"}
+_SHOWN_APART = {*_HEADLINES, "sources", "paper", "url", "recipe"}
+
+
+def write_report(output: Path, plan: FolderPlan, extra: Mapping[str, Any]) -> None:
+    """Writes README.md, merge_details.txt, merge_details.json and merge_recipe.yaml into `output`.
+
+    Args:
+        output: the folder being written.
+        plan: the merge that was carried out.
+        extra: what its caller knows of it: ``mode``, ``target``, ``preweight``, ``similarities`` (source name ->
+            number), ``supervision``, ``data`` (the texts that the method learned from) and ``origins`` (source name,
+            or ``base`` -> hub id) have their places, anything else is listed.
+    """
+    details = merge_details(plan, extra)
+    write_details(output, plan.job.method, details)
+    write_text(output / RECIPE, yaml.safe_dump(details["recipe"], sort_keys=False, allow_unicode=True))
+
+
+def write_details(output: Path, method: Method, details: Mapping[str, Any]) -> None:
+    """Writes README.md, merge_details.txt and merge_details.json into `output`.
+
+    Args:
+        output: the folder being written.
+        method: the merge method.
+        details: what is known of the merge, as `merge_details` gives it; a source without a ``model`` was no folder.
+    """
+    details = {
+        "version": f"mu-lightning {__version__}",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        **details,
+    }
+    details |= {"method": method.name, "paper": method.paper, "url": method.url}
+    write_json(output / f"{DETAILS}.json", details)
+    write_text(output / f"{DETAILS}.txt", details_text(details))
+    write_text(output / "README.md", model_card(method, details))
+
+
+def merge_details(plan: FolderPlan, extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that is known of a merge, as plain values. Folders go by name: paths are nobody else's business."""
+    job, extra = plan.job, dict(extra)
+    similarities, origins = extra.pop("similarities", None) or {}, extra.pop("origins", None) or {}
+    sources = [
+        {"source": name, "model": origins.get(name, plan.folders[name].path.resolve().name), "weight": weight}
+        | ({"similarity": similarities[name]} if name in similarities else {})
+        for name, weight in zip(job.names, job.weights, strict=True)
+    ]
+    base = None if plan.base is None else origins.get("base", plan.base.path.resolve().name)
+    details = {
+        "mode": extra.pop("mode", job.method.name),
+        "method": job.method.name,
+        "target": extra.pop("target", None),
+        "preweight": extra.pop("preweight", None),
+        "sources": sources,
+        "base": base,
+        "parameters": dataclasses.asdict(job.parameters),
+        "overrides": [
+            {key: value for key, value in dataclasses.asdict(override).items() if value} for override in job.overrides
+        ],
+        "averaged_without_base": sorted(job.headless),
+        "seed": job.seed if job.method.random else None,
+        **extra,
+        "recipe": recipe_of(
+            job,
+            {source["source"]: source["model"] for source in sources},
+            base,
+            plan.dtype,
+            extra.get("data"),
+        ),
+    }
+    return {key: value for key, value in details.items() if value not in (None, [], {})}
+
+
+def details_text(details: Mapping[str, Any]) -> str:
+    """The details as people read them."""
+    lines = ["--- Merge details ---", ""]
+    for key in _HEADLINES:
+        if key in details:
+            lines.append(f"{key.capitalize()}: {details[key]}")
+    lines += ["", "--- Merged models and weights ---", ""]
+    total = sum(source["weight"] for source in details["sources"])
+    for number, source in enumerate(details["sources"], 1):
+        share = f" ({source['weight'] / total:.2%} of the total)" if total else ""
+        lines += [f"{number}. {source['source']}"]
+        lines += [f"   Model: {source['model']}"] if "model" in source else []
+        lines += [f"   Weight: {source['weight']:.6f}{share}"]
+        lines += [f"   Similarity: {source['similarity']:.6f}"] if "similarity" in source else []
+    for key, value in details.items():
+        if key not in _SHOWN_APART:
+            lines += ["", f"--- {key.capitalize().replace('_', ' ')} ---", "", *_listed(value)]
+    return "\n".join([*lines, "", f"Paper: {details['paper']}, {details['url']}", ""])
+
+
+def model_card(method: Method, details: Mapping[str, Any]) -> str:
+    """The model card: metadata as the hub reads it, a table of weights, what was run and what to cite."""
+    models = [source["model"] for source in details["sources"] if "model" in source]
+    metadata = {
+        "base_model": list(dict.fromkeys([*models, *([details["base"]] if "base" in details else [])])),
+        "base_model_relation": "merge",
+        "library_name": "transformers",
+        "tags": ["merge", "model-merging", "mu-lightning", method.name],
+    }
+    target = f" for {details['target']}" if "target" in details else ""
+    seen = details.get("supervision", "")
+    rows = [
+        f"| {source['source']} | {source.get('model', 'a member, trained with merges')} | {source['weight']:.6f} | "
+        + (f"{source['similarity']:.6f} |" if "similarity" in source else "|")
+        for source in details["sources"]
+    ]
+    recipe = details.get("recipe") or {key: value for key, value in details.items() if key not in _NOT_A_RECIPE}
+    return "\n".join(
+        [
+            "---",
+            yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True).rstrip(),
+            "---",
+            "",
+            f"# A merge{target}: {method.name}",
+            "",
+            f"Made by mu-lightning {__version__} from {len(rows)} models: {method.summary}.",
+            *([f"Looked at of the target: {_SEEN[seen]} (`{seen}`)."] if seen in _SEEN else []),
+            "",
+            "| source | model | weight | similarity |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+            "## Recipe",
+            "",
+            "```yaml",
+            yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True).rstrip(),
+            "```",
+            "",
+            "## Citation",
+            "",
+            f"- {method.name}: {method.paper}, {method.url}",
+            *([_URIEL] if details.get("preweight") in ("uriel", "shuffled") else []),
+            "",
+        ]
+    )
+
+
+def _listed(value: Any) -> list[str]:
+    if isinstance(value, Mapping):
+        return [f"{key}: {item}" for key, item in value.items()]
+    if isinstance(value, list):
+        return [f"- {item}" for item in value]
+    return [str(value)]

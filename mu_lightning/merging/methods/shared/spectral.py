@@ -1,0 +1,63 @@
+"""Singular value decompositions of task vectors, one source at a time.
+
+Rows that no source changed are left out, which only saves time.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from mu_lightning.merging.method import OneByOne, Piece, base_of
+from mu_lightning.merging.methods.shared.task_vectors import added, task_vectors, weighted_sum
+from mu_lightning.merging.methods.shared.weighting import MEAN, scaled_weights
+
+
+def merged_matrices(
+    piece: Piece, weighting: str, scaling: float, merge: Callable[[Sequence[Tensor]], Tensor]
+) -> Tensor:
+    """The base plus the scaled `merge` of the weighted task vectors; tensors that are no matrices are averaged.
+
+    Args:
+        piece: a whole tensor; the result is of its shape.
+        weighting: how the sources' weights enter.
+        scaling: factor of the merged task vector.
+        merge: a function of matrices of one shape, as of `on_changed_rows`.
+    """
+    base, sources = base_of(piece), piece.sources
+    if base.dim() != 2:
+        return added(piece, weighted_sum(task_vectors(piece), scaled_weights(piece.weights, MEAN)), scaling)
+    factors = scaled_weights(piece.weights, weighting)
+    weighted = OneByOne(len(sources), lambda index: (sources[index] - base).mul_(factors[index]))
+    return added(piece, on_changed_rows(weighted, merge), scaling)
+
+
+def on_changed_rows(vectors: Sequence[Tensor], merge: Callable[[Sequence[Tensor]], Tensor]) -> Tensor:
+    """`merge` of the matrices without the rows that are zero in all of them, put back among zeros.
+
+    Args:
+        vectors: matrices of one shape [rows, columns].
+        merge: a function of matrices that keeps zero rows zero and does not look at a row's place.
+    """
+    rows, columns = vectors[0].shape
+    changed = vectors[0].new_zeros(rows, dtype=torch.bool)
+    for vector in vectors:
+        changed |= vector.any(1)
+    if bool(changed.all()):
+        return merge(vectors)
+    merged = vectors[0].new_zeros(rows, columns)
+    if bool(changed.any()):
+        merged[changed] = merge(OneByOne(len(vectors), lambda index: vectors[index][changed]))
+    return merged
+
+
+def decomposed(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """U [rows, r], S [r] and Vᵀ [r, columns] of a matrix, thin."""
+    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+    return left, values, right
+
+
+def orthogonal(matrix: Tensor) -> Tensor:
+    """The nearest matrix with orthonormal columns (or rows, if it is wide), in the Frobenius norm."""
+    left, _, right = decomposed(matrix)
+    return left @ right

@@ -1,0 +1,88 @@
+"""The same merges through auto-merge-llm, for those who must compare; the library is installed separately.
+
+https://github.com/Guinan-Su/auto-merge-llm and its fork https://github.com/Erland366/auto-merge-llm, which has the
+``merge_tensor`` of each method that is called here. Its TIES keeps one element of each tensor more than the density
+says.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from mu_lightning.merging.method import Method, Piece
+from mu_lightning.merging.methods.shared.weighting import MEAN, scaled_weights
+from mu_lightning.merging.registry import find_method
+from mu_lightning.utilities.errors import UserError
+
+NAME = "auto-merge-llm"
+
+
+@dataclass(frozen=True)
+class _Counterpart:
+    """A method there: its name, its parameters from ours, and ours that must have the values it cannot change."""
+
+    name: str
+    parameters: Callable[[Piece, Any], dict[str, Any]] = lambda piece, parameters: {}
+    required: Mapping[str, Any] | None = None
+    weighted: bool = False
+    argument: str = "method_params"
+
+
+_COUNTERPARTS = {
+    "linear": _Counterpart(
+        "linear",
+        lambda piece, parameters: {"weights": scaled_weights(piece.weights, MEAN)},
+        {"weighting": MEAN},
+        weighted=True,
+    ),
+    "slerp": _Counterpart(
+        "slerp", lambda piece, parameters: {"slerp_t": scaled_weights(piece.weights, MEAN)[1]}, weighted=True
+    ),
+    "task_arithmetic": _Counterpart(
+        "task_arithmetic", lambda piece, parameters: {"scaling_coefficient": parameters.scaling}, {"weighting": "sum"}
+    ),
+    "ties": _Counterpart(
+        "ties",
+        lambda piece, parameters: {
+            "scaling_coefficient": parameters.scaling,
+            "param_value_mask_rate": 1 - parameters.density,
+        },
+        {"scope": "tensor", "consensus": "average", "vote": "mass"},
+    ),
+    "model_stock": _Counterpart("stock", argument="merge_params"),
+    "passthrough": _Counterpart("passthrough", lambda piece, parameters: {"scale": parameters.scale}),
+}
+
+
+def through_library(name: str) -> Method:
+    """A registered method whose arithmetic is auto-merge-llm's, a whole tensor at a time.
+
+    Raises:
+        UserError: the library is not installed, or it has no such method on single tensors.
+    """
+    method = find_method(name)
+    if name not in _COUNTERPARTS:
+        raise UserError(f"--engine {NAME} merges by {', '.join(_COUNTERPARTS)}, not by {name}")
+    try:
+        from auto_merge_llm.methods import merging_methods_dict
+    except ImportError as error:
+        raise UserError(
+            f"--engine {NAME} needs that library, which no package index has: install it from its repository ({error})"
+        ) from error
+    counterpart = _COUNTERPARTS[name]
+    theirs = merging_methods_dict[counterpart.name]()
+
+    def combine(piece: Piece, parameters: Any) -> torch.Tensor:
+        for key, value in (counterpart.required or {}).items():
+            if getattr(parameters, key) != value:
+                raise UserError(f"--engine {NAME} does {name} with {key} {value} only, not {getattr(parameters, key)}")
+        if not counterpart.weighted and len(set(piece.weights)) > 1:
+            raise UserError(f"--engine {NAME} does {name} with equal weights only: add --preweight equal")
+        base = piece.sources[0] if piece.base is None else piece.base
+        given = {counterpart.argument: counterpart.parameters(piece, parameters)}
+        merged: torch.Tensor = theirs.merge_tensor(base, list(piece.sources), **given)
+        return merged
+
+    return replace(method, combine=combine, granularity="tensor", survey=None, local=False, operators=False)

@@ -1,0 +1,198 @@
+"""mergekit's recipes in our words, so that they give the same model here (https://github.com/arcee-ai/mergekit, 0.1.5).
+
+What differs on purpose: arithmetic is in float32 whatever ``dtype`` says; DARE and DELLA rescale by the chance that an
+element was kept, as their papers do, not to the old mass, and draw other numbers; what needs other architectures
+(slices), gradients over layers or another tokenizer is refused.
+"""
+
+import dataclasses
+import glob
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mu_lightning.merging.engine.job import Override
+from mu_lightning.merging.recipes.mergekit_methods import METHODS, Counterpart, Parameter
+from mu_lightning.merging.recipes.model import Recipe
+from mu_lightning.merging.recipes.recipe_fields import entries, mapping, number, optional_text, text
+from mu_lightning.merging.registry import find_method
+from mu_lightning.utilities.errors import UserError, unknown
+
+# Keys that change nothing here: sources must share one tokenizer anyway, and masks are never stored.
+_WITHOUT_EFFECT = ("tokenizer_source", "tokenizer", "chat_template", "name", "int8_mask")
+_KEYS = ("merge_method", "models", "base_model", "parameters", "dtype", "out_dtype", *_WITHOUT_EFFECT)
+
+
+def translated(content: Mapping[str, Any]) -> Recipe:
+    """A mergekit recipe as one of ours; raises UserError for what has no counterpart."""
+    if "slices" in content or "modules" in content:
+        raise UserError("mergekit recipes with slices or modules build other architectures: only whole models merge")
+    for key in content:
+        if key not in _KEYS:
+            raise unknown("key of a mergekit recipe", str(key), _KEYS)
+    name = text("merge_method", content["merge_method"])
+    if name not in METHODS:
+        raise unknown("mergekit method", name, METHODS)
+    method = METHODS[name]
+    shared = mapping("the recipe's parameters", content.get("parameters"))
+    models = entries("the recipe's models", content.get("models"))
+    own = {_model(entry): mapping(f"the parameters of {entry['model']}", entry.get("parameters")) for entry in models}
+    base = optional_text("base_model", content.get("base_model"))
+    if method.base == "first":
+        if base is None:
+            raise UserError(f"mergekit's {name} needs a base_model: it is the first of its two models")
+        own = {base: own.get(base, {})} | own
+    elif method.base == "base":
+        own.pop(base or "", None)
+    if not own:
+        raise UserError("the mergekit recipe names no models")
+    weights, by_filter = _weights(name, method, shared, own)
+    parameters = dict(method.fixed)
+    for key, parameter in method.parameters.items():
+        default, special = _converted(method, key, shared, own)
+        if parameter.name is not None:
+            parameters[parameter.name] = default
+            for pattern, value in special:
+                by_filter.setdefault(pattern, ({}, {}))[1][parameter.name] = value
+    _check_parameters(name, method, shared, own)
+    if method.name == "nuslerp":
+        parameters = {"along": _along(parameters)}
+    return Recipe(
+        method=method.name,
+        models={name: name for name in own},
+        weights=weights,
+        base=base if method.base == "base" else None,
+        parameters=parameters,
+        # Of mergekit's filters the first that matches counts, of our overrides the last.
+        overrides=tuple(Override(f"*{glob.escape(part)}*", w, p) for part, (w, p) in reversed(list(by_filter.items()))),
+        dtype=optional_text("dtype", content.get("out_dtype") or content.get("dtype")),
+    )
+
+
+@dataclass(frozen=True)
+class _Value:
+    """A value, and other values where a filter is part of a tensor's name."""
+
+    default: Any
+    by_filter: tuple[tuple[str, Any], ...] = ()
+
+    @classmethod
+    def of(cls, name: str, given: Any, default: Any) -> "_Value":
+        """Reads mergekit's ways to write a value: as it is, or a list of values with filters, the last without one."""
+        if given is None:
+            given = default
+        if isinstance(given, Mapping):
+            given = [given]
+        if not isinstance(given, list):
+            return cls(given)
+        if any(not isinstance(item, Mapping) for item in given) or any(
+            isinstance(item.get("value"), list) for item in given
+        ):
+            raise UserError(f"mergekit's gradients over layers ({name}: {given}) have no counterpart: use filters")
+        if any("value" not in item for item in given):
+            raise UserError(f"mergekit's {name}: {given} is given, each filter needs a value")
+        filters: list[tuple[str, Any]] = []
+        for item in given:
+            if item.get("filter") in (None, "*"):
+                return cls(item["value"], tuple(filters))
+            filters.append((str(item["filter"]), item["value"]))
+        return cls(default, tuple(filters))
+
+
+def _weights(
+    name: str, method: Counterpart, shared: Mapping[str, Any], own: Mapping[str, Mapping[str, Any]]
+) -> tuple[dict[str, float], dict[str, tuple[dict[str, float], dict[str, Any]]]]:
+    """The models' weights, and for each filter the weights that it changes (and room for parameters)."""
+    by_filter: dict[str, tuple[dict[str, float], dict[str, Any]]] = {}
+    if name == "slerp":
+        first, second = (*own, "", "")[:2]
+        value = _Value.of("t", _uniform("t", shared, own), None)
+        if value.default is None:
+            raise UserError("mergekit's slerp needs the parameter t for every tensor")
+        for pattern, special in value.by_filter:
+            share = number("mergekit's t", special)
+            by_filter[pattern] = ({first: 1.0 - share, second: share}, {})
+        share = number("mergekit's t", value.default)
+        return {first: 1.0 - share, second: share}, by_filter
+    if not method.weighted:
+        return dict.fromkeys(own, 1 / len(own)), by_filter
+    weights = {}
+    for model, parameters in own.items():
+        value = _Value.of("weight", parameters.get("weight", shared.get("weight")), None)
+        if value.default is None:
+            raise UserError(f"mergekit's {name} needs the parameter weight for {model}, for every tensor")
+        weights[model] = number(f"the weight of {model}", value.default)
+        for pattern, special in value.by_filter:
+            by_filter.setdefault(pattern, ({}, {}))[0][model] = number(f"the weight of {model}", special)
+    return weights, by_filter
+
+
+def _uniform(name: str, shared: Mapping[str, Any], own: Mapping[str, Mapping[str, Any]]) -> Any:
+    """A parameter's value, which must be the same for every model."""
+    values = [parameters.get(name, shared.get(name)) for parameters in own.values()]
+    if any(value != values[0] for value in values):
+        raise UserError(f"mergekit's {name} differs between models ({values}): here all models share one")
+    return values[0]
+
+
+def _converted(
+    method: Counterpart, name: str, shared: Mapping[str, Any], own: Mapping[str, Mapping[str, Any]]
+) -> tuple[Any, list[tuple[str, Any]]]:
+    """A parameter's value here, for all models or for each, and its values where a filter matches."""
+    parameter = method.parameters[name]
+    given = {model: parameters.get(name, shared.get(name)) for model, parameters in own.items()}
+    fields = {field.name: field for field in dataclasses.fields(find_method(method.name).parameters)}
+    if all(value == next(iter(given.values())) for value in given.values()):
+        value = _Value.of(name, next(iter(given.values())), parameter.default)
+        return _here(name, parameter, value.default), [
+            (part, _here(name, parameter, other)) for part, other in value.by_filter
+        ]
+    if parameter.name not in fields or not fields[parameter.name].metadata["per_source"]:
+        _uniform(name, shared, own)
+    values = {model: _Value.of(name, value, parameter.default) for model, value in given.items()}
+    filters = {model: [part for part, _ in value.by_filter] for model, value in values.items()}
+    patterns = next(iter(filters.values()))
+    if any(other != patterns for other in filters.values()):
+        raise UserError(f"mergekit's {name} has other filters for one model than for another ({filters})")
+    special = [
+        (pattern, {model: _here(name, parameter, value.by_filter[index][1]) for model, value in values.items()})
+        for index, pattern in enumerate(patterns)
+    ]
+    return {model: _here(name, parameter, value.default) for model, value in values.items()}, special
+
+
+def _here(name: str, parameter: Parameter, value: Any) -> Any:
+    """A parameter's value as ours takes it."""
+    try:
+        return parameter.convert(value)
+    except UserError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise UserError(f"mergekit's {name} is {value!r}: it must be a number") from error
+
+
+def _check_parameters(
+    name: str, method: Counterpart, shared: Mapping[str, Any], own: Mapping[str, Mapping[str, Any]]
+) -> None:
+    known = [*method.parameters, *(["weight"] if method.weighted else []), *(["t"] if name == "slerp" else [])]
+    for parameters in (shared, *own.values()):
+        for key in parameters:
+            if key not in known and key not in _WITHOUT_EFFECT:
+                raise unknown(f"parameter of mergekit's {name}", str(key), known or ["none"])
+
+
+def _along(parameters: Mapping[str, Any]) -> str:
+    if parameters["flatten"]:
+        return "tensor"
+    return "columns" if parameters["row_wise"] else "rows"
+
+
+def _model(entry: Any) -> str:
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("model"), str):
+        raise UserError(f"a model of a mergekit recipe needs a path or hub id, got {entry!r}")
+    for sign, what in (("+", "a LoRA on it"), ("@", "a revision")):
+        if sign in entry["model"]:
+            raise UserError(
+                f"{entry['model']}: mergekit's models with {what} are not supported: save it as a folder first"
+            )
+    return str(entry["model"])

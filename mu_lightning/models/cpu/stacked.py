@@ -1,0 +1,141 @@
+"""All members in one pass: `CompactClassifier` for each, side by side on the threads of the CPU."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from mu_lightning.data.encoding import Batch
+from mu_lightning.models.classifier import IntentClassifier
+from mu_lightning.models.cpu.compact import CompactClassifier
+from mu_lightning.models.cpu.member_threads import side_by_side
+from mu_lightning.models.cpu.packed import can_pack
+from mu_lightning.models.cpu.products import Gradients
+from mu_lightning.settings import ModelSettings
+from mu_lightning.utilities.errors import UserError
+from mu_lightning.utilities.process_memory import keep_freed
+
+# bfloat16 is said by autocast, in each step.
+PRECISIONS = ("32-true", "bf16-mixed")
+
+
+def stacks(members: Sequence[IntentClassifier], settings: ModelSettings, trainer: Trainer) -> bool:
+    """Whether the members of a run are computed in one pass.
+
+    Raises:
+        UserError: that was asked for, and cannot be.
+    """
+    if settings.execution == "loop":
+        return False
+    obstacle = _obstacle(members, settings, trainer)
+    if obstacle and settings.execution == "stacked":
+        raise UserError(
+            "--model.execution stacked is for whole members of XLM-R's architecture on a CPU in 32-true or bf16-mixed, "
+            f"given {obstacle}: leave it out, or choose loop"
+        )
+    return obstacle is None
+
+
+def _obstacle(members: Sequence[IntentClassifier], settings: ModelSettings, trainer: Trainer) -> str | None:
+    device = trainer.strategy.root_device.type
+    if device != "cpu":
+        return f"the device {device}"
+    if trainer.precision not in PRECISIONS:
+        return f"--precision {trainer.precision}"
+    if settings.adapter != "none":
+        return f"--adapter {settings.adapter}"
+    if settings.gradient_checkpointing:
+        return "model.gradient_checkpointing"
+    for member in members:
+        if member._forward_hooks or member._forward_pre_hooks or not can_pack(member.model):
+            return f"a {type(member.model).__name__} with hooks or of another kind, or a PyTorch without oneDNN"
+    return None
+
+
+class Stack:
+    """Members whose losses and gradients are computed side by side, each by one thread.
+
+    A member's gradient is computed with its loss, so the activations of no more members are held than there are
+    threads.
+
+    Args:
+        models: name -> a classifier for which `stacks` is true.
+        through_autograd: whether autograd hands gradients to parameters, which takes longer: DDP waits for it there.
+    """
+
+    def __init__(self, models: Mapping[str, PreTrainedModel], through_autograd: bool) -> None:
+        keep_freed()
+        self._through_autograd = through_autograd
+        self._members = {name: CompactClassifier(model) for name, model in models.items()}
+
+    def losses(
+        self, batch: Mapping[str, Batch], seeds: Mapping[str, int], loss: Callable[[str, Tensor, Batch], Tensor]
+    ) -> dict[str, Tensor]:
+        """Member -> its loss, a scalar that can be differentiated.
+
+        Args:
+            batch: member -> its batch.
+            seeds: member -> a seed of dropout's random numbers.
+            loss: a member's name, its logits, shape (B, classes), and its batch -> its loss.
+        """
+        lower = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
+        # The longest first: so the threads end at about the same time.
+        names = sorted(batch, key=lambda name: -int(batch[name]["attention_mask"].sum()))
+        steps = [
+            partial(_step, self._members[name], batch[name], seeds[name], lower, partial(loss, name)) for name in names
+        ]
+        parameters = [parameter for name in names for parameter in self._members[name].parameters]
+        if self._through_autograd:
+            losses = _Steps.apply(steps, None, *parameters)
+        else:
+            losses = _Steps.apply(steps, parameters, torch.zeros((), requires_grad=True))
+        found = dict(zip(names, losses, strict=True))
+        return {name: found[name] for name in batch}
+
+
+def _step(
+    member: CompactClassifier,
+    batch: Batch,
+    seed: int,
+    lower: torch.dtype | None,
+    loss: Callable[[Tensor, Batch], Tensor],
+) -> tuple[Tensor, Gradients]:
+    logits, back = member(batch, seed, lower)
+    with torch.enable_grad():
+        value = loss(logits.requires_grad_(), batch)
+    (gradient,) = torch.autograd.grad(value, logits)
+    return value.detach(), back(gradient)
+
+
+class _Steps(torch.autograd.Function):
+    """Losses, whose gradients are there already: autograd hands them on, or they are put into parameters right away."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        steps: Sequence[Callable[[], tuple[Tensor, Gradients]]],
+        parameters: Sequence[nn.Parameter] | None,
+        *inputs: Tensor,
+    ) -> tuple[Tensor, ...]:
+        ctx.parameters = parameters
+        losses, ctx.found = zip(*side_by_side(steps), strict=True)
+        return losses
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        found, ctx.found = ctx.found, None
+        for gradient, own in zip(gradients, found, strict=True):
+            if gradient != 1:  # batches are accumulated
+                for tensor in own:
+                    tensor.mul_(gradient)
+        every = [tensor for own in found for tensor in own]
+        if ctx.parameters is None:
+            return None, None, *every
+        for parameter, tensor in zip(ctx.parameters, every, strict=True):
+            if parameter.requires_grad:
+                parameter.grad = tensor if parameter.grad is None else parameter.grad.add_(tensor)
+        return None, None, None

@@ -1,0 +1,189 @@
+"""Loggers of a run that go on where its checkpoint was written: resumed, a log has no gap and nothing twice.
+
+A checkpoint holds each log's position. What was logged after it will be logged again, so files are cut back to the
+position; W&B, which forgets nothing, is not told again what it has.
+"""
+
+import csv
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers.logger import rank_zero_experiment
+from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
+
+from mu_lightning.monitoring import wandb_files
+from mu_lightning.utilities.files import atomic_file
+
+
+@runtime_checkable
+class ContinuedLogger(Protocol):
+    """A logger whose log can be continued from a position."""
+
+    def position(self) -> Any:
+        """How far the log has come, as plain values; whatever was logged so far is on the disk when it returns."""
+
+    def continue_from(self, position: Any) -> None:
+        """Makes the log what it was at `position`; None: empty."""
+
+
+def run_loggers(folder: Path, stage: str, tensorboard: bool = False, wandb: bool = False) -> list[Logger]:
+    """The loggers of a run: CSV always, the others as asked.
+
+    Args:
+        folder: the run's folder; a log that is there already is continued.
+        stage: what is trained; each stage has logs of its own.
+        tensorboard: whether to log to TensorBoard under ``<folder>/tensorboard``.
+        wandb: whether to log to W&B, in the project ``mu-lightning`` or `WANDB_PROJECT`.
+    """
+    loggers: list[Logger] = [TableLogger(folder, name="logs", version=stage)]
+    if tensorboard:
+        loggers.append(EventLogger(folder, name="tensorboard", version=stage, default_hp_metric=False))
+    if wandb:
+        loggers.append(RunLogger(folder))
+    return loggers
+
+
+class _Table:
+    """A CSV file of rows whose columns may grow; what Lightning's CSVLogger writes with."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "metrics.csv"
+        self.columns: list[str] = []
+        self.count = 0
+        self.metrics: list[dict[str, Any]] = []  # not yet on the disk
+        if self.path.is_file():
+            rows = self._read()
+            self.count = len(rows)
+            self.columns = sorted(set().union(*rows)) if rows else []
+
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        row = {name: value.item() if isinstance(value, Tensor) else value for name, value in metrics.items()}
+        self.metrics.append({**row, "step": self.count + len(self.metrics) if step is None else step})
+
+    def log_hparams(self, params: Mapping[str, Any]) -> None:
+        """Does nothing: a run's configuration is in its manifest."""
+
+    def save(self) -> None:
+        if not self.metrics:
+            return
+        columns = sorted(set(self.columns).union(*self.metrics))
+        if columns == self.columns:
+            with self.path.open("a", newline="", encoding="utf-8") as stream:
+                csv.DictWriter(stream, columns).writerows(self.metrics)
+        else:
+            earlier: list[dict[str, Any]] = [*self._read()] if self.count else []
+            self._write(columns, [*earlier, *self.metrics])
+        self.count += len(self.metrics)
+        self.metrics = []
+
+    def cut(self, count: int) -> None:
+        """Keeps the first `count` rows, and nothing half-written."""
+        if self.path.is_file():
+            rows = self._read()[:count]
+            self._write(sorted(set().union(*rows)) if rows else [], rows)
+            self.count = len(rows)
+
+    def _read(self) -> list[dict[str, str]]:
+        with self.path.open(newline="", encoding="utf-8") as stream:
+            # A killed process may leave part of a line; it has no position in any checkpoint.
+            rows = [row for row in csv.DictReader(stream) if None not in row.values()]
+        return [{name: value for name, value in row.items() if value != ""} for row in rows]
+
+    def _write(self, columns: list[str], rows: Sequence[Mapping[str, Any]]) -> None:
+        with atomic_file(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, columns)
+            writer.writeheader()
+            writer.writerows(rows)
+        self.columns = columns
+
+
+class TableLogger(CSVLogger):
+    """Lightning's CSV log, kept whole while it is written, and continued when a run is resumed."""
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        if self._experiment is None:
+            self._experiment: Any = _Table(Path(self.log_dir))
+        return self._experiment
+
+    def position(self) -> int:
+        self.save()
+        count: int = self.experiment.count
+        return count
+
+    def continue_from(self, position: int | None) -> None:
+        self.experiment.cut(position or 0)
+
+
+class EventLogger(TensorBoardLogger):
+    """Lightning's TensorBoard log, continued when a run is resumed."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._earlier = self._files()
+
+    def _files(self) -> list[Path]:
+        return sorted(Path(self.log_dir).glob("events.out.tfevents.*"))
+
+    def position(self) -> dict[str, int]:
+        self.save()
+        return {path.name: path.stat().st_size for path in self._files()}
+
+    def continue_from(self, position: Mapping[str, int] | None) -> None:
+        for path in self._earlier:
+            size = (position or {}).get(path.name, 0)
+            if not size:
+                path.unlink()
+            elif size < path.stat().st_size:
+                with path.open("r+b") as stream:
+                    stream.truncate(size)
+
+
+class RunLogger(WandbLogger):
+    """Lightning's W&B log, continued under the same id when a run is resumed, offline too.
+
+    Each row has a number. A resumed run repeats the rows between its checkpoint and its end, bit for bit, so rows that
+    W&B has recorded already are passed over. ``wandb sync <folder>/wandb/offline-run-*`` puts the parts of an offline
+    run together.
+
+    Args:
+        folder: the run's folder, which holds W&B's own.
+    """
+
+    ROW = "trainer/row"
+
+    def __init__(self, folder: Path) -> None:
+        known = wandb_files.run_id(folder)
+        super().__init__(project=_project(), name=folder.name, save_dir=folder, id=known)
+        self._wandb_init.pop("anonymous", None)  # Lightning always gives it; W&B has done away with it and warns
+        rows = wandb_files.history(folder, known) if known else ()
+        self.recorded = max((row[self.ROW] for row in rows if self.ROW in row), default=0)
+        self.count = 0
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        self.log_row({**metrics} if step is None else {**metrics, "trainer/global_step": step})
+
+    def log_row(self, values: Mapping[str, Any]) -> bool:
+        """Logs a row, unless W&B has it already; whether it was logged."""
+        self.count += 1
+        if self.count == 1:
+            self.experiment.define_metric(self.ROW, hidden=True)
+        if self.count > self.recorded:
+            self.experiment.log({**values, self.ROW: self.count})
+        return self.count > self.recorded
+
+    def position(self) -> int:
+        return self.count
+
+    def continue_from(self, position: int | None) -> None:
+        self.count = position or 0
+
+
+def _project() -> str:
+    return os.environ.get("WANDB_PROJECT") or "mu-lightning"

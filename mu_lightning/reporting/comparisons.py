@@ -1,0 +1,393 @@
+"""Compares the methods with what they have to beat, with each other, and answers the plain questions."""
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+
+from mu_lightning.evaluation.statistics import baselines
+from mu_lightning.evaluation.statistics.paired import McNemar, mcnemar
+from mu_lightning.evaluation.statistics.ranks import TIE, Ranking, SignedRanks, holm, rank_methods, signed_ranks
+from mu_lightning.evaluation.statistics.resampling import Bootstrap, Difference, Marks
+from mu_lightning.reporting.evidence import JOINT, OWN_RUN, UNIFORM, Evidence, Method
+
+OWN_EQUAL = "its own with equal weights"
+OWN_SHUFFLED = "its own with shuffled typology"
+BASELINES = (
+    baselines.NATIVE,
+    baselines.BEST_SOURCE,
+    baselines.BEST_ZERO_SHOT,
+    baselines.MEAN_ZERO_SHOT,
+    JOINT,
+    UNIFORM,
+    OWN_EQUAL,
+    OWN_SHUFFLED,
+)
+Found = TypeVar("Found", "Comparison", "OneTarget", "Answer")
+Key = tuple[Hashable, str]  # a classifier and its target
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A method against a baseline over the targets that have both.
+
+    Attributes:
+        method: the method's label.
+        baseline: the baseline's name.
+        targets: the targets.
+        differences: accuracy of the method minus the baseline's, on each target.
+        bootstrap: mean difference by resampled utterances and seeds; None where predictions are missing.
+        ranks: the test over targets.
+        adjusted: its p-value after Holm's correction over all methods against this baseline; NaN on a single target.
+    """
+
+    method: str
+    baseline: str
+    targets: tuple[str, ...]
+    differences: tuple[float, ...]
+    bootstrap: Difference | None
+    ranks: SignedRanks
+    adjusted: float = float("nan")
+
+    @property
+    def significant(self) -> bool:
+        """Over targets where there are several, else over the one target's utterances."""
+        if len(self.targets) > 1:
+            return self.adjusted < LEVEL
+        return self.bootstrap is not None and self.bootstrap.certain
+
+
+@dataclass(frozen=True)
+class OneTarget:
+    """A method against a baseline on one target.
+
+    Attributes:
+        method: the method's label.
+        baseline: the baseline's name.
+        target: the target.
+        difference: accuracy of the method minus the baseline's.
+        bootstrap: the same with interval, by resampled utterances and seeds; None where predictions are missing.
+        mcnemar: where there is one seed of both and the baseline is one classifier.
+        p_value: McNemar's where it could be made, else the bootstrap's.
+        adjusted: after Holm's correction over all methods on this target against this baseline.
+    """
+
+    method: str
+    baseline: str
+    target: str
+    difference: float
+    bootstrap: Difference | None
+    mcnemar: McNemar | None
+    p_value: float
+    adjusted: float = float("nan")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A plain question and what the results say.
+
+    Attributes:
+        question: ends with a question mark.
+        first: what is compared, such as ``URIEL weights``.
+        second: with what.
+        methods: over how many pairs of methods the mean is taken.
+        targets: over how many targets.
+        bootstrap: mean difference over pairs and targets.
+        ranks: the test over targets, on each target's mean over pairs.
+        adjusted: its p-value after Holm's correction over the questions.
+    """
+
+    question: str
+    first: str
+    second: str
+    methods: int
+    targets: int
+    bootstrap: Difference | None
+    ranks: SignedRanks
+    adjusted: float = float("nan")
+
+    @property
+    def verdict(self) -> str:
+        """What may be claimed."""
+        better = self.ranks.mean > 0
+        over_utterances = self.bootstrap is not None and self.bootstrap.certain
+        over_targets = self.adjusted < LEVEL
+        if over_utterances and over_targets:
+            return "yes" if better else "no: it is worse"
+        if over_utterances:
+            return f"{'better' if better else 'worse'} on these targets, but not shown for other languages"
+        if over_targets:
+            return f"{'better' if better else 'worse'} over targets, but within the noise of the utterances"
+        return "not shown: the results fit both"
+
+
+class Comparisons:
+    """All comparisons of one body of evidence.
+
+    Args:
+        evidence: what there is to compare.
+    """
+
+    def __init__(self, evidence: Evidence) -> None:
+        self.evidence = evidence
+        scored: dict[Hashable, Mapping[int, Marks]] = {}
+        for (label, target), seeds in evidence.entries.items():
+            marks = {seed: entry.marks for seed, entry in seeds.items() if entry.marks is not None}
+            if len(marks) == len(seeds):
+                scored[label, target] = marks
+        for target, known in evidence.source_marks.items():
+            if target in evidence.targets:
+                scored.update({(_source(name), target): {0: marks} for name, marks in known.items()})
+        self._marks = scored
+        self.bootstrap = Bootstrap(scored) if scored else None
+        self._labels = {
+            (method.family, method.preweight): method.label
+            for method in evidence.methods.values()
+            if method.kind != "baseline"
+        }
+
+    @cached_property
+    def baselines(self) -> list[str]:
+        """The baselines that any method has an opponent for."""
+        return [name for name in BASELINES if any(one.baseline == name for one in self.all)]
+
+    @cached_property
+    def reference(self) -> str | None:
+        """The baseline that tables and figures mark differences to: the first there is of the honest ones."""
+        for name in (baselines.BEST_SOURCE, UNIFORM, baselines.BEST_ZERO_SHOT, baselines.MEAN_ZERO_SHOT):
+            if name in self.baselines:
+                return name
+        return self.baselines[0] if self.baselines else None
+
+    def interval(self, label: str, targets: Sequence[str]) -> tuple[float, float] | None:
+        """The interval of a method's mean accuracy over targets; None where predictions are missing."""
+        keys: list[Key] = [(label, target) for target in targets]
+        if self.bootstrap is None or not all(key in self.bootstrap for key in keys):
+            return None
+        return self.bootstrap.interval(keys)
+
+    def opponent(self, method: Method, target: str, baseline: str) -> Key | None:
+        """The classifier that a method has to beat on a target under a baseline's name; None where there is none."""
+        entries = self.evidence.entries
+        label: str | None = baseline
+        own_run = baseline + OWN_RUN
+        if own_run != method.label and self._same_run((method.label, target), (own_run, target)):
+            return own_run, target
+        if baseline == baselines.BEST_SOURCE:
+            seeds = entries.get((method.label, target), {})
+            used = next((entry.sources for entry in seeds.values() if entry.sources), ())
+            best = baselines.best_source(target, used, self.evidence.accuracies.get(target, {}))
+            if method.kind != "baseline" and best is not None:
+                return _source(best.source), target
+        elif baseline == UNIFORM:
+            label = self._uniform(method)
+        elif baseline == OWN_EQUAL:
+            label = self._sibling(method, "equal")
+        elif baseline == OWN_SHUFFLED:
+            label = self._sibling(method, "shuffled")
+        if label is None or label == method.label or (label, target) not in entries:
+            return None
+        return label, target
+
+    @cached_property
+    def all(self) -> list[Comparison]:
+        """Every method against every baseline that it has, in the order of methods, then of baselines."""
+        found = []
+        for method in self.evidence.methods.values():
+            for baseline in BASELINES:
+                pairs = self._pairs(method, baseline)
+                if pairs:
+                    found.append(self._compare(method.label, baseline, pairs))
+        return _corrected(
+            found,
+            lambda one: one.baseline,
+            lambda one: one.ranks.p_value if len(one.targets) > 1 else float("nan"),
+        )
+
+    def against(self, baseline: str) -> dict[str, Comparison]:
+        """Method's label -> its comparison with a baseline."""
+        return {one.method: one for one in self.all if one.baseline == baseline}
+
+    @cached_property
+    def one_target(self) -> list[OneTarget]:
+        """Every method against every baseline on each target."""
+        found = []
+        for method in self.evidence.methods.values():
+            for baseline in BASELINES:
+                for own, other in self._pairs(method, baseline):
+                    found.append(self._on_target(method.label, baseline, own, other))
+        return _corrected(found, lambda one: (one.baseline, one.target), lambda one: one.p_value)
+
+    @cached_property
+    def on_target(self) -> dict[tuple[str, str, str], OneTarget]:
+        """(method, target, baseline) -> the comparison."""
+        return {(one.method, one.target, one.baseline): one for one in self.one_target}
+
+    def win_rates(self, methods: Sequence[str]) -> np.ndarray:
+        """Share of shared targets on which the row's method beats the column's, ties counting half; NaN without any."""
+        accuracies = np.array([[self.evidence.accuracy(name, t) for t in self.evidence.targets] for name in methods])
+        rates = np.full((len(methods), len(methods)), np.nan)
+        for row, column in np.ndindex(rates.shape):
+            differences = accuracies[row] - accuracies[column]
+            shared = differences[~np.isnan(differences)]
+            if row != column and shared.size:
+                rates[row, column] = np.mean(np.where(np.abs(shared) < TIE, 0.5, shared > 0))
+        return rates
+
+    @cached_property
+    def ranking(self) -> Ranking | None:
+        """Friedman and Nemenyi over the methods that compete and have nearly all targets; None for too few of them."""
+        evidence = self.evidence
+        methods = [
+            label
+            for label, method in evidence.methods.items()
+            if method.competes and len(evidence.targets_of(label)) >= 0.8 * len(evidence.targets)
+        ]
+        targets = [target for target in evidence.targets if all((name, target) in evidence.entries for name in methods)]
+        if len(methods) < 3 or len(targets) < 2:
+            return None
+        table = np.array([[evidence.accuracy(name, target) for name in methods] for target in targets])
+        return rank_methods(methods, table)
+
+    @cached_property
+    def answers(self) -> list[Answer]:
+        """The plain questions that these results can speak to."""
+        methods = list(self.evidence.methods.values())
+        zero_shot = [method for method in methods if method.zero_shot]
+        merges = [method for method in zero_shot if method.kind == "merge"]
+        votes = [method for method in zero_shot if method.kind == "ensemble"]
+        iterative = [method for method in zero_shot if method.kind == "iterative"]
+        uriel = [method for method in zero_shot if method.preweight == "uriel"]
+        questions = [
+            ("Does typology beat uniform weights?", "URIEL weights", "equal weights",
+             [self._pairs(method, OWN_EQUAL) for method in uriel]),
+            ("Does typology beat shuffled typology?", "URIEL weights", "the same weights shuffled",
+             [self._pairs(method, OWN_SHUFFLED) for method in uriel]),
+            ("Does merging beat the best source?", "merging", "the best source of those used, an upper bound",
+             [self._pairs(method, baselines.BEST_SOURCE) for method in merges if method.preweight != "shuffled"]),
+            ("Does the ensemble beat the merge?", "voting", "merging with the same weights",
+             [self._between(vote, merge) for vote in votes for merge in merges if _alike(vote, merge)]),
+            ("Does the ensemble beat the best source?", "voting", "the best source of those used, an upper bound",
+             [self._pairs(method, baselines.BEST_SOURCE) for method in votes if method.preweight != "shuffled"]),
+            ("Does merging while training beat merging once?", "merging while training", "merging once",
+             [self._once(one, merges) for one in iterative]),
+        ]  # fmt: skip
+        found = [self._answer(*question) for question in questions]
+        answered = [one for one in found if one is not None]
+        return _corrected(answered, lambda one: "", lambda one: one.ranks.p_value if one.targets > 1 else float("nan"))
+
+    def _answer(self, question: str, first: str, second: str, families: list[list[tuple[Key, Key]]]) -> Answer | None:
+        pairs = [pair for family in families for pair in family]
+        if not pairs:
+            return None
+        by_target: dict[str, list[float]] = {}
+        for own, other in pairs:
+            by_target.setdefault(own[1], []).append(self._accuracy(own) - self._accuracy(other))
+        ranks = signed_ranks([float(np.mean(values)) for values in by_target.values()])
+        count = sum(bool(family) for family in families)
+        return Answer(question, first, second, count, len(by_target), self._difference(pairs), ranks)
+
+    def _uniform(self, method: Method) -> str | None:
+        if UNIFORM in self.evidence.methods:
+            return UNIFORM
+        every = self._equal_averages
+        # Of as many sources where there is a choice; a method of two sources is compared with the only one there is.
+        same = [one for one in every if method.num_languages in (one.num_languages, None)] if len(every) > 1 else every
+        return same[0].label if len(same) == 1 else None
+
+    @cached_property
+    def _equal_averages(self) -> list[Method]:
+        methods = self.evidence.methods.values()
+        return [one for one in methods if (one.kind, one.method, one.preweight) == ("merge", "linear", "equal")]
+
+    def _sibling(self, method: Method, preweight: str) -> str | None:
+        return self._labels.get((method.family, preweight)) if method.preweight == "uriel" else None
+
+    def _pairs(self, method: Method, baseline: str) -> list[tuple[Key, Key]]:
+        found: list[tuple[Key, Key]] = []
+        if method.label == baseline:
+            return found
+        for target in self.evidence.targets_of(method.label):
+            other = self.opponent(method, target, baseline)
+            if other is not None:
+                found.append(((method.label, target), other))
+        return found
+
+    def _between(self, one: Method, other: Method) -> list[tuple[Key, Key]]:
+        shared = [t for t in self.evidence.targets_of(one.label) if (other.label, t) in self.evidence.entries]
+        return [((one.label, target), (other.label, target)) for target in shared]
+
+    def _once(self, iterative: Method, merges: Sequence[Method]) -> list[tuple[Key, Key]]:
+        """An iterative method beside the same merges made once: of its own run where there are such."""
+        found: list[tuple[Key, Key]] = []
+        alike = [one for one in merges if one.method == iterative.method and one.preweight == iterative.preweight]
+        for target in self.evidence.targets_of(iterative.label):
+            own: Key = (iterative.label, target)
+            same_run = [one for one in alike if self._same_run(own, (one.label, target))]
+            others = [one for one in alike if _alike(one, iterative) and not one.label.endswith(OWN_RUN)]
+            keys = [(one.label, target) for one in same_run or others]
+            found += [(own, key) for key in keys if key in self.evidence.entries]
+        return found
+
+    def _same_run(self, one: Key, other: Key) -> bool:
+        folders = [self.evidence.folder(str(label), target) for label, target in (one, other)]
+        return folders[0] is not None and folders[0] == folders[1]
+
+    def _accuracy(self, key: Key) -> float:
+        name, target = key
+        if isinstance(name, tuple):
+            return self.evidence.accuracies[target][name[1]]
+        return self.evidence.accuracy(str(name), target)
+
+    def _difference(self, pairs: Sequence[tuple[Key, Key]]) -> Difference | None:
+        if self.bootstrap is None or not all(key in self.bootstrap for pair in pairs for key in pair):
+            return None
+        return self.bootstrap.difference(pairs)
+
+    def _compare(self, label: str, baseline: str, pairs: Sequence[tuple[Key, Key]]) -> Comparison:
+        differences = tuple(self._accuracy(own) - self._accuracy(other) for own, other in pairs)
+        targets = tuple(own[1] for own, _ in pairs)
+        return Comparison(label, baseline, targets, differences, self._difference(pairs), signed_ranks(differences))
+
+    def _on_target(self, label: str, baseline: str, own: Key, other: Key) -> OneTarget:
+        difference = self._difference([(own, other)])
+        test = None
+        first, second = self._marks.get(own), self._marks.get(other)
+        if first is not None and second is not None and len(first) == len(second) == 1:
+            (one,), (another,) = first.values(), second.values()
+            if _whole(one) and _whole(another):
+                test = mcnemar(one.right, another.right)
+        p_value = test.p_value if test else difference.p_value if difference else float("nan")
+        return OneTarget(
+            label, baseline, own[1], self._accuracy(own) - self._accuracy(other), difference, test, p_value
+        )
+
+
+def _source(name: str) -> tuple[str, str]:
+    return ("source", name)
+
+
+def _whole(marks: Marks) -> bool:
+    return marks.right.dtype == bool or bool(np.isin(marks.right, (0, 1)).all())
+
+
+def _alike(one: Method, other: Method) -> bool:
+    return (one.preweight, one.num_languages) == (other.preweight, other.num_languages)
+
+
+def _corrected(
+    found: Iterable[Found], group: Callable[[Found], Hashable], p_value: Callable[[Found], float]
+) -> list[Found]:
+    """The same with p-values corrected within each group, in the same order."""
+    results = list(found)
+    places: dict[Hashable, list[int]] = {}
+    for place, one in enumerate(results):
+        places.setdefault(group(one), []).append(place)
+    for group_places in places.values():
+        adjusted = holm([p_value(results[place]) for place in group_places])
+        for place, value in zip(group_places, adjusted, strict=True):
+            results[place] = replace(results[place], adjusted=value)
+    return results

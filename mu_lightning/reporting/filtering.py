@@ -1,0 +1,87 @@
+"""Which results a report is about."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mu_lightning.results.matrix import NByN
+from mu_lightning.results.store import Cell, Store
+from mu_lightning.utilities.errors import UserError, unknown
+
+TYPES = ("merge", "ensemble", "iterative", "baseline", "model", "source")
+# The words of the older scripts' --experiment-types for what are now two arguments.
+OLD_TYPES = {"similarity": ("merge", "uriel"), "average": ("merge", "equal")}
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which results to report on; None is all.
+
+    Attributes:
+        locales: targets.
+        experiment_types: the cells' types, or ``similarity`` and ``average`` as the older scripts named them.
+        corpus: of a folder with results of several corpora.
+        split: of a folder with results of several splits.
+    """
+
+    locales: Sequence[str] | None = None
+    experiment_types: Sequence[str] | None = None
+    corpus: str | None = None
+    split: str | None = None
+
+
+def filtered(store: Store, filters: Filters) -> list[Cell]:
+    """The results that the filters leave; raises UserError where one names what is not there, or nothing is left."""
+    cells = list(store.cells)
+    for name in ("corpus", "split"):
+        wanted = getattr(filters, name)
+        if wanted is not None:
+            known = {getattr(cell, name) for cell in cells} - {None}
+            if known and wanted not in known:
+                raise unknown(f"{name} of the results", wanted, known)
+            cells = [cell for cell in cells if getattr(cell, name) in (wanted, None)]
+    types = {cell.experiment_type for cell in cells}
+    for wanted in filters.experiment_types or ():
+        if wanted not in (*TYPES, *OLD_TYPES):
+            raise unknown("experiment type", wanted, (*TYPES, *OLD_TYPES))
+        if cells and wanted not in types | set(OLD_TYPES):
+            raise UserError(
+                f"{store.folder} has no result of the experiment type '{wanted}': it has {', '.join(sorted(types))}"
+            )
+    chosen = [cell for cell in cells if _of_type(cell, filters.experiment_types)]
+    if filters.locales is not None:
+        chosen = [cell for cell in chosen if cell.target in filters.locales]
+    if cells and not chosen:
+        raise UserError(
+            f"the filters leave nothing of the {len(cells)} results in {store.folder}: there are the targets "
+            f"{', '.join(sorted({cell.target for cell in cells}))} and the experiment types {', '.join(sorted(types))}"
+        )
+    return chosen
+
+
+def _of_type(cell: Cell, wanted: Sequence[str] | None) -> bool:
+    # Single source models are no experiment: they say what the others have to beat.
+    if wanted is None or cell.experiment_type in (*wanted, "source"):
+        return True
+    return (cell.experiment_type, cell.preweight) in [OLD_TYPES[name] for name in wanted if name in OLD_TYPES]
+
+
+def scored_targets(cells: Sequence[Cell], nxn: NByN | None, filters: Filters) -> list[str]:
+    """The targets to report on, in the alphabet's order; raises UserError where a filter names another."""
+    scored = {cell.target for cell in cells if cell.experiment_type != "source"}
+    if not scored and nxn is not None:
+        scored = set(nxn.locales) & set(filters.locales or nxn.locales)
+    for wanted in filters.locales or ():
+        if wanted not in scored:
+            raise unknown("target of the results", wanted, scored)
+    return sorted(scored)
+
+
+def only_one(what: str, given: Sequence[str | None]) -> str | None:
+    """The one value that is given, None for none; raises UserError where there are several."""
+    found = sorted({one for one in given if one is not None})
+    if len(found) > 1:
+        raise UserError(
+            f"the results are of several kinds of {what} ({', '.join(found)}), which do not compare: "
+            f"choose one with --{what}, and a matrix of the same"
+        )
+    return found[0] if found else None

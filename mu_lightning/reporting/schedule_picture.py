@@ -1,0 +1,91 @@
+"""A picture of when schedules would have merged over a run's recorded scores, as SVG and PNG."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mu_lightning.schedules.schedules import ENSEMBLE
+from mu_lightning.utilities.files import atomic_file
+
+_COLOURS = ("#4477aa", "#ee6677", "#228833", "#aa3377", "#ccbb44", "#66ccee")
+
+
+def draw_schedules(
+    epochs: Sequence[Mapping[str, Any]],
+    merges: Mapping[str, Sequence[Mapping[str, Any]]],
+    target: str,
+    stem: Path,
+) -> None:
+    """Draws ``<stem>.svg`` and ``<stem>.png``: scores and drift by epoch above, a row of merges a schedule below.
+
+    A filled mark is a merge that the run made too, so that what it came to is known; an open one it did not make. The
+    number beside a mark is the interval in epochs that an adaptive schedule chose there.
+
+    Args:
+        epochs: the scores at each epoch's end.
+        merges: name of the row -> its merges, with ``step`` and ``recorded``; those of the run itself first.
+        target: the primary target.
+        stem: the path without a suffix.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    height = 4.4 + 0.42 * len(merges)
+    figure = Figure(figsize=(max(7.0, 0.32 * len(epochs) + 4), height), layout="constrained")
+    FigureCanvasAgg(figure)
+    scores, drift, rows = figure.subplots(3, 1, sharex=True, height_ratios=[2.6, 1.1, 0.42 * len(merges) + 0.3])
+    at = [epoch["epoch"] for epoch in epochs]
+    for place, name in enumerate(epochs[0]["members"]):
+        values = [epoch["target"].get(name, np.nan) for epoch in epochs]
+        scores.plot(at, values, color="#bbbbbb", linewidth=0.8, label=None if place else "each member")
+    scores.plot(at, [epoch["mean"] for epoch in epochs], "-o", color="#222222", markersize=3, label="members' mean")
+    ensemble = [epoch["target"][ENSEMBLE] for epoch in epochs]
+    scores.plot(at, ensemble, "--", color="#222222", linewidth=1.2, label="their ensemble")
+    scores.set_ylabel("dev accuracy")
+    scores.set_title(f"{target}: recorded scores, and when each schedule would have merged", fontsize=11)
+    scores.legend(fontsize=8, loc="lower right", frameon=False)
+    drift.plot(at, [epoch["drift"] for epoch in epochs], "-o", color="#777777", markersize=3)
+    drift.set_ylabel("drift")
+    drift.set_ylim(bottom=0)
+    for row, made in enumerate(merges.values()):
+        colour = "#222222" if row == 0 else _COLOURS[(row - 1) % len(_COLOURS)]
+        rows.axhline(row, color="#dddddd", linewidth=0.8, zorder=0)
+        for merge in made:
+            x = _position(epochs, merge["step"])
+            face = colour if merge["recorded"] else "white"
+            rows.plot([x], [row], "v", color=colour, markerfacecolor=face, markersize=7)
+            interval = _interval(merge.get("schedule", {}))
+            if interval is not None:
+                rows.annotate(
+                    str(interval), (x, row), xytext=(0, 5), textcoords="offset points", fontsize=7, ha="center"
+                )
+    rows.set_yticks(range(len(merges)), list(merges), fontsize=8)
+    rows.set_ylim(len(merges) - 0.5, -0.7)
+    rows.set_xlabel("epoch\nfilled: the run merged there too; number: epochs to the next merge")
+    rows.set_xlim(0.5 if not _within(epochs, merges) else 0, at[-1] + 0.5)
+    rows.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axes in (scores, drift):
+        axes.grid(axis="y", alpha=0.3)
+    for suffix in ("svg", "png"):
+        with atomic_file(stem.with_name(f"{stem.name}.{suffix}")) as temporary:
+            figure.savefig(temporary, format=suffix, dpi=150)
+
+
+def _position(epochs: Sequence[Mapping[str, Any]], step: int) -> float:
+    """Where an optimiser step stands on the axis of epochs: 2.5 in the middle of the third epoch."""
+    steps, at = [0, *(epoch["step"] for epoch in epochs)], [epochs[0]["epoch"] - 1, *(one["epoch"] for one in epochs)]
+    return float(np.interp(step, steps, at))
+
+
+def _within(epochs: Sequence[Mapping[str, Any]], merges: Mapping[str, Sequence[Mapping[str, Any]]]) -> bool:
+    return any(_position(epochs, merge["step"]) < epochs[0]["epoch"] for made in merges.values() for merge in made)
+
+
+def _interval(state: Mapping[str, Any]) -> int | None:
+    for part in (state, *state.get("schedules", ())):
+        if "interval" in part:
+            return int(part["interval"])
+    return None

@@ -1,0 +1,162 @@
+"""The section of scores: every method on every target."""
+
+from functools import partial
+
+import numpy as np
+
+from mu_lightning.reporting import figures
+from mu_lightning.reporting.comparisons import LEVEL, Comparisons
+from mu_lightning.reporting.content import Figure, Section, Table, Value, interval, percent
+from mu_lightning.reporting.evidence import Evidence, Method
+from mu_lightning.reporting.formats import best_of
+from mu_lightning.utilities.tables import counted
+
+USES = {
+    "none": "none",
+    "target-unlabelled": "none (its text)",
+    "target-dev-labels": "dev",
+    "target-labels": "train",
+}
+
+
+def ordered(evidence: Evidence) -> list[Method]:
+    """The methods, the highest mean accuracy first; those that were scored on fewer targets come after."""
+    return sorted(
+        evidence.methods.values(),
+        key=lambda one: (-len(evidence.targets_of(one.label)), -mean(evidence, one.label), one.label),
+    )
+
+
+def mean(evidence: Evidence, label: str) -> float:
+    """A method's mean accuracy over the targets that it was scored on."""
+    return float(np.mean([evidence.accuracy(label, target) for target in evidence.targets_of(label)]))
+
+
+def section(evidence: Evidence, comparisons: Comparisons) -> Section:
+    """Methods by targets, with intervals; the means as a figure, the differences as another."""
+    parts: list[Table | Figure] = [
+        Figure(
+            "accuracy",
+            "Mean accuracy of each method over its targets",
+            "A dot for each method with its 95 % interval, the best at the top; the table below has the numbers.",
+            partial(figures.accuracies, _points(evidence, comparisons)),
+            "95 % intervals by resampled utterances (and seeds, where there are several). Hollow: has seen labels of "
+            "the target.",
+            wide=True,
+        ),
+        _table(evidence, comparisons),
+    ]
+    reference = comparisons.reference
+    if reference is not None and len(evidence.targets) > 1:
+        labels = [method.label for method in ordered(evidence) if method.label in comparisons.against(reference)]
+        values = np.full((len(labels), len(evidence.targets)), np.nan)
+        for row, label in enumerate(labels):
+            for column, target in enumerate(evidence.targets):
+                found = comparisons.on_target.get((label, target, reference))
+                values[row, column] = np.nan if found is None else found.difference
+        parts.append(
+            Figure(
+                "differences_by_target",
+                f"Difference to {reference}, by target, in points",
+                f"A coloured cell for each method and target: blue above {reference}, red below.",
+                partial(figures.difference_map, values, labels, evidence.targets),
+                wide=True,
+            )
+        )
+    return Section("scores", "Methods by targets", parts=parts)
+
+
+def _coverage(evidence: Evidence, label: str) -> str:
+    own, every = len(evidence.targets_of(label)), len(evidence.targets)
+    return "" if own == every else f" (on {own} of {every} targets)"
+
+
+def _points(evidence: Evidence, comparisons: Comparisons) -> list[figures.Point]:
+    return [
+        figures.Point(
+            method.label + _coverage(evidence, method.label),
+            mean(evidence, method.label),
+            comparisons.interval(method.label, evidence.targets_of(method.label)),
+            method.kind,
+            method.zero_shot,
+        )
+        for method in ordered(evidence)
+    ]
+
+
+def _table(evidence: Evidence, comparisons: Comparisons) -> Table:
+    methods = ordered(evidence)
+    competing = [method.competes for method in methods]
+    columns: list[list[float]] = [
+        [evidence.accuracy(method.label, target) if method.competes else float("nan") for method in methods]
+        for target in evidence.targets
+    ]
+    complete = [
+        mean(evidence, method.label)
+        if competes and len(evidence.targets_of(method.label)) == len(evidence.targets)
+        else float("nan")
+        for method, competes in zip(methods, competing, strict=True)
+    ]
+    best_mean, best = best_of(complete), [best_of(column) for column in columns]
+    reference = comparisons.reference
+    rows, records = [], []
+    for place, method in enumerate(methods):
+        own = evidence.targets_of(method.label)
+        seeds = {seed for target in own for seed in evidence.entries[method.label, target]}
+        average = mean(evidence, method.label)
+        ends = comparisons.interval(method.label, own)
+        of = "" if len(own) == len(evidence.targets) else f"on {len(own)} of {len(evidence.targets)}"
+        row = [
+            Value(method.label, method.label, counted(len(seeds), "seed") if len(seeds) > 1 else ""),
+            Value(USES[method.supervision], method.supervision),
+            Value(percent(average), average, ", ".join(filter(None, (interval(ends), of))), place in best_mean),
+        ]
+        for column, target in enumerate(evidence.targets):
+            value = evidence.accuracy(method.label, target)
+            if target not in own:
+                row.append(Value("–", float("nan")))
+                continue
+            ends = comparisons.interval(method.label, [target])
+            against = comparisons.on_target.get((method.label, target, reference or ""))
+            clear = against is not None and against.adjusted < LEVEL
+            mark = "" if not clear or against is None else "above" if against.difference > 0 else "below"
+            row.append(Value(percent(value), value, interval(ends), place in best[column], mark))  # type: ignore[arg-type]
+            entries = evidence.entries[method.label, target]
+            records.append(
+                {
+                    "method": method.label,
+                    "type": method.kind,
+                    "target": target,
+                    "accuracy": value,
+                    "low": ends[0] if ends else None,
+                    "high": ends[1] if ends else None,
+                    "macro_f1": float(np.mean([entry.macro_f1 for entry in entries.values()])),
+                    "seeds": len(entries),
+                    "supervision": method.supervision,
+                    "difference": None if against is None else against.difference,
+                    "compared_with": reference,
+                    "p_adjusted": None if against is None else against.adjusted,
+                }
+            )
+        rows.append(row)
+    note = (
+        "Accuracy in %, with 95 % intervals under it. Bold: the best of the methods that saw no label of the target, "
+        "upper bounds apart."
+    )
+    if reference is not None:
+        note += (
+            f" ▲ ▼: significantly above or below {reference} on that target (McNemar's exact test, or the bootstrap "
+            "where there are several seeds or a mean of models; p < 0.05 after Holm over the methods)."
+        )
+    header = ["method", "target's labels used", "mean", *evidence.targets]
+    return Table("scores", "Methods by targets", header, rows, note, records)
+
+
+def best_label(evidence: Evidence) -> str | None:
+    """The method with the highest mean accuracy of those that compete and were scored on all targets."""
+    found = [
+        method.label
+        for method in ordered(evidence)
+        if method.competes and len(evidence.targets_of(method.label)) == len(evidence.targets)
+    ]
+    return found[0] if found else None

@@ -1,0 +1,97 @@
+"""What a run found, on the terminal and on the disk."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from mu_lightning.evaluation.metrics import Scores
+from mu_lightning.results.provenance import versions
+from mu_lightning.utilities.errors import UserError
+from mu_lightning.utilities.files import atomic_file, write_json, write_text
+from mu_lightning.utilities.tables import markdown_table, text_table
+
+Supervision = Literal["none", "target-unlabelled", "target-dev-labels", "target-labels"]
+
+PREDICTIONS = "predictions.npz"
+
+HEADER = ("", "locale", "accuracy", "95 % interval", "macro-F1", "target's labels used")
+_USE = {
+    "none": "none",
+    "target-unlabelled": "none (its text)",
+    "target-dev-labels": "dev",
+    "target-labels": "train",
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """One way to classify, scored on one locale's test split.
+
+    Attributes:
+        name: what it is called in tables.
+        scores: how it did.
+        supervision: what of the scored locale it has looked at.
+        details: anything else worth keeping, as plain values, such as merge weights.
+    """
+
+    name: str
+    scores: Scores
+    supervision: Supervision = "none"
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def row(self) -> tuple[str, ...]:
+        """Its line in a table."""
+        low, high = self.scores.interval
+        return (
+            self.name,
+            self.scores.locale,
+            f"{self.scores.accuracy:.3f}",
+            f"{low:.3f} to {high:.3f}",
+            f"{self.scores.macro_f1:.3f}",
+            _USE[self.supervision],
+        )
+
+
+class Predictions(NamedTuple):
+    """What was predicted, one entry a row of the split, in the split's order; each of shape (rows,)."""
+
+    ids: np.ndarray
+    labels: np.ndarray
+    predictions: np.ndarray
+
+
+def show(results: Sequence[Result]) -> str:
+    """The results as a table for the terminal."""
+    return text_table(HEADER, [result.row() for result in results])
+
+
+def write_results(folder: Path, results: Sequence[Result], provenance: Mapping[str, Any]) -> None:
+    """Writes ``results.json``, ``predictions.npz`` and ``results.md`` into `folder`; the JSON, last, marks it whole.
+
+    ``predictions.npz`` holds, for each result's number i, ``ids_i``, ``labels_i`` and ``predictions_i``.
+    """
+    arrays = {
+        f"{column}_{place}": getattr(result.scores, column)
+        for place, result in enumerate(results)
+        for column in ("ids", "labels", "predictions")
+    }
+    with atomic_file(folder / PREDICTIONS) as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(stream, **arrays)
+    write_text(folder / "results.md", markdown_table(HEADER, [result.row() for result in results]))
+    summaries = [
+        {"name": result.name, "supervision": result.supervision, **result.scores.summary(), **result.details}
+        for result in results
+    ]
+    write_json(folder / "results.json", {"results": summaries, **provenance, "versions": versions()})
+
+
+def read_predictions(folder: Path, places: Sequence[int]) -> list[Predictions]:
+    """The predictions of a folder's results of these numbers; raises UserError where they cannot be read."""
+    try:
+        with np.load(folder / PREDICTIONS, allow_pickle=False) as arrays:
+            return [Predictions(*(arrays[f"{column}_{place}"] for column in Predictions._fields)) for place in places]
+    except Exception as error:  # zipfile and zlib raise many kinds for a damaged file
+        raise UserError(f"{PREDICTIONS} cannot be read ({type(error).__name__}: {error})") from error

@@ -1,0 +1,327 @@
+"""When to merge: pure functions of what happened so far, with no knowledge of Lightning.
+
+A schedule is a dataclass of typed parameters and has no state of its own: whatever it goes by is worked out from the
+scores after each epoch and the records of the merges, which are in every checkpoint. So it decides the same when it is
+resumed, and over a recorded history as in the run that made it. One is added as a class and a line of `SCHEDULES`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+from mu_lightning.utilities.errors import UserError
+from mu_lightning.utilities.parameters import option, read_parameters
+
+Record = Mapping[str, Any]
+ENSEMBLE = "ensemble"
+END = "end of training"
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a schedule is asked.
+
+    Attributes:
+        epoch: epochs done at an epoch's end; within one, the number of the one that is under way. From 1.
+        step: optimiser steps done.
+        epoch_end: whether it is an epoch's end; else it is after an optimiser step.
+        last: whether training ends here.
+    """
+
+    epoch: int
+    step: int
+    epoch_end: bool = True
+    last: bool = False
+
+
+@dataclass(frozen=True)
+class Past:
+    """What happened so far, up to and with the scores of the moment itself.
+
+    Attributes:
+        epochs: the scores at each epoch's end, before a merge there: ``epoch``, ``step``, ``members`` (member -> its
+            accuracy on its own dev split), ``target`` (member and ``ensemble`` -> accuracy on the target's dev split),
+            ``mean`` (of the members on the target's), ``drift`` (mean distance between members).
+        merges: the records of the merges (see docs/iterative.md).
+    """
+
+    epochs: Sequence[Record] = ()
+    merges: Sequence[Record] = ()
+
+
+@dataclass(frozen=True)
+class Schedule(ABC):
+    """Decides when to merge; what all schedules have in common.
+
+    Attributes:
+        name: what it is called in configurations.
+        by_step: whether it must be asked after each optimiser step.
+        reads_scores: whether it reads the epochs' scores.
+        reads_target: whether it reads the target's dev labels.
+        at_end: whether it merges when training ends, so that the run's result is a merged model.
+    """
+
+    name: ClassVar[str]
+    by_step: ClassVar[bool] = False
+    reads_scores: ClassVar[bool] = False
+    reads_target: ClassVar[bool] = False
+    at_end: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        given = {field.name: getattr(self, field.name) for field in fields(self) if "kind" in field.metadata}
+        for name, value in read_parameters(self.name, type(self), given).items():
+            object.__setattr__(self, name, value)
+
+    def due(self, now: Moment, past: Past) -> str | None:
+        """The reason to merge now, or None; never twice after one step, as nothing has changed then."""
+        if past.merges and past.merges[-1]["step"] == now.step:
+            return None
+        return self.reason(now, past) or (END if now.last and self.at_end else None)
+
+    @abstractmethod
+    def reason(self, now: Moment, past: Past) -> str | None:
+        """The schedule's own reason to merge now, whether or not training ends."""
+
+    def state(self, past: Past) -> dict[str, Any]:
+        """What the schedule goes by at present, as plain values: name, parameters, what it worked out and why."""
+        return {"name": self.name, **{field.name: getattr(self, field.name) for field in fields(self)}}
+
+
+@dataclass(frozen=True)
+class EveryEpochs(Schedule):
+    """After every `n` epochs, and at the end; 0: at the end alone."""
+
+    name: ClassVar[str] = "every-epochs"
+    n: int = option(1, "epochs from merge to merge; 0: only at the end", low=0)
+
+    def reason(self, now: Moment, past: Past) -> str | None:
+        if not (now.epoch_end and self.n and now.epoch % self.n == 0):
+            return None
+        return f"every {self.n} epochs" if self.n > 1 else "every epoch"
+
+
+@dataclass(frozen=True)
+class EverySteps(Schedule):
+    """After every `n` optimiser steps, in the middle of an epoch too, and at the end."""
+
+    name: ClassVar[str] = "every-steps"
+    by_step: ClassVar[bool] = True
+    n: int = option(100, "optimiser steps from merge to merge", low=1)
+
+    def reason(self, now: Moment, past: Past) -> str | None:
+        if now.step == 0 or now.step % self.n:
+            return None
+        return f"every {self.n} steps" if self.n > 1 else "every step"
+
+
+@dataclass(frozen=True)
+class AtEnd(Schedule):
+    """Once, when training ends."""
+
+    name: ClassVar[str] = "at-end"
+
+    def reason(self, now: Moment, past: Past) -> str | None:
+        return None
+
+
+@dataclass(frozen=True)
+class Never(Schedule):
+    """No merge at all: members stay what they have learnt alone."""
+
+    name: ClassVar[str] = "never"
+    at_end: ClassVar[bool] = False
+
+    def reason(self, now: Moment, past: Past) -> str | None:
+        return None
+
+
+@dataclass(frozen=True)
+class OnPlateau(Schedule):
+    """When the members' accuracy on the target's dev split no longer rises, taking the mean of the last two gains."""
+
+    name: ClassVar[str] = "plateau"
+    reads_scores: ClassVar[bool] = True
+    reads_target: ClassVar[bool] = True
+    convergence_threshold: float = option(1e-4, "merge where the mean of the last two gains is below it")
+
+    def reason(self, now: Moment, past: Past) -> str | None:
+        values = since_merge(past, lambda epoch: epoch["mean"], lambda merge: _primary(merge)["after"])
+        if not now.epoch_end or len(values) < 3:
+            return None
+        gain = (values[-1] - values[-3]) / 2
+        if gain >= self.convergence_threshold:
+            return None
+        return f"plateau: mean of the last two gains {gain:+.4f}, below {self.convergence_threshold:g}"
+
+
+@dataclass(frozen=True)
+class PerformanceTriggered(Schedule):
+    """When a member (on its own dev split) or the ensemble (on the target's) stopped improving, or members drifted."""
+
+    name: ClassVar[str] = "performance"
+    reads_scores: ClassVar[bool] = True
+    watch: str = option("any", "whose score stops improving", choices=("any", "members", "ensemble", "nobody"))
+    patience: int = option(2, "epochs without an improvement", low=1)
+    convergence_threshold: float = option(1e-4, "what counts as an improvement of accuracy", low=0)
+    max_drift: float | None = option(
+        None, "bound on the mean distance of the members' task vectors, relative to their norm", low=0, kind=float
+    )
+
+    @property
+    def reads_target(self) -> bool:  # type: ignore[override]
+        return self.watch in ("any", "ensemble")
+
+    def reason(self, now: Moment, past: Past) -> str | None:
+        if not now.epoch_end or not past.epochs:
+            return None
+        latest = past.epochs[-1]
+        if self.max_drift is not None and latest["drift"] > self.max_drift:
+            return f"members drifted apart: mean distance {latest['drift']:.3f}, above {self.max_drift:g}"
+        if self.watch in ("any", "members"):
+            for name in latest["members"]:
+                values = since_merge(past, lambda epoch: epoch["members"][name], lambda merge: _own(merge, name))  # noqa: B023
+                if self._stopped(values):
+                    return f"{name} stopped improving: {self._said(values)}"
+        if self.watch in ("any", "ensemble"):
+            values = since_merge(past, lambda epoch: epoch["target"][ENSEMBLE], lambda merge: _primary(merge)["after"])
+            if self._stopped(values):
+                return f"the ensemble stopped improving: {self._said(values)}"
+        return None
+
+    def _stopped(self, values: Sequence[float]) -> bool:
+        earlier, recent = values[: -self.patience], values[-self.patience :]
+        return bool(earlier) and max(recent) < max(earlier) + self.convergence_threshold
+
+    def _said(self, values: Sequence[float]) -> str:
+        earlier, recent = max(values[: -self.patience]), max(values[-self.patience :])
+        epochs = "epoch" if self.patience == 1 else f"{self.patience} epochs"
+        return f"at most {recent:.4f} in the last {epochs}, {earlier:.4f} before"
+
+
+@dataclass(frozen=True)
+class Adaptive(Schedule):
+    """Every so many epochs, fewer while merges help, more when they are rolled back, lose or change nothing."""
+
+    name: ClassVar[str] = "adaptive"
+    reads_target: ClassVar[bool] = True
+    start: int = option(3, "epochs to the first merge", low=1, high=10)
+    shortest: int = option(1, "fewest epochs between merges", low=1, high=10)
+    longest: int = option(10, "most epochs between merges", low=1, high=10)
+    convergence_threshold: float = option(1e-4, "gains and losses of accuracy up to this change nothing", low=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.shortest > self.longest:
+            raise UserError(f"adaptive's shortest interval, {self.shortest}, is above its longest, {self.longest}")
+
+    def reason(self, now: Moment, past: Past) -> str | None:
+        interval, why = self.interval(past)
+        if not now.epoch_end or now.epoch - (past.merges[-1]["epoch"] if past.merges else 0) < interval:
+            return None
+        return f"every {f'{interval} epochs' if interval > 1 else 'epoch'} at present ({why})"
+
+    def interval(self, past: Past) -> tuple[int, str]:
+        """The epochs from the last merge to the next, and why so many."""
+        *_, (interval, why) = self.decisions(past)
+        return interval, why
+
+    def decisions(self, past: Past) -> Iterator[tuple[int, str]]:
+        """The interval at the start and after each merge, and why."""
+        interval = min(max(self.start, self.shortest), self.longest)
+        yield interval, "as configured"
+        for merge in past.merges:
+            by, why = self._verdict(merge)
+            changed = min(max(interval + by, self.shortest), self.longest)
+            how = f"{interval} -> {changed}" if changed != interval else f"still {interval}"
+            interval = changed
+            yield interval, f"merge {merge['index']} {why}: {how}"
+
+    def state(self, past: Past) -> dict[str, Any]:
+        interval, why = self.interval(past)
+        return super().state(past) | {"interval": interval, "why": why}
+
+    def _verdict(self, merge: Record) -> tuple[int, str]:
+        gain = _primary(merge)["gain"]
+        if gain is None:
+            return 0, "has no recorded outcome"
+        if not merge["committed"]:
+            return 1, f"was rolled back ({gain:+.4f})"
+        if abs(gain) <= self.convergence_threshold:
+            return 1, f"changed nothing ({gain:+.4f})"
+        return (-1, f"gained {gain:.4f}") if gain > 0 else (1, f"lost {-gain:.4f}")
+
+
+@dataclass(frozen=True)
+class AnyOf(Schedule):
+    """When any of several schedules says so; the first that does gives the reason."""
+
+    name: ClassVar[str] = "any-of"
+    schedules: tuple[Schedule, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.schedules:
+            raise UserError("any-of has no schedules: name at least one")
+
+    @property
+    def by_step(self) -> bool:  # type: ignore[override]
+        return any(schedule.by_step for schedule in self.schedules)
+
+    @property
+    def reads_scores(self) -> bool:  # type: ignore[override]
+        return any(schedule.reads_scores for schedule in self.schedules)
+
+    @property
+    def reads_target(self) -> bool:  # type: ignore[override]
+        return any(schedule.reads_target for schedule in self.schedules)
+
+    @property
+    def at_end(self) -> bool:  # type: ignore[override]
+        return any(schedule.at_end for schedule in self.schedules)
+
+    def reason(self, now: Moment, past: Past) -> str | None:
+        return next((reason for one in self.schedules if (reason := one.reason(now, past))), None)
+
+    def state(self, past: Past) -> dict[str, Any]:
+        return {"name": self.name, "schedules": [schedule.state(past) for schedule in self.schedules]}
+
+
+SCHEDULES: dict[str, type[Schedule]] = {
+    schedule.name: schedule
+    for schedule in (EveryEpochs, EverySteps, AtEnd, Never, OnPlateau, PerformanceTriggered, Adaptive, AnyOf)
+}
+
+
+def since_merge(
+    past: Past, of_epoch: Callable[[Record], float], of_merge: Callable[[Record], float | None]
+) -> list[float]:
+    """A score at each epoch's end since the last merge.
+
+    It begins with what the members had after that merge: the merged model's score where they took it over, their own
+    where it changed nothing of them.
+
+    Args:
+        past: what happened so far.
+        of_epoch: reads the score from an epoch's scores.
+        of_merge: reads the merged model's from a merge's record, None where it is not known.
+    """
+    if not past.merges:
+        return [of_epoch(epoch) for epoch in past.epochs]
+    last = past.merges[-1]
+    after = [of_epoch(epoch) for epoch in past.epochs if epoch["step"] > last["step"]]
+    if last["committed"] and last["sync"] == "replace":
+        merged = of_merge(last)
+        return after if merged is None else [merged, *after]
+    if last["committed"] and last["sync"] != "none":
+        return after
+    return [*(of_epoch(epoch) for epoch in past.epochs if epoch["step"] == last["step"]), *after]
+
+
+def _primary(merge: Record) -> Record:
+    found: Record = next(iter(merge["targets"].values()))
+    return found
+
+
+def _own(merge: Record, member: str) -> float | None:
+    after: float | None = merge["sources"].get(member, {}).get("after")
+    return after

@@ -1,0 +1,188 @@
+"""One merge of members in training: scores before, the merged models, scores after. Nothing is changed here."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from mu_lightning.data.module import IntentDataModule
+from mu_lightning.evaluation.loop import evaluate, evaluate_named
+from mu_lightning.merging.engine.in_memory import merge_tensors
+from mu_lightning.models.classifier import IntentClassifier
+from mu_lightning.models.ensemble import Panel
+from mu_lightning.schedules.schedules import ENSEMBLE
+from mu_lightning.settings import MergeSettings
+from mu_lightning.training.merging.afterwards import OuterState, mean_state, outer_step
+from mu_lightning.training.merging.distances import mean_distance, pairwise_distances
+from mu_lightning.training.merging.reweighting import reweighted
+
+Members = Mapping[str, IntentClassifier]
+Weights = Mapping[str, Mapping[str, float]]
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A merge that may be carried out.
+
+    Attributes:
+        models: target -> its merged model's state dict.
+        followed: the state that members take or move towards.
+        outer: the outer optimiser's next state, None without one.
+        targets: target -> what the record says of it, ``committed`` apart.
+        sources: member -> accuracy on its own dev split ``before`` and ``after``.
+        distances: ``a|b`` -> the distance of two members.
+    """
+
+    models: dict[str, State]
+    followed: State
+    outer: OuterState | None
+    targets: dict[str, dict[str, Any]]
+    sources: dict[str, dict[str, float]]
+    distances: dict[str, float]
+
+
+class MergeRound:
+    """Scores members on dev splits and proposes merges of them.
+
+    Args:
+        weights: target -> member -> merge weight, summing to 1; the first target is the primary one.
+        settings: method, weights and outer optimiser.
+        data: gives dev splits.
+        base: the state dict that the members started from.
+        seed: the run's seed, for methods that draw.
+        precision: makes the context in which models are called.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        settings: MergeSettings,
+        data: IntentDataModule,
+        base: Mapping[str, Tensor],
+        seed: int,
+        precision: Callable[[], AbstractContextManager[Any]],
+    ) -> None:
+        self.weights = weights
+        self.primary = next(iter(weights))
+        self.settings = settings
+        self.data = data
+        self.base = base
+        self.seed = seed
+        self.precision = precision
+
+    def scores(self, members: Members, own: Mapping[str, float] | None = None) -> dict[str, Any]:
+        """What an epoch's record holds of the members: ``members``, ``target``, ``mean`` and ``drift``.
+
+        Args:
+            members: name -> member.
+            own: locale -> the accuracy on its dev split of the member that learns it, where that is known already.
+        """
+        target = self._before(self.primary, members)
+        return {
+            "members": {name: self._own(name, member, own) for name, member in members.items()},
+            "target": target,
+            "mean": _mean_of_members(target),
+            "drift": mean_distance(self._distances(members)),
+        }
+
+    def propose(self, members: Members, scores: Mapping[str, Any] | None, outer: OuterState | None) -> Proposal:
+        """The merged models and how they do.
+
+        Args:
+            members: name -> member; they are only read.
+            scores: what `scores` gave for the members as they are, if it was asked.
+            outer: the outer optimiser's state, None without one.
+        """
+        settings = self.settings
+        own = scores["members"] if scores else {name: self._own(name, member) for name, member in members.items()}
+        before = {
+            target: self._before(target, members) for target in self.weights if not scores or target != self.primary
+        }
+        if scores:
+            before[self.primary] = scores["target"]
+        sample = next(iter(members.values()))
+        weights, models = {}, {}
+        for target, fixed in self.weights.items():
+            weights[target] = reweighted(settings.reweight, fixed, before[target], own, settings.reweight_temperature)
+            models[target] = merge_tensors(
+                settings.method,
+                {name: members[name].merge_state() for name in fixed},
+                weights[target],
+                base=self.base,
+                parameters=settings.parameters,
+                left_out=sample.left_out(),
+                seed=self.seed,
+            )
+        followed = mean_state(list(models.values())) if settings.follow == "mean" else models[self.primary]
+        if outer is not None:
+            followed, outer = outer_step(outer, followed, settings.outer_learning_rate, settings.outer_momentum)
+            if settings.follow == "first" or len(models) == 1:
+                models[self.primary] = followed
+        targets, sources = {}, {}
+        for target, state in models.items():
+            merged = sample.with_merged(state)
+            after = self._accuracy(merged, target)
+            mean = _mean_of_members(before[target])
+            targets[target] = {
+                "weights": weights[target],
+                "before": dict(before[target]),
+                "mean_before": mean,
+                "after": after,
+                "gain": after - mean,
+            }
+            if target == self.primary:
+                sources = {name: {"before": own[name], "after": self._own(name, merged)} for name in members}
+        distances = {"|".join(pair): distance for pair, distance in self._distances(members).items()}
+        return Proposal(models, followed, outer, targets, sources, distances)
+
+    def _before(self, target: str, members: Members) -> dict[str, float]:
+        weights = self.weights[target]
+        chosen = {name: members[name] for name in weights}
+        panel = Panel(chosen, {ENSEMBLE: ("uriel_logits", list(weights.values()))}, with_members=True)
+        with self.precision():
+            found = evaluate_named(panel, self.data.eval_loaders("dev", [target]))
+        return {name: found[name][target].accuracy for name in (*weights, ENSEMBLE)}
+
+    def _own(self, name: str, classifier: IntentClassifier, known: Mapping[str, float] | None = None) -> float:
+        """Mean accuracy on the dev splits of the locales that the member learns from."""
+        locales = self.data.members[name]
+        return sum(
+            known[locale] if known and locale in known else self._accuracy(classifier, locale) for locale in locales
+        ) / len(locales)
+
+    def _accuracy(self, classifier: IntentClassifier, locale: str) -> float:
+        with self.precision():
+            return evaluate(classifier, self.data.eval_loaders("dev", [locale]))[locale].accuracy
+
+    def _distances(self, members: Members) -> dict[tuple[str, str], float]:
+        return pairwise_distances({name: member.merge_state() for name, member in members.items()}, self.base)
+
+
+def committed_targets(
+    targets: Mapping[str, Mapping[str, Any]], settings: MergeSettings
+) -> tuple[dict[str, bool], bool]:
+    """Which targets' merged models are good enough, and whether members take part.
+
+    A target's is where its gain is not below ``-tolerance``. Members take part where what they would follow is: the
+    first target's, or the mean of them all by the mean gain.
+    """
+    tolerance = settings.tolerance
+    if tolerance is None:
+        return dict.fromkeys(targets, True), True
+    gains = {target: found["gain"] for target, found in targets.items()}
+    followed = sum(gains.values()) / len(gains) if settings.follow == "mean" else next(iter(gains.values()))
+    return {target: gain >= -tolerance for target, gain in gains.items()}, followed >= -tolerance
+
+
+def last_weights(history: Sequence[Mapping[str, Any]], target: str) -> dict[str, float]:
+    """The merge weights of a target's merged model: of its last merge that was committed."""
+    found = [record["targets"][target] for record in history if record["targets"][target]["committed"]]
+    return dict(found[-1]["weights"])
+
+
+def _mean_of_members(found: Mapping[str, float]) -> float:
+    values = [value for name, value in found.items() if name != ENSEMBLE]
+    return sum(values) / len(values)

@@ -1,0 +1,109 @@
+"""Typed parameters of what is registered under a name: fields with help and bounds, from Python, YAML or text."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mu_lightning.utilities.errors import UserError, unknown
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: Sequence[str] | None = None,
+    kind: type | None = None,
+    per_source: bool = False,
+    surveyed: bool = False,
+) -> Any:
+    """A field of a dataclass of parameters: its default, what it means, and which values it may take.
+
+    Args:
+        default: the value without the parameter; its type is the parameter's unless `kind` is given.
+        help: what it means.
+        low: the least value allowed.
+        high: the greatest value allowed.
+        choices: the only values allowed.
+        kind: the type, where the default is None.
+        per_source: whether it may be a number for each source; then it is read with `for_each`.
+        surveyed: whether a merge method's survey uses it, so that one survey of the model has one value.
+    """
+    metadata = {
+        "help": help,
+        "low": low,
+        "high": high,
+        "choices": choices,
+        "kind": kind or type(default),
+        "per_source": per_source,
+        "surveyed": surveyed,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def read_parameters(
+    owner: str, parameters: type, given: Mapping[str, Any] | None, sources: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The given parameters, validated; texts, as from a command line, are read as their type.
+
+    Args:
+        owner: what the parameters belong to, as errors call it.
+        parameters: a dataclass whose fields are made by `option`; other fields are no parameters.
+        given: parameter -> value, or source name -> value for a parameter that may differ between sources.
+        sources: the sources' names.
+
+    Raises:
+        UserError: an unknown parameter (with the nearest known ones), or a value of the wrong type or out of range.
+    """
+    fields = {field.name: field for field in dataclasses.fields(parameters) if "kind" in field.metadata}
+    values = {}
+    for name, value in (given or {}).items():
+        key = name.replace("-", "_")
+        if key not in fields:
+            if not fields:
+                raise UserError(f"{owner} has no parameter '{name}': it has none at all")
+            raise unknown(f"parameter of {owner}", name, fields)
+        what = f"{owner}'s {key}"
+        if isinstance(value, Mapping) and fields[key].metadata["per_source"]:
+            if set(value) != set(sources):
+                raise UserError(
+                    f"{what} is given for {', '.join(map(str, value))}: it takes one number, or one for each source"
+                )
+            values[key] = tuple(_validated(f"{what} of {source}", value[source], fields[key]) for source in sources)
+        else:
+            values[key] = _validated(what, value, fields[key])
+    return values
+
+
+def _validated(what: str, value: Any, field: "dataclasses.Field[Any]") -> Any:
+    meta = field.metadata
+    if value is None and field.default is None:
+        return None
+    value = _read(what, value, meta["kind"])
+    low, high, choices = meta["low"], meta["high"], meta["choices"]
+    if choices is not None and value not in choices:
+        raise unknown(f"value of {what}", str(value), choices)
+    if isinstance(value, float) and value != value:
+        raise UserError(f"{what} is not a number")
+    if (low is not None and value < low) or (high is not None and value > high):
+        bounds = " and ".join(
+            ([f"at least {low:g}"] if low is not None else []) + ([f"at most {high:g}"] if high is not None else [])
+        )
+        raise UserError(f"{what} is {value:g}: it must be {bounds}")
+    return value
+
+
+def _read(what: str, value: Any, kind: type) -> Any:
+    if kind is bool and isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+        return value
+    if kind in (int, float) and isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        try:
+            number = float(value)
+            if kind is float or number == int(number):
+                return kind(number)
+        except (ValueError, OverflowError):
+            pass
+    raise UserError(f"{what} is {value!r}: it must be of type {kind.__name__}")
