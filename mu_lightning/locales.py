@@ -22,7 +22,9 @@ class Locale:
         cldr: the id of the CLDR locale, as Babel spells it.
         script: ISO 15924.
         family: the highest language family that is not in dispute.
-        also: the language's other ISO 639-3 codes, in the order to try where a resource has nothing under `iso639_3`.
+        also: the language's other codes, in the order to try where a resource has nothing under `iso639_3`: those of
+            ISO 639-3, of its macro-language among them, and ISO 639-2's bibliographic one (lang2vec's learned vectors
+            have Albanian as ``alb``).
     """
 
     tag: str
@@ -35,7 +37,7 @@ class Locale:
 
     @property
     def uriel(self) -> tuple[str, ...]:
-        """Every ISO 639-3 code of the language, in the order to try them in typological resources."""
+        """Every ISO 639 code of three letters of the language, in the order to try them in typological resources."""
         return (self.iso639_3, *self.also)
 
 
@@ -46,41 +48,41 @@ _TABLE = (
     Locale("az-AZ", "Azerbaijani", "aze", "az", "Latn", "Turkic", ("azj",)),
     Locale("bn-BD", "Bengali", "ben", "bn", "Beng", "Indo-European"),
     Locale("ca-ES", "Catalan", "cat", "ca", "Latn", "Indo-European"),
-    Locale("cy-GB", "Welsh", "cym", "cy", "Latn", "Indo-European"),
+    Locale("cy-GB", "Welsh", "cym", "cy", "Latn", "Indo-European", ("wel",)),
     Locale("da-DK", "Danish", "dan", "da", "Latn", "Indo-European"),
-    Locale("de-DE", "German", "deu", "de", "Latn", "Indo-European"),
-    Locale("el-GR", "Greek", "ell", "el", "Grek", "Indo-European"),
+    Locale("de-DE", "German", "deu", "de", "Latn", "Indo-European", ("ger",)),
+    Locale("el-GR", "Greek", "ell", "el", "Grek", "Indo-European", ("gre",)),
     Locale("en-US", "English", "eng", "en", "Latn", "Indo-European"),
     Locale("es-ES", "Spanish", "spa", "es", "Latn", "Indo-European"),
-    Locale("fa-IR", "Persian", "pes", "fa", "Arab", "Indo-European", ("fas",)),
+    Locale("fa-IR", "Persian", "pes", "fa", "Arab", "Indo-European", ("fas", "per")),
     Locale("fi-FI", "Finnish", "fin", "fi", "Latn", "Uralic"),
-    Locale("fr-FR", "French", "fra", "fr", "Latn", "Indo-European"),
+    Locale("fr-FR", "French", "fra", "fr", "Latn", "Indo-European", ("fre",)),
     Locale("he-IL", "Hebrew", "heb", "he", "Hebr", "Afro-Asiatic"),
     Locale("hi-IN", "Hindi", "hin", "hi", "Deva", "Indo-European"),
     Locale("hu-HU", "Hungarian", "hun", "hu", "Latn", "Uralic"),
-    Locale("hy-AM", "Armenian", "hye", "hy", "Armn", "Indo-European"),
+    Locale("hy-AM", "Armenian", "hye", "hy", "Armn", "Indo-European", ("arm",)),
     Locale("id-ID", "Indonesian", "ind", "id", "Latn", "Austronesian"),
-    Locale("is-IS", "Icelandic", "isl", "is", "Latn", "Indo-European"),
+    Locale("is-IS", "Icelandic", "isl", "is", "Latn", "Indo-European", ("ice",)),
     Locale("it-IT", "Italian", "ita", "it", "Latn", "Indo-European"),
     Locale("ja-JP", "Japanese", "jpn", "ja", "Jpan", "Japonic"),
     Locale("jv-ID", "Javanese", "jav", "jv", "Latn", "Austronesian"),
-    Locale("ka-GE", "Georgian", "kat", "ka", "Geor", "Kartvelian"),
+    Locale("ka-GE", "Georgian", "kat", "ka", "Geor", "Kartvelian", ("geo",)),
     Locale("km-KH", "Khmer", "khm", "km", "Khmr", "Austroasiatic"),
     Locale("kn-IN", "Kannada", "kan", "kn", "Knda", "Dravidian"),
     Locale("ko-KR", "Korean", "kor", "ko", "Kore", "Koreanic"),
     Locale("lv-LV", "Latvian", "lav", "lv", "Latn", "Indo-European", ("lvs",)),
     Locale("ml-IN", "Malayalam", "mal", "ml", "Mlym", "Dravidian"),
     Locale("mn-MN", "Mongolian", "mon", "mn", "Cyrl", "Mongolic", ("khk",)),
-    Locale("ms-MY", "Malay", "msa", "ms", "Latn", "Austronesian", ("zsm", "zlm")),
-    Locale("my-MM", "Burmese", "mya", "my", "Mymr", "Sino-Tibetan"),
+    Locale("ms-MY", "Malay", "msa", "ms", "Latn", "Austronesian", ("zsm", "zlm", "may")),
+    Locale("my-MM", "Burmese", "mya", "my", "Mymr", "Sino-Tibetan", ("bur",)),
     Locale("nb-NO", "Norwegian", "nor", "nb", "Latn", "Indo-European", ("nob",)),
-    Locale("nl-NL", "Dutch", "nld", "nl", "Latn", "Indo-European"),
+    Locale("nl-NL", "Dutch", "nld", "nl", "Latn", "Indo-European", ("dut",)),
     Locale("pl-PL", "Polish", "pol", "pl", "Latn", "Indo-European"),
     Locale("pt-PT", "Portuguese", "por", "pt_PT", "Latn", "Indo-European"),
-    Locale("ro-RO", "Romanian", "ron", "ro", "Latn", "Indo-European"),
+    Locale("ro-RO", "Romanian", "ron", "ro", "Latn", "Indo-European", ("rum",)),
     Locale("ru-RU", "Russian", "rus", "ru", "Cyrl", "Indo-European"),
     Locale("sl-SL", "Slovenian", "slv", "sl", "Latn", "Indo-European"),  # MASSIVE's own: elsewhere sl-SI
-    Locale("sq-AL", "Albanian", "als", "sq", "Latn", "Indo-European", ("sqi", "aln")),
+    Locale("sq-AL", "Albanian", "als", "sq", "Latn", "Indo-European", ("sqi", "alb", "aln")),
     Locale("sv-SE", "Swedish", "swe", "sv", "Latn", "Indo-European"),
     Locale("sw-KE", "Swahili", "swh", "sw_KE", "Latn", "Niger-Congo", ("swa",)),
     Locale("ta-IN", "Tamil", "tam", "ta", "Taml", "Dravidian"),
@@ -90,8 +92,8 @@ _TABLE = (
     Locale("tr-TR", "Turkish", "tur", "tr", "Latn", "Turkic"),
     Locale("ur-PK", "Urdu", "urd", "ur", "Arab", "Indo-European"),
     Locale("vi-VN", "Vietnamese", "vie", "vi", "Latn", "Austroasiatic"),
-    Locale("zh-CN", "Chinese (China)", "zho", "zh_Hans", "Hans", "Sino-Tibetan", ("cmn",)),
-    Locale("zh-TW", "Chinese (Taiwan)", "zho", "zh_Hant", "Hant", "Sino-Tibetan", ("cmn",)),
+    Locale("zh-CN", "Chinese (China)", "zho", "zh_Hans", "Hans", "Sino-Tibetan", ("cmn", "chi")),
+    Locale("zh-TW", "Chinese (Taiwan)", "zho", "zh_Hant", "Hant", "Sino-Tibetan", ("cmn", "chi")),
 )
 
 LOCALES: dict[str, Locale] = {entry.tag: entry for entry in _TABLE}

@@ -55,7 +55,7 @@ FEATURE_SETS: dict[str, Callable[[Codes], np.ndarray]] = {
     "inventory_knn": _predicted("INV_"),  # 158 sounds, present or not
     "family": _family,  # membership in 3,718 groups of the family tree
     "geography": _geography,  # nearness to 299 points of the globe
-    "learned": learned_table,  # 512 values of a translation model; nine locales have none
+    "learned": learned_table,  # 512 values of a translation model; eight locales have none
     "script": _script,  # URIEL+: 42 features of the writing systems
     "urielplus_syntax": _syntax_observed,  # URIEL's and Grambank's observed features united, nothing imputed
 }
