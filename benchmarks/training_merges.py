@@ -54,7 +54,7 @@ def _measure(task: Task) -> tuple[float, dict[str, float]]:
             {name: member.merge_state() for name, member in members.items()},
             weights,
             base=callback.base,
-            left_out=sample.left_out(),
+            frozen_rows=sample.frozen_rows(),
         )
         callback.models["target"] = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
         callback._carry_out(trainer, members, Proposal({"target": state}, state, None, found, {}, {}))

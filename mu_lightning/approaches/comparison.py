@@ -85,7 +85,7 @@ def merge_once(
         weights,
         base=base,
         parameters=merging.parameters,
-        left_out=sample.left_out(),
+        frozen_rows=sample.frozen_rows(),
         seed=seed,
     )
     return sample.with_merged(merged)

@@ -133,8 +133,8 @@ def run(argv: list[str]) -> int:
     plan, details, texts = _from_recipe(arguments) if arguments.recipe else _from_target(arguments)
     if arguments.dry_run or arguments.recipe:
         print(plan.describe())
-    elif plan.job.headless:
-        print(f"averaged, as the base lacks them: {', '.join(sorted(plan.job.headless))}")
+    elif plan.job.missing_in_base:
+        print(f"averaged (missing in the base): {', '.join(sorted(plan.job.missing_in_base))}")
     if texts is not None:
         print(texts.describe())
     if arguments.dry_run:

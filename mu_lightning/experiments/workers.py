@@ -18,7 +18,7 @@ import torch
 
 from mu_lightning.approaches.evaluation_context import Bench
 from mu_lightning.approaches.tasks import Outcome, Task, attempt
-from mu_lightning.merging.engine.tensor_threads import one_thread
+from mu_lightning.merging.engine.torch_threads import one_thread
 from mu_lightning.utilities.errors import UserError
 
 ATTEMPTS = 3

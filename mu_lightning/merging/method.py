@@ -1,4 +1,4 @@
-"""What a merge method is: a pure function of tensors and weights, described so that programs and people can read it."""
+"""The description of a merge method: a pure function of tensors and weights, with its requirements."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ Granularity = Literal["elements", "rows", "tensor"]
 Scope = Literal["tensor", "model"]
 
 
-class OneByOne(Sequence[Any]):
-    """Tensors, or arrays, that are made when they are asked for, so that no more than one need be held.
+class LazySequence(Sequence[Any]):
+    """A sequence of tensors or arrays that are loaded on access, to keep at most one in memory.
 
     Args:
-        length: how many there are.
-        make: index -> the tensor.
+        length: number of items.
+        make: returns the item of an index.
     """
 
     def __init__(self, length: int, make: Callable[[int], Any]) -> None:
@@ -31,23 +31,24 @@ class OneByOne(Sequence[Any]):
         chosen = range(self._length)[index]
         if isinstance(chosen, int):
             return self._make(chosen)
-        return OneByOne(len(chosen), lambda place: self._make(chosen[place]))
+        return LazySequence(len(chosen), lambda place: self._make(chosen[place]))
 
 
 @dataclass(frozen=True)
-class Piece:
-    """What a method sees at a time: the same part of one tensor in every source.
+class Chunk:
+    """A slice of one tensor, taken from every source: the unit that a method merges.
 
     Attributes:
-        name: the tensor's name.
-        sources: that part of every source, of one shape, in float32 (float64 if the models are).
-        weights: the sources' merge weights as they were given, in the same order.
-        base: the same part of the base model, or None where there is no base.
-        statistics: a statistic of every source (Fisher diagonal, Gram matrix), None where a source has none for this
-            tensor.
-        survey: what the method's `survey` returned for this tensor (or for the model), else None.
-        draws: source index -> a whole number in -32768..32767 for each element of the part, all equally likely, drawn
-            on the CPU (so that every device sees the same) and seeded by run, tensor, source and part.
+        name: name of the tensor.
+        sources: the slice of every source, all of one shape, in float32 (float64 for float64 models).
+        weights: merge weights as given, one for each source.
+        base: the slice of the base model, or None without a base.
+        statistics: data-dependent statistics (Fisher diagonal, Gram matrix), one for each source; None where a source
+            has none for this tensor.
+        global_statistics: result of `Method.global_statistics` for this tensor or for the model, else None.
+        random_integers: returns, for a source index, uniform random integers in [-32768, 32767], one for each element
+            of the slice. They are drawn on the CPU, so that all devices agree, and seeded by run, tensor, source and
+            position.
     """
 
     name: str
@@ -55,104 +56,105 @@ class Piece:
     weights: Sequence[float]
     base: "torch.Tensor | None" = None
     statistics: "Sequence[torch.Tensor | None] | None" = None
-    survey: Any = None
-    draws: "Callable[[int], torch.Tensor] | None" = None
+    global_statistics: Any = None
+    random_integers: "Callable[[int], torch.Tensor] | None" = None
 
 
-def base_of(piece: Piece) -> "torch.Tensor":
-    """The base's part of a piece; raises UserError where there is none."""
-    if piece.base is None:
-        raise UserError(f"{piece.name}: task vectors need a base model")
-    return piece.base
+def base_of(chunk: Chunk) -> "torch.Tensor":
+    """Returns the base slice of a chunk; raises UserError without a base."""
+    if chunk.base is None:
+        raise UserError(f"{chunk.name}: task vectors need a base model")
+    return chunk.base
 
 
 @dataclass(frozen=True)
-class View:
-    """What a survey looks at: a whole tensor, or a whole model, in pieces.
+class Chunks:
+    """All chunks of a tensor or of a model: the input of `Method.global_statistics`.
 
     Attributes:
-        map: yields what a function makes of each piece, in order; several are worked on at a time. Rows that no source
-            changed may be left out.
-        total: how many elements a source has in all, those in left-out rows too.
-        sources: how many sources there are.
-        only: the same of some of the sources, by their indices.
+        map: applies a function to each chunk in parallel and yields the results in order. Rows that no source changed
+            may be omitted.
+        total: number of elements of one source, including omitted rows.
+        sources: number of sources.
+        only: returns the chunks of a subset of the sources, given by index.
     """
 
-    map: Callable[[Callable[[Piece], Any]], Iterator[Any]]
+    map: Callable[[Callable[[Chunk], Any]], Iterator[Any]]
     total: int
     sources: int
-    only: "Callable[[Sequence[int]], View]"
+    only: "Callable[[Sequence[int]], Chunks]"
 
 
 @dataclass(frozen=True)
 class Method:
-    """A merge method, as the registry knows it.
+    """A registered merge method.
 
     Attributes:
-        name: what it is called in the registry, the configs and on the command line.
-        summary: one line for a stranger.
-        paper: the paper's authors, title and year.
-        url: where the paper is.
-        combine: the method itself: a piece and the parameters to the merged piece, of the same shape.
-        parameters: a frozen dataclass whose fields, made by `option`, are the method's parameters.
-        granularity: what a piece may be: any `elements`, whole `rows` (along the first dimension), or a whole `tensor`.
-        survey: statistics over a whole tensor or model that `combine` needs first.
-        survey_scope: what `survey` looks at, given the parameters.
-        tensors_held: of a method that sees whole tensors, how many of that size it holds at most, in the dtype of the
-            arithmetic; measured. 0 if that depends on the sources.
-        selects: whether its survey looks for ranks, and so keeps samples.
-        local: whether a row in which all sources equal the base comes out as the base and changes no other; then such
-            rows are not even computed.
-        separate: whether a row of the result follows from that row of the sources, and of their statistics, alone.
-        spreads: whether a NaN or an infinity in any source makes the result so too at the same place; then the result
-            alone is looked at, and the sources only to name the one.
-        operators: whether `combine` does nothing with a tensor that numpy's arrays cannot do too: operators. It is then
-            given arrays where that saves importing torch, and gives the same to the bit.
-        needs_base: whether task vectors are taken against a base model.
-        may_use_base: whether it uses a base where one is given, and does without where not.
-        takes_weights: whether the sources' weights change the result.
-        needs_statistics: what the caller must compute from data first, in words; empty for none.
-        random: whether it draws random numbers.
-        equivariant: whether the order of the sources is without effect (to rounding).
-        keeps_equal: whether sources that are all equal (and equal to the base, where there is one) come back unchanged.
-        min_sources: the fewest sources it merges.
-        max_sources: the most sources it merges, None for any number.
+        name: name in the registry, the configs and on the command line.
+        summary: one-line description.
+        paper: authors, title and year of the paper.
+        url: URL of the paper.
+        combine: the method itself: maps a chunk and the parameters to the merged chunk, of the same shape.
+        parameters: frozen dataclass of the parameters; its fields are made with `option`.
+        granularity: how tensors are chunked: `elements`, whole `rows` (first dimension), or the whole `tensor`.
+        global_statistics: computes statistics of a whole tensor or model before `combine` is called.
+        statistics_scope: whether `global_statistics` is computed for each tensor or once for the model, given the
+            parameters.
+        tensors_in_memory: peak memory of a method that needs whole tensors, as a multiple of the tensor in the dtype of
+            the computation (measured); 0 if it depends on the number of sources.
+        uses_order_statistics: whether `global_statistics` computes order statistics, which keeps samples in memory.
+        preserves_base_rows: whether a row that equals the base in all sources is merged to the base row and does not
+            affect other rows. Such rows are skipped.
+        row_independent: whether a row of the result depends on that row of the sources and statistics only.
+        propagates_nonfinite: whether a NaN or an infinity in a source appears in the result at the same position. The
+            engine then checks the result only.
+        numpy_compatible: whether `combine` uses only operators that NumPy arrays share with tensors. It is then called
+            with arrays where this avoids importing torch; the results are identical to the bit.
+        needs_base: whether a base model is required for task vectors.
+        may_use_base: whether a base model is optional.
+        takes_weights: whether the merge weights change the result.
+        needs_statistics: description of the required data-dependent statistics; empty for none.
+        random: whether the method is stochastic.
+        order_invariant: whether the result is independent of the order of the sources (up to rounding).
+        idempotent: whether equal sources (equal to the base, if there is one) are returned unchanged.
+        min_sources: minimum number of sources.
+        max_sources: maximum number of sources, None for no limit.
     """
 
     name: str
     summary: str
     paper: str
     url: str
-    combine: "Callable[[Piece, Any], torch.Tensor]"
+    combine: "Callable[[Chunk, Any], torch.Tensor]"
     parameters: type
     granularity: Granularity = "elements"
-    survey: Callable[[View, Any], Any] | None = None
-    survey_scope: Callable[[Any], Scope] = lambda parameters: "tensor"
-    tensors_held: float = 0.0
-    selects: bool = False
-    local: bool = False
-    separate: bool = False
-    spreads: bool = False
-    operators: bool = False
+    global_statistics: Callable[[Chunks, Any], Any] | None = None
+    statistics_scope: Callable[[Any], Scope] = lambda parameters: "tensor"
+    tensors_in_memory: float = 0.0
+    uses_order_statistics: bool = False
+    preserves_base_rows: bool = False
+    row_independent: bool = False
+    propagates_nonfinite: bool = False
+    numpy_compatible: bool = False
     needs_base: bool = False
     may_use_base: bool = False
     takes_weights: bool = True
     needs_statistics: str = ""
     random: bool = False
-    equivariant: bool = True
-    keeps_equal: bool = True
+    order_invariant: bool = True
+    idempotent: bool = True
     min_sources: int = 1
     max_sources: int | None = None
 
     @property
-    def bears_left_out(self) -> bool:
-        """Whether it merges the other rows all the same where rows in which all sources equal the base are left out.
+    def supports_partial_rows(self) -> bool:
+        """Whether frozen rows (equal to the base in all sources) can be omitted without changing the other rows.
 
-        Not so where draws hang on a row's place in the tensor.
+        False for stochastic methods: their random masks depend on the position of a row in the tensor.
         """
-        return (self.local or self.separate) and not self.random
+        return (self.preserves_base_rows or self.row_independent) and not self.random
 
     @property
     def sees_base(self) -> bool:
-        """Whether a base that is given is used at all."""
+        """Whether a given base model is used."""
         return self.needs_base or self.may_use_base

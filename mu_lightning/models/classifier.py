@@ -16,7 +16,7 @@ from mu_lightning.checkpoints import label_names, load_classifier
 from mu_lightning.data.encoding import Batch
 from mu_lightning.evaluation.loop import Collector, packed
 from mu_lightning.evaluation.metrics import Scores
-from mu_lightning.merging.engine.frozen_rows import LeftOut
+from mu_lightning.merging.engine.frozen_rows import FrozenRows
 from mu_lightning.models.cpu.packed import PackedClassifier, can_pack
 from mu_lightning.models.vocabulary_subset import Words
 
@@ -121,9 +121,9 @@ class IntentClassifier(Evaluated):
         """Takes over the values of such a state, in place: the optimiser holds these very tensors."""
         self._put(state, self.model.state_dict())
 
-    def left_out(self) -> dict[str, LeftOut]:
+    def frozen_rows(self) -> dict[str, FrozenRows]:
         """Tensor name -> the rows of it that `merge_state` leaves out, as they are the base's."""
-        return {} if self.words is None else {self.words.name: self.words.left_out}
+        return {} if self.words is None else {self.words.name: self.words.frozen_rows}
 
     @property
     def whole_table(self) -> nn.Parameter | None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mu_lightning.data.vocabulary import Vocabulary
-from mu_lightning.merging.engine.frozen_rows import LeftOut
+from mu_lightning.merging.engine.frozen_rows import FrozenRows
 from mu_lightning.merging.folders.mapped_files import MappedFiles
 from mu_lightning.merging.folders.safetensor_files import Entry, read_header
 from mu_lightning.utilities.errors import UserError
@@ -49,9 +49,9 @@ class Words:
         return torch.from_numpy(self.vocabulary.kept.astype(np.int64))
 
     @cached_property
-    def left_out(self) -> LeftOut:
+    def frozen_rows(self) -> FrozenRows:
         """What a merge must know of the other rows."""
-        return LeftOut(self.kept, self.table)
+        return FrozenRows(self.kept, self.table)
 
     def used(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """A model's state dict with the used rows alone."""

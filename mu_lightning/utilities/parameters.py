@@ -16,7 +16,7 @@ def option(
     choices: Sequence[str] | None = None,
     kind: type | None = None,
     per_source: bool = False,
-    surveyed: bool = False,
+    model_wide: bool = False,
 ) -> Any:
     """A field of a dataclass of parameters: its default, what it means, and which values it may take.
 
@@ -28,7 +28,7 @@ def option(
         choices: the only values allowed.
         kind: the type, where the default is None.
         per_source: whether it may be a number for each source; then it is read with `for_each`.
-        surveyed: whether a merge method's survey uses it, so that one survey of the model has one value.
+        model_wide: whether a merge method's global statistics depend on it: it then has one value for the model.
     """
     metadata = {
         "help": help,
@@ -37,7 +37,7 @@ def option(
         "choices": choices,
         "kind": kind or type(default),
         "per_source": per_source,
-        "surveyed": surveyed,
+        "model_wide": model_wide,
     }
     return dataclasses.field(default=default, metadata=metadata)
 

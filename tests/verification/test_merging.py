@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mu_lightning.merging.engine import cutting
+from mu_lightning.merging.engine import slicing
 from mu_lightning.merging.engine.in_memory import merge_tensors
 from mu_lightning.merging.folders.streaming import merge_folders
 
@@ -58,7 +58,7 @@ def test_all_weight_on_one_source_gives_that_source() -> None:
 
 @pytest.mark.parametrize("method", ["linear", "ties", "dare_ties", "breadcrumbs", "karcher", "fisher_simple"])
 def test_the_number_of_threads_changes_no_bit(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cutting, "PIECE", 1000)
+    monkeypatch.setattr(slicing, "CHUNK_SIZE", 1000)
     sources, weights = {name: state(seed) for seed, name in enumerate("abc")}, {"a": 0.5, "b": 0.3, "c": 0.2}
     base, threads, merged = state(9), torch.get_num_threads(), []
     try:
@@ -123,12 +123,12 @@ import sys, time
 import cli
 from mu_lightning.merging.folders import streaming
 
-def slow(file, pieces):
-    for piece in pieces:
+def slow(file, chunks):
+    for chunk in chunks:
         print("writing", flush=True)
         time.sleep(60)
 
-streaming.write_pieces = slow
+streaming.write_chunks = slow
 sys.exit(cli.main(["merge", "--recipe", sys.argv[1] + "/recipe.yaml", "--output", sys.argv[1] + "/merged/out"]))
 """
 

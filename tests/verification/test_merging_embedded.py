@@ -84,10 +84,10 @@ def test_the_merged_model_is_whole_and_depends_on_nothing_but_its_sources(
     first = dict(list(sources.items())[:count])
     turned = merge(method, dict(reversed(first.items())), base)
     furthest = max((tensor - turned[name]).abs().max().item() for name, tensor in merged.items())
-    assert (furthest < 1e-4) == METHODS[method].equivariant
+    assert (furthest < 1e-4) == METHODS[method].order_invariant
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if METHODS[name].keeps_equal])
+@pytest.mark.parametrize("method", [name for name in METHODS if METHODS[name].idempotent])
 def test_a_model_merged_with_itself_is_itself(method: str, base: State) -> None:
     merged = merge(method, dict.fromkeys(WEIGHTS, base), base)
     for name, tensor in base.items():

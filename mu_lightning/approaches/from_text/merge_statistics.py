@@ -155,8 +155,8 @@ def _coefficients(plan: FolderPlan, texts: MergeTexts, stored: _Stored, device: 
     job, parameters = plan.job, plan.job.parameters
     states: dict[str, State] = {source: _Mapped(folder) for source, folder in plan.folders.items()}
     names = next(iter(states.values()))
-    fixed = _merged(job, sorted(job.headless), states, None)
-    base = _Mapped(plan.base, [name for name in names if name not in job.headless])
+    fixed = _merged(job, sorted(job.missing_in_base), states, None)
+    base = _Mapped(plan.base, [name for name in names if name not in job.missing_in_base])
     rows, steps = texts.rows(job.names), parameters.iterations
     batches = bar(_endless(rows, steps, job.seed, device), "learning coefficients", steps)
     model = _model(next(iter(plan.folders.values())), device)

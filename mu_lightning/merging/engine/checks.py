@@ -1,4 +1,4 @@
-"""What a merge refuses, in one clear line each, before it starts: sources, weights, tensors that don't fit together."""
+"""Validation before a merge starts: sources, weights, and whether tensors match."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,27 +13,29 @@ Signature = tuple[tuple[int, ...], str]
 def check_plan(
     method: Method, weights: Mapping[str, float], names: Sequence[str], *, has_base: bool, has_statistics: bool
 ) -> None:
-    """Checks what was asked, without a tensor.
+    """Validates a merge without its tensors.
 
     Raises:
         UserError: too few or too many sources for the method, weights that are not finite or don't match the sources,
-            no base or no statistics where the method needs them.
+            a missing base or missing statistics.
     """
     if len(names) < method.min_sources:
-        raise UserError(f"{method.name} merges at least {_count(method.min_sources)}, {len(names)} given")
+        raise UserError(f"{method.name} needs at least {_count(method.min_sources)}, got {len(names)}")
     if method.max_sources is not None and len(names) > method.max_sources:
         raise UserError(
-            f"{method.name} merges at most {_count(method.max_sources)}, {len(names)} given: {', '.join(names)}"
+            f"{method.name} accepts at most {_count(method.max_sources)}, got {len(names)}: {', '.join(names)}"
         )
     check_weights(weights, names)
     if method.needs_base and not has_base:
-        raise UserError(f"{method.name} works on task vectors and needs the base model that the sources started from")
+        raise UserError(
+            f"{method.name} uses task vectors and needs the base model that the sources were fine-tuned from"
+        )
     if method.needs_statistics and not has_statistics:
         raise UserError(f"{method.name} needs {method.needs_statistics} of every source")
 
 
 def check_weights(weights: Mapping[str, float], names: Sequence[str]) -> None:
-    """Raises UserError unless there is a finite weight for each source and none beside them."""
+    """Raises UserError unless every source, and nothing else, has a finite weight."""
     lacking = [name for name in names if name not in weights]
     excess = [name for name in weights if name not in names]
     if lacking or excess:
@@ -46,22 +48,21 @@ def check_weights(weights: Mapping[str, float], names: Sequence[str]) -> None:
         )
     for name in names:
         if not math.isfinite(weights[name]):
-            raise UserError(f"the weight of {name} is {weights[name]}: it must be a finite number")
+            raise UserError(f"the weight of {name} is {weights[name]}: expected a finite number")
 
 
-def lacking_in_base(source: str, tensors: Mapping[str, Signature], base: Mapping[str, Signature]) -> frozenset[str]:
-    """The tensors of a head that the base lacks as a whole, such as ``classifier.*`` over a bare encoder.
+def missing_from_base(source: str, tensors: Mapping[str, Signature], base: Mapping[str, Signature]) -> frozenset[str]:
+    """Returns the tensors of a head that is missing from the base, such as ``classifier.*`` over a bare encoder.
 
     Args:
-        source: the name of a source.
-        tensors: that source's tensors.
-        base: the base's tensors; those that no source has (its own head) are ignored.
+        source: name of a source.
+        tensors: tensors of that source.
+        base: tensors of the base; those that no source has (a head of its own) are ignored.
 
     Raises:
-        UserError: the base lacks part of what it has otherwise, has nothing in common with the source, or a shape
-            differs.
+        UserError: the base lacks some tensors of a module, shares no tensor with the source, or a shape differs.
     """
-    # Whole-number buffers are copied from the sources, so it does not matter whether a base has them.
+    # Integer buffers are copied from the sources; the base need not have them.
     tensors = {name: signature for name, signature in tensors.items() if is_float(signature[1])}
     lacking = [name for name in tensors if name not in base]
     parts = {name.partition(".")[0] for name in base}
@@ -74,13 +75,13 @@ def lacking_in_base(source: str, tensors: Mapping[str, Signature], base: Mapping
 
 
 def check_same_tensors(models: Mapping[str, Mapping[str, Signature]]) -> None:
-    """Checks that models have the same tensors: names, shapes, and dtypes of one kind.
+    """Checks that models have the same tensors: names, shapes and compatible dtypes.
 
     Args:
         models: model name -> tensor name -> (shape, dtype's name).
 
     Raises:
-        UserError: the first difference found, with tensor and both models named.
+        UserError: the first difference; the error names the tensor and both models.
     """
     (first, expected), *others = models.items()
     for other, found in others:

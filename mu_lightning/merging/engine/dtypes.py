@@ -1,6 +1,6 @@
-"""Tensors' dtypes by their names, so that what only describes tensors need not import torch."""
+"""Dtypes by name, for code that describes tensors without importing torch."""
 
-# Name -> bytes of an element.
+# Bytes of an element.
 SIZES = {
     "float64": 8,
     "float32": 4,
@@ -18,14 +18,14 @@ SIZES = {
 
 
 def is_float(dtype: str) -> bool:
-    """Whether a dtype of that name (``float32``, ``bfloat16``, ``int64``) can be averaged."""
+    """Whether the dtype (``float32``, ``bfloat16``, ``int64``) is a floating dtype."""
     return dtype.startswith(("float", "bfloat"))
 
 
 def promoted(dtype: str, other: str) -> str | None:
-    """The narrowest floating dtype that holds the values of both, as torch has it.
+    """Returns the promoted floating dtype of two dtypes, as torch does.
 
-    None where there is none: torch has none for an 8-bit float and another, and whole numbers are not averaged.
+    None for integer dtypes, and for an 8-bit float with another dtype, which torch does not promote.
     """
     if not (is_float(dtype) and is_float(other)):
         return None
@@ -33,6 +33,6 @@ def promoted(dtype: str, other: str) -> str | None:
         return dtype
     if 1 in (SIZES[dtype], SIZES[other]):
         return None
-    if SIZES[dtype] == SIZES[other]:  # the two of 16 bits: one has the range, the other the precision
+    if SIZES[dtype] == SIZES[other]:  # float16 has the precision, bfloat16 the range
         return "float32"
     return max(dtype, other, key=SIZES.__getitem__)

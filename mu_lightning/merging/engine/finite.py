@@ -1,46 +1,47 @@
-"""What only the tensors themselves show to be broken; written in operators that tensors and numpy's arrays share."""
+"""Checks for NaN and infinity, for tensors and NumPy arrays alike, and errors that name the tensor."""
 
 import math
 from collections.abc import Sequence
 from typing import Any
 
-from mu_lightning.merging.method import Piece
+from mu_lightning.merging.method import Chunk
 from mu_lightning.utilities.errors import UserError
 
 
 def check_finite(tensor: Any, name: str, source: str) -> None:
-    """Raises UserError if `tensor` holds a NaN or an infinity; the sum, which both would reach, is the quick test."""
+    """Raises UserError if a tensor contains a NaN or an infinity."""
     if all_finite(tensor):
         return
     kind = "a NaN" if bool((tensor != tensor).any()) else "an infinity"
-    raise UserError(f"{name} of {source} holds {kind}: the model is broken, retrain it or leave it out")
+    raise UserError(f"{name} of {source} contains {kind}: the model is corrupt; retrain it or leave it out")
 
 
-def check_sources(names: Sequence[str], piece: Piece) -> None:
-    """Raises UserError if a source or the base holds a NaN or an infinity in a piece.
+def check_sources(names: Sequence[str], chunk: Chunk) -> None:
+    """Raises UserError if a chunk of a source or of the base contains a NaN or an infinity.
 
     Args:
-        names: the sources' names.
-        piece: the piece.
+        names: names of the sources.
+        chunk: the chunk.
     """
-    for name, source in zip(names, piece.sources, strict=True):
-        check_finite(source, piece.name, name)
-    if piece.base is not None:
-        check_finite(piece.base, piece.name, "the base")
+    for name, source in zip(names, chunk.sources, strict=True):
+        check_finite(source, chunk.name, name)
+    if chunk.base is not None:
+        check_finite(chunk.base, chunk.name, "the base")
 
 
 def all_finite(tensor: Any) -> bool:
-    """Whether no element is a NaN or an infinity."""
+    """Whether all elements are finite."""
+    # The sum is finite only if all elements are, and fast to compute; it may overflow, though.
     return math.isfinite(tensor.sum().item()) or bool((tensor - tensor == 0).all())
 
 
 def unequal(tensor: str, dtype: str, source: str, other: str) -> UserError:
-    """The error for a tensor of whole numbers that differs between two sources."""
+    """The error for an integer tensor that differs between two sources."""
     return UserError(
-        f"{tensor} ({dtype}) differs between {source} and {other}: whole numbers are not averaged, they must be equal"
+        f"{tensor} ({dtype}) differs between {source} and {other}: integer tensors are not averaged and must be equal"
     )
 
 
 def too_large(tensor: str, dtype: str) -> UserError:
-    """The error for a merged tensor that the dtype of the result cannot hold."""
-    return UserError(f"{tensor} has values too large for {dtype}: ask for bfloat16")
+    """The error for a merged tensor that overflows the output dtype."""
+    return UserError(f"{tensor} overflows {dtype}: use bfloat16")

@@ -1,4 +1,4 @@
-"""The engine in memory: merges state dicts, for the training callback and for whoever has the models loaded."""
+"""The in-memory engine: merges state dicts of loaded models."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mu_lightning.merging.engine.checks import Signature, check_same_tensors, lacking_in_base
-from mu_lightning.merging.engine.frozen_rows import LeftOut
+from mu_lightning.merging.engine.checks import Signature, check_same_tensors, missing_from_base
+from mu_lightning.merging.engine.chunked_merge import equal_buffer, merged_chunks, model_statistics, promoted
+from mu_lightning.merging.engine.chunks import SourceTensors
+from mu_lightning.merging.engine.frozen_rows import FrozenRows
 from mu_lightning.merging.engine.job import Override, check_overrides, plan_job
-from mu_lightning.merging.engine.parts import Stack
-from mu_lightning.merging.engine.pieces import combined_pieces, equal_buffer, model_survey, promoted
 from mu_lightning.merging.method import Method
 
 
@@ -25,36 +25,35 @@ def merge_tensors(
     parameters: Mapping[str, Any] | None = None,
     overrides: Sequence[Override] = (),
     statistics: Mapping[str, Mapping[str, Tensor]] | None = None,
-    left_out: Mapping[str, LeftOut] | None = None,
+    frozen_rows: Mapping[str, FrozenRows] | None = None,
     seed: int = 0,
     device: str | torch.device | None = None,
 ) -> dict[str, Tensor]:
     """Merges state dicts.
 
     Args:
-        method: a registered method's name, or a method.
-        sources: source name -> its state dict; all have the same names, shapes and dtypes. They are read, never
-            changed.
-        weights: source name -> its merge weight.
-        base: the base model's state dict, for methods that work on task vectors. What only the base has is ignored; a
-            head that it lacks as a whole is averaged.
-        parameters: the method's parameters, where they are not its defaults.
-        overrides: other weights and parameters for tensors by name pattern.
-        statistics: source name -> tensor name -> what the method needs to know from data (Fisher diagonal, Gram
-            matrix).
-        left_out: tensor name -> the rows that sources, base and statistics lack of it, all being the base's; the merged
-            tensor lacks them too, and has in its other rows what a merge of whole tensors gives there.
-        seed: the run's seed; draws depend on it, the tensor's and the source's name, never on an order.
-        device: where to compute; default: where each tensor is.
+        method: name of a registered method, or a method.
+        sources: state dict of each source. All have the same names, shapes and compatible dtypes; they are not
+            modified.
+        weights: merge weight of each source.
+        base: state dict of the base model, for methods that use task vectors. Tensors that only the base has are
+            ignored; a head that the base lacks is averaged.
+        parameters: parameters of the method that differ from the defaults.
+        overrides: weights and parameters for tensors that match a name pattern.
+        statistics: data-dependent statistics (Fisher diagonals, Gram matrices): source name -> tensor name -> tensor.
+        frozen_rows: tensor name -> rows that equal the base in all sources and are not stored in sources, base and
+            statistics. They are missing from the merged tensor, too; the other rows are merged as in the full tensor.
+        seed: random seed. Random masks depend on the seed, the tensor's and the source's name, never on an order.
+        device: device of the computation; default: the device of each tensor.
 
     Returns:
-        The merged state dict: new tensors on the first source's device, in its order, of the sources' dtype (promoted
-        where they differ). Accumulation is in float32 (float64 for float64 sources). Integer and boolean buffers must
-        be equal and are copied.
+        The merged state dict: new tensors on the device of the first source, in its order, of the sources' dtype
+        (promoted if they differ). The computation is in float32 (float64 for float64 sources). Integer and boolean
+        buffers must be equal and are copied.
 
     Raises:
-        UserError: unknown method or parameter; weights that don't match the sources; a base missing; names, shapes or
-            dtypes that differ; a NaN or an infinity in a source. Tensor and source are named.
+        UserError: unknown method or parameter; weights that don't match the sources; missing base; names, shapes or
+            dtypes that differ; a NaN or an infinity in a source. The error names the tensor and the source.
     """
     names = list(sources)
     job = plan_job(
@@ -74,30 +73,30 @@ def merge_tensors(
     check_overrides(overrides, first)
     base = base if job.method.sees_base else None
     if base is not None:
-        job = replace(job, headless=lacking_in_base(names[0], signatures[names[0]], _signatures(base)))
-    stacks = [
-        Stack(
+        job = replace(job, missing_in_base=missing_from_base(names[0], signatures[names[0]], _signatures(base)))
+    all_tensors = [
+        SourceTensors(
             key,
             [state[key] for state in sources.values()],
             None if base is None else base.get(key),
             None if statistics is None else [statistics.get(name, {}).get(key) for name in names],
-            (left_out or {}).get(key),
+            (frozen_rows or {}).get(key),
         )
         for key in first
     ]
-    survey = model_survey(job, stacks)
+    found = model_statistics(job, all_tensors)
     merged = {}
-    for stack in stacks:
-        if not stack.sources[0].is_floating_point():
-            merged[stack.name] = equal_buffer(names, stack).clone()
+    for tensors in all_tensors:
+        if not tensors.sources[0].is_floating_point():
+            merged[tensors.name] = equal_buffer(names, tensors).clone()
             continue
-        tensor = stack.sources[0]
-        result = torch.empty(tensor.shape, dtype=promoted(stack.sources), device=tensor.device)
+        tensor = tensors.sources[0]
+        result = torch.empty(tensor.shape, dtype=promoted(tensors.sources), device=tensor.device)
         flat, start = result.view(-1), 0
-        for piece in combined_pieces(job, stack, survey):
-            flat[start : start + piece.numel()] = piece.reshape(-1)
-            start += piece.numel()
-        merged[stack.name] = result
+        for chunk in merged_chunks(job, tensors, found):
+            flat[start : start + chunk.numel()] = chunk.reshape(-1)
+            start += chunk.numel()
+        merged[tensors.name] = result
     return merged
 
 

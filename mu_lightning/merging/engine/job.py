@@ -1,4 +1,4 @@
-"""A merge as it was asked for and validated: method, parameters, weights, and where they differ by tensor."""
+"""A validated merge without its tensors: method, parameters, weights and overrides by tensor."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Override:
-    """Other weights or parameters for the tensors whose names match a pattern.
+    """Weights or parameters for the tensors whose names match a pattern.
 
     Attributes:
-        pattern: a shell pattern over the whole tensor name: ``classifier.*``, ``*.embeddings.*``, ``*.layer.[0-5].*``.
-        weights: source name -> weight; sources that are not named, or all where it is None, keep theirs.
-        parameters: parameters that differ; the others stay the merge's.
+        pattern: shell pattern for the full tensor name: ``classifier.*``, ``*.embeddings.*``, ``*.layer.[0-5].*``.
+        weights: source name -> weight; other sources keep the weight of the merge.
+        parameters: parameters that differ from those of the merge.
     """
 
     pattern: str
@@ -33,18 +33,17 @@ class Override:
 
 @dataclass(frozen=True)
 class Job:
-    """A merge without its tensors.
+    """A validated merge without its tensors.
 
     Attributes:
-        method: the method.
-        parameters: its parameters.
-        names: the sources' names, in order.
-        weights: their weights, in the same order.
-        seed: the run's seed, for methods that draw.
-        device: where the arithmetic happens; None for where the tensors are.
-        overrides: validated; a later one goes over an earlier one.
-        headless: tensors that the base lacks (a classification head); there is no task vector of them, so they are
-            averaged.
+        method: the merge method.
+        parameters: parameters of the method.
+        names: names of the sources, in order.
+        weights: merge weights, in the same order.
+        seed: random seed, for stochastic methods.
+        device: device of the computation; None for the device of the tensors.
+        overrides: validated overrides; later ones take precedence.
+        missing_in_base: tensors that the base lacks (a classification head). They have no task vector and are averaged.
     """
 
     method: Method
@@ -54,10 +53,10 @@ class Job:
     seed: int = 0
     device: "torch.device | None" = None
     overrides: tuple[Override, ...] = ()
-    headless: frozenset[str] = frozenset()
+    missing_in_base: frozenset[str] = frozenset()
 
     def of(self, tensor: str) -> "Job":
-        """The merge as it applies to the tensor of that name."""
+        """Returns the merge with the overrides for a tensor applied."""
         job = self
         parameters: dict[str, Any] = {}
         for override in self.overrides:
@@ -66,7 +65,7 @@ class Job:
                 weights = tuple(own.get(name, weight) for name, weight in zip(self.names, job.weights, strict=True))
                 job = replace(job, weights=weights)
                 parameters |= override.parameters or {}
-        if tensor in self.headless:
+        if tensor in self.missing_in_base:
             average = find_method("linear")
             return replace(job, method=average, parameters=average.parameters())
         return replace(job, parameters=replace(self.parameters, **parameters)) if parameters else job
@@ -84,11 +83,11 @@ def plan_job(
     seed: int = 0,
     device: "str | torch.device | None" = None,
 ) -> Job:
-    """Validates everything about a merge that needs no tensor.
+    """Validates a merge as far as this is possible without tensors.
 
     Raises:
-        UserError: unknown method or parameter, too few or too many sources, weights that don't match them, no base
-            where the method needs one.
+        UserError: unknown method or parameter, too few or too many sources, weights that don't match the sources, or a
+            missing base.
     """
     method = find_method(method)
     check_plan(method, weights, names, has_base=has_base, has_statistics=has_statistics)
@@ -101,7 +100,7 @@ def plan_job(
         changed = [name.replace("-", "_") for name in override.parameters or {}]
         own = {name: float(weight) for name, weight in (override.weights or {}).items()}
         changes.append(Override(override.pattern, own, {name: getattr(values, name) for name in changed}))
-        _check_surveyed(method, built, changes[-1])
+        _check_global_statistics(method, built, changes[-1])
         _check_sum(replace(built, **(changes[-1].parameters or {})), {**weights, **own}, names)
     return Job(
         method=method,
@@ -115,7 +114,7 @@ def plan_job(
 
 
 def _check_sum(parameters: Any, weights: Mapping[str, float], names: Sequence[str]) -> None:
-    """Raises UserError if weights are to be divided by their sum and that is zero."""
+    """Raises UserError if weights are normalized and sum to zero."""
     weighting = getattr(parameters, "weighting", None)
     if weighting is not None:
         scaled_weights([float(weights[name]) for name in names], weighting)
@@ -127,22 +126,22 @@ def _device(device: "str | torch.device") -> "torch.device":
     return torch.device(device)
 
 
-def _check_surveyed(method: Method, parameters: Any, override: Override) -> None:
-    """Refuses an override that the one survey of the whole model cannot follow."""
+def _check_global_statistics(method: Method, parameters: Any, override: Override) -> None:
+    """Rejects an override of a parameter that the global statistics of the model depend on."""
     changed = override.parameters or {}
-    if method.survey is None or method.survey_scope(replace(parameters, **changed)) != "model":
+    if method.global_statistics is None or method.statistics_scope(replace(parameters, **changed)) != "model":
         return
     for field in fields(parameters):
-        if field.name in changed and field.metadata["surveyed"]:
+        if field.name in changed and field.metadata["model_wide"]:
             raise UserError(
-                f"{method.name}'s {field.name} is of the whole model and cannot differ for '{override.pattern}': "
-                "give that pattern the scope tensor too"
+                f"{method.name}: {field.name} applies to the whole model and cannot be overridden for "
+                f"'{override.pattern}': set scope to tensor for that pattern, too"
             )
 
 
 def check_overrides(overrides: Sequence[Override], tensors: Iterable[str]) -> None:
-    """Raises UserError if an override's pattern matches none of the tensors: it would silently do nothing."""
+    """Raises UserError if the pattern of an override matches no tensor."""
     names = list(tensors)
     for override in overrides:
         if not any(fnmatchcase(name, override.pattern) for name in names):
-            raise UserError(f"no tensor matches the pattern '{override.pattern}'; there is {names[0]}, for one")
+            raise UserError(f"no tensor matches the pattern '{override.pattern}'; tensor names look like {names[0]}")

@@ -1,27 +1,27 @@
-"""Rows that no source changed: fine-tuning touches the embeddings of the few tokens it saw, and leaves the others."""
+"""Finds rows that no source changed: fine-tuning updates the embeddings of the tokens in its data only."""
 
 from collections.abc import Sequence
 from typing import Any
 
-# Unchanged rows are left out only where they are at least this share of a piece: gathering the others costs too.
+# Unchanged rows are skipped only if they are at least this share of a chunk: gathering the others has a cost.
 _WORTHWHILE = 1 / 4
 _PROBE = 8
 
 
 def changed_rows(sources: Sequence[Any], base: Any) -> Any | None:
-    """Which rows some source changed, or None if most rows changed.
+    """Marks the rows that at least one source changed; None if most rows changed.
 
     Args:
-        sources: numpy's arrays, or tensors, of one shape [rows, ...].
-        base: what they are compared with, of that shape.
+        sources: NumPy arrays or tensors of one shape [rows, ...].
+        base: the base, of that shape.
 
     Returns:
-        True or False for each row, as what was given.
+        A boolean for each row, as an array or a tensor like the input.
     """
     if 0 in base.shape:
         return None
     same = None
-    # A changed row nearly always shows it in its first elements, so where most did, nothing more is read.
+    # A changed row nearly always differs in its first elements: if most rows do, the rest is not read.
     for columns in (_PROBE, None):
         reference = base.reshape(len(base), -1)[:, :columns]
         for source in sources:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mu_lightning.merging.engine.checks import check_same_tensors, lacking_in_base
-from mu_lightning.merging.engine.cutting import piece_size
+from mu_lightning.merging.engine.checks import check_same_tensors, missing_from_base
 from mu_lightning.merging.engine.dtypes import SIZES, is_float, promoted
 from mu_lightning.merging.engine.job import Job, Override, check_overrides, plan_job
-from mu_lightning.merging.engine.piece_threads import thread_count
+from mu_lightning.merging.engine.slicing import chunk_size
+from mu_lightning.merging.engine.thread_pool import thread_count
 from mu_lightning.merging.folders.model_folders import (
     SINGLE,
     ModelFolder,
@@ -87,7 +87,7 @@ class FolderPlan:
         """About the most memory that the merge itself takes, in bytes; the file cache is not counted.
 
         A method that sees whole tensors holds a few of the largest, as if every row of it had changed; any other holds
-        pieces of each source for each thread; and a selection keeps samples of some sources at a time.
+        chunks of each source for each thread; and a selection keeps samples of some sources at a time.
         """
         largest = max(math.prod(shape) for _, shape in self.tensors.values())
         sources, method = len(self.folders), self.job.method
@@ -95,16 +95,16 @@ class FolderPlan:
         if method.granularity == "tensor":
             first = next(iter(self.folders.values()))
             converted = any(SIZES[entry.dtype] != wide for entry in first.tensors.values())
-            held = method.tensors_held or sources + 4
+            held = method.tensors_in_memory or sources + 4
             return int((held + converted) * largest * wide)
         elements = sum(math.prod(shape) for _, shape in self.tensors.values())
         sorting = 12 if method.granularity == "rows" else 0  # whole numbers of 8 bytes: ranks, and their order
-        piece = (2 * sources + 6 + sorting) * min(largest, piece_size(sources)) * thread_count() * wide
-        if not method.selects:
-            return piece
+        chunk = (2 * sources + 6 + sorting) * min(largest, chunk_size(sources)) * thread_count() * wide
+        if not method.uses_order_statistics:
+            return chunk
         from mu_lightning.merging.methods.shared.order_statistics import AT_ONCE, SAMPLE
 
-        return piece + min(SAMPLE, elements) * min(sources, AT_ONCE) * wide * 3 // 2
+        return chunk + min(SAMPLE, elements) * min(sources, AT_ONCE) * wide * 3 // 2
 
     def describe(self) -> str:
         """The plan for reading: what would be merged, how, how much, and where to."""
@@ -112,6 +112,7 @@ class FolderPlan:
         parameters = ", ".join(f"{key}={value}" for key, value in dataclasses.asdict(job.parameters).items())
         base = "none" if self.base is None else str(self.base.path)
         dtypes = sorted({dtype for dtype, _ in self.tensors.values()})
+        missing = sorted(job.missing_in_base)
         lines = [
             f"plan: {job.method.name} ({parameters or 'no parameters'}), seed {job.seed}",
             *(
@@ -119,7 +120,7 @@ class FolderPlan:
                 for name, weight in zip(job.names, job.weights, strict=True)
             ),
             f"  base: {base}",
-            *([f"  averaged, as the base lacks them: {', '.join(sorted(job.headless))}"] if job.headless else []),
+            *([f"  averaged (missing in the base): {', '.join(missing)}"] if missing else []),
             *(
                 f"  where {each.pattern}: {dict(each.weights or {}) | dict(each.parameters or {})}"
                 for each in job.overrides
@@ -178,7 +179,7 @@ def plan_folders(
     opened_base = None
     if base is not None and job.method.sees_base:
         opened_base = open_folder(base)
-        job = replace(job, headless=lacking_in_base(first, signatures[first], opened_base.signatures))
+        job = replace(job, missing_in_base=missing_from_base(first, signatures[first], opened_base.signatures))
         check_same_tokenizer(first, folder.path, "the base", base, base=True)
     tensors = {
         name: (_result_dtype([signatures[source][name][1] for source in signatures], dtype), entry.shape)

@@ -82,7 +82,7 @@ def merge_details(plan: FolderPlan, extra: Mapping[str, Any]) -> dict[str, Any]:
         "overrides": [
             {key: value for key, value in dataclasses.asdict(override).items() if value} for override in job.overrides
         ],
-        "averaged_without_base": sorted(job.headless),
+        "averaged_without_base": sorted(job.missing_in_base),
         "seed": job.seed if job.method.random else None,
         **extra,
         "recipe": recipe_of(

@@ -1,4 +1,4 @@
-"""Safetensors files, read through the file cache and written a piece at a time.
+"""Safetensors files, read through the file cache and written a chunk at a time.
 
 The safetensors library writes only what is in memory as a whole; merging needs neither. The format: eight bytes of
 header length, a JSON header, then the tensors' bytes without holes (https://huggingface.co/docs/safetensors).
@@ -124,8 +124,8 @@ def write_header(file: BinaryIO, tensors: Mapping[str, Kind]) -> None:
     file.write(len(text).to_bytes(8, "little") + text)
 
 
-def write_pieces(file: BinaryIO, pieces: "Iterable[np.ndarray]") -> None:
+def write_chunks(file: BinaryIO, chunks: "Iterable[np.ndarray]") -> None:
     """Writes tensors' bytes, given as contiguous arrays, one after another."""
-    for piece in pieces:
-        if piece.size:
-            file.write(piece.data)
+    for chunk in chunks:
+        if chunk.size:
+            file.write(chunk.data)

@@ -1,53 +1,53 @@
-"""Merges model folders as torch's tensors: any method, dtype and device."""
+"""Merges model folders with torch: any method, dtype and device."""
 
 from collections.abc import Iterator
 
 import numpy as np
 import torch
 
+from mu_lightning.merging.engine.chunked_merge import ProgressCallback, equal_buffer, merged_chunks, model_statistics
+from mu_lightning.merging.engine.chunks import SourceTensors
 from mu_lightning.merging.engine.dtypes import SIZES, is_float
 from mu_lightning.merging.engine.finite import too_large
-from mu_lightning.merging.engine.parts import Stack
-from mu_lightning.merging.engine.pieces import Watch, combined_pieces, equal_buffer, model_survey
 from mu_lightning.merging.folders.folder_plan import FolderPlan
 from mu_lightning.merging.folders.mapped_files import MappedFiles
 
 
 class TensorMerge:
-    """A merge, a tensor at a time.
+    """A merge with torch, one tensor at a time.
 
     Args:
         plan: the merge.
-        watch: hears how far its surveys are.
+        progress: called while global statistics are computed.
     """
 
     @torch.no_grad()
-    def __init__(self, plan: FolderPlan, watch: Watch) -> None:
-        self._plan, self._watch, self._files = plan, watch, MappedFiles()
-        self._survey = model_survey(plan.job, map(self._stack, plan.tensors), watch)
+    def __init__(self, plan: FolderPlan, progress: ProgressCallback) -> None:
+        self._plan, self._progress, self._files = plan, progress, MappedFiles()
+        self._statistics = model_statistics(plan.job, map(self._tensors, plan.tensors), progress)
 
     @torch.no_grad()
-    def pieces(self, name: str) -> Iterator[np.ndarray]:
-        """The merged tensor of that name in consecutive pieces, as bytes.
+    def chunks(self, name: str) -> Iterator[np.ndarray]:
+        """Yields the merged tensor in consecutive chunks, as bytes.
 
         Raises:
-            UserError: as of `merge_folders`.
+            UserError: see `merge_folders`.
         """
-        dtype, stack = self._plan.tensors[name][0], self._stack(name)
+        dtype, tensors = self._plan.tensors[name][0], self._tensors(name)
         if not is_float(dtype):
-            yield _bytes(equal_buffer(self._plan.job.names, stack))
+            yield _bytes(equal_buffer(self._plan.job.names, tensors))
             return
-        for piece in combined_pieces(self._plan.job, stack, self._survey, self._watch):
-            result = piece.to(getattr(torch, dtype))
-            if SIZES[dtype] < piece.dtype.itemsize and not bool(torch.isfinite(result.float()).all()):
+        for chunk in merged_chunks(self._plan.job, tensors, self._statistics, self._progress):
+            result = chunk.to(getattr(torch, dtype))
+            if SIZES[dtype] < chunk.dtype.itemsize and not bool(torch.isfinite(result.float()).all()):
                 raise too_large(name, dtype)
             yield _bytes(result)
 
-    def _stack(self, name: str) -> Stack:
-        """The tensor of that name in the sources and the base, mapped."""
+    def _tensors(self, name: str) -> SourceTensors:
+        """Memory-maps a tensor of the sources and the base."""
         plan = self._plan
         base = None if plan.base is None else plan.base.tensors.get(name)
-        return Stack(
+        return SourceTensors(
             name,
             [self._files.tensor(folder.tensors[name]) for folder in plan.folders.values()],
             None if base is None else self._files.tensor(base),

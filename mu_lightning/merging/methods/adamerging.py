@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from mu_lightning.merging.method import Method, Piece
+from mu_lightning.merging.method import Chunk, Method
 from mu_lightning.merging.method_parameters import option
 from mu_lightning.merging.methods.shared.task_vectors import added, task_vectors, weighted_sum
 from mu_lightning.utilities.errors import UserError
@@ -29,18 +29,18 @@ class AdaMerging:
     initial: float = option(0.3, "where every coefficient starts")
 
 
-def adamerging(piece: Piece, parameters: AdaMerging) -> torch.Tensor:
-    """θ_base + Σ λ_i τ_i, of the piece's shape. `piece.statistics` holds each source's λ for the tensor, one number.
+def adamerging(chunk: Chunk, parameters: AdaMerging) -> torch.Tensor:
+    """θ_base + Σ λ_i τ_i, of the chunk's shape. `chunk.statistics` holds each source's λ for the tensor, one number.
 
     Raises:
         UserError: a source has no coefficient for the tensor, or more than one.
     """
     coefficients = []
-    for each in piece.statistics or ():
+    for each in chunk.statistics or ():
         if each is None or each.numel() != 1:
-            raise UserError(f"{piece.name}: AdaMerging needs one coefficient of every source")
+            raise UserError(f"{chunk.name}: AdaMerging needs one coefficient of every source")
         coefficients.append(each.item())
-    return added(piece, weighted_sum(task_vectors(piece), coefficients), 1.0)
+    return added(chunk, weighted_sum(task_vectors(chunk), coefficients), 1.0)
 
 
 METHOD = Method(
@@ -50,7 +50,7 @@ METHOD = Method(
     url="https://arxiv.org/abs/2310.02575",
     combine=adamerging,
     parameters=AdaMerging,
-    local=True,
+    preserves_base_rows=True,
     needs_base=True,
     takes_weights=False,
     needs_statistics="the learned coefficients, by tensor,",

@@ -6,15 +6,15 @@ Kullback-Leibler divergence between the softmaxes of its row in the model and in
 
 import torch
 
-from mu_lightning.merging.method import Method, Piece, View, base_of
+from mu_lightning.merging.method import Chunk, Chunks, Method, base_of
 from mu_lightning.merging.method_parameters import NoParameters
 from mu_lightning.merging.methods.shared.order_statistics import kth_largest
 from mu_lightning.merging.methods.shared.task_vectors import added, task_vectors
 
 
-def importance(piece: Piece) -> torch.Tensor:
-    """Each element's importance, of the piece's shape, never negative."""
-    (source,), base = piece.sources, base_of(piece)
+def importance(chunk: Chunk) -> torch.Tensor:
+    """Each element's importance, of the chunk's shape, never negative."""
+    (source,), base = chunk.sources, base_of(chunk)
     if source.dim() == 0:
         return torch.zeros_like(source)
     model, reference = source.double().log_softmax(-1), base.double().log_softmax(-1)
@@ -22,18 +22,18 @@ def importance(piece: Piece) -> torch.Tensor:
     return (source - base).abs() * divergence.to(source.dtype)
 
 
-def threshold(view: View, parameters: NoParameters) -> float:
+def threshold(chunks: Chunks, parameters: NoParameters) -> float:
     """Median plus 1.5 interquartile ranges of the importance, the quartiles being elements of the sorted tensor."""
     # The element at position i of n in ascending order is the one of rank n - i from the top.
-    ranks = [view.total - int(share * (view.total - 1)) for share in (0.25, 0.5, 0.75)]
-    (first, median, third), *_ = kth_largest(view, lambda piece: [importance(piece)], [ranks])
+    ranks = [chunks.total - int(share * (chunks.total - 1)) for share in (0.25, 0.5, 0.75)]
+    (first, median, third), *_ = kth_largest(chunks, lambda chunk: [importance(chunk)], [ranks])
     return median + 1.5 * (third - first)
 
 
-def arcee_fusion(piece: Piece, parameters: NoParameters) -> torch.Tensor:
-    """The base with the important elements of the source, of the piece's shape. `piece.survey` is the threshold."""
-    (vector,) = task_vectors(piece)
-    return added(piece, torch.where(importance(piece) >= piece.survey, vector, 0.0), 1.0)
+def arcee_fusion(chunk: Chunk, parameters: NoParameters) -> torch.Tensor:
+    """The base with the important elements of the source; `chunk.global_statistics` is the threshold."""
+    (vector,) = task_vectors(chunk)
+    return added(chunk, torch.where(importance(chunk) >= chunk.global_statistics, vector, 0.0), 1.0)
 
 
 METHOD = Method(
@@ -44,11 +44,11 @@ METHOD = Method(
     combine=arcee_fusion,
     parameters=NoParameters,
     granularity="rows",
-    survey=threshold,
-    selects=True,
-    local=True,
+    global_statistics=threshold,
+    uses_order_statistics=True,
+    preserves_base_rows=True,
     needs_base=True,
     takes_weights=False,
-    keeps_equal=True,
+    idempotent=True,
     max_sources=1,
 )

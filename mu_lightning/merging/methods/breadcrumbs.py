@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from mu_lightning.merging.method import Method, Piece, View
+from mu_lightning.merging.method import Chunk, Chunks, Method
 from mu_lightning.merging.method_parameters import for_each, option
 from mu_lightning.merging.methods.shared.order_statistics import each_kth_largest
 from mu_lightning.merging.methods.shared.task_vectors import (
@@ -52,42 +52,42 @@ class BreadcrumbsTies(Breadcrumbs):
     )
 
 
-def bounds(view: View, parameters: Breadcrumbs) -> Sequence[tuple[float, float]]:
+def bounds(chunks: Chunks, parameters: Breadcrumbs) -> Sequence[tuple[float, float]]:
     """For each source the smallest magnitude that is kept and the smallest that is an outlier."""
     ranks, everything = [], (0.0, math.inf)
-    densities, outliers = (for_each(value, view.sources) for value in (parameters.density, parameters.outliers))
+    densities, outliers = (for_each(value, chunks.sources) for value in (parameters.density, parameters.outliers))
     for density, share in zip(densities, outliers, strict=True):
-        kept = int(density * view.total)
+        kept = int(density * chunks.total)
         # As many as the density says are kept, even where too few elements remain for all the outliers.
-        left_out = min(int(share * view.total), view.total - kept)
+        left_out = min(int(share * chunks.total), chunks.total - kept)
         ranks.append([left_out + kept, left_out])
     if min(densities) >= 1:
-        return [everything] * view.sources
-    found = each_kth_largest(view, lambda piece, chosen: task_vectors(piece), ranks)
+        return [everything] * chunks.sources
+    found = each_kth_largest(chunks, lambda chunk, chosen: task_vectors(chunk), ranks)
     return [
         everything if density >= 1 else (low if low_rank > high_rank else math.inf, high)
         for density, (low, high), (low_rank, high_rank) in zip(densities, found, ranks, strict=True)
     ]
 
 
-def masked(piece: Piece) -> list[torch.Tensor]:
+def masked(chunk: Chunk) -> list[torch.Tensor]:
     """The task vectors without their outliers and their small elements."""
     return [
         at_least(vector, low).sub_(at_least(vector, high))
-        for vector, (low, high) in zip(task_vectors(piece), piece.survey, strict=True)
+        for vector, (low, high) in zip(task_vectors(chunk), chunk.global_statistics, strict=True)
     ]
 
 
-def breadcrumbs(piece: Piece, parameters: Breadcrumbs) -> torch.Tensor:
-    """The scaled sum of the masked task vectors on the base, of the piece's shape."""
-    factors = scaled_weights(piece.weights, parameters.weighting)
-    return added(piece, weighted_sum(masked(piece), factors), parameters.scaling)
+def breadcrumbs(chunk: Chunk, parameters: Breadcrumbs) -> torch.Tensor:
+    """The scaled sum of the masked task vectors on the base, of the chunk's shape."""
+    factors = scaled_weights(chunk.weights, parameters.weighting)
+    return added(chunk, weighted_sum(masked(chunk), factors), parameters.scaling)
 
 
-def breadcrumbs_ties(piece: Piece, parameters: BreadcrumbsTies) -> torch.Tensor:
-    """The masked task vectors merged by TIES' election, of the piece's shape."""
-    factors = scaled_weights(piece.weights, parameters.weighting)
-    return added(piece, elected(masked(piece), factors, parameters.consensus), parameters.scaling)
+def breadcrumbs_ties(chunk: Chunk, parameters: BreadcrumbsTies) -> torch.Tensor:
+    """The masked task vectors merged by TIES' election, of the chunk's shape."""
+    factors = scaled_weights(chunk.weights, parameters.weighting)
+    return added(chunk, elected(masked(chunk), factors, parameters.consensus), parameters.scaling)
 
 
 METHODS = [
@@ -98,9 +98,9 @@ METHODS = [
         url=URL,
         combine=breadcrumbs,
         parameters=Breadcrumbs,
-        survey=bounds,
-        selects=True,
-        local=True,
+        global_statistics=bounds,
+        uses_order_statistics=True,
+        preserves_base_rows=True,
         needs_base=True,
     ),
     Method(
@@ -110,9 +110,9 @@ METHODS = [
         url=URL,
         combine=breadcrumbs_ties,
         parameters=BreadcrumbsTies,
-        survey=bounds,
-        selects=True,
-        local=True,
+        global_statistics=bounds,
+        uses_order_statistics=True,
+        preserves_base_rows=True,
         needs_base=True,
     ),
 ]

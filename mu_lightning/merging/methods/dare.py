@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import torch
 
-from mu_lightning.merging.method import Method, Piece, View
+from mu_lightning.merging.method import Chunk, Chunks, Method
 from mu_lightning.merging.method_parameters import for_each, option
-from mu_lightning.merging.methods.shared.random_masks import keep_chance, kept
+from mu_lightning.merging.methods.shared.random_masks import keep_probability, random_mask
 from mu_lightning.merging.methods.shared.task_vectors import (
     AVERAGE,
     TOTAL,
@@ -26,15 +26,15 @@ from mu_lightning.merging.methods.ties import SCOPE_HELP, scope, trim_thresholds
 
 PAPER = "Yu et al., Language Models are Super Mario (DARE), 2023"
 URL = "https://arxiv.org/abs/2311.03099"
-DENSITY_HELP = "chance that an element is kept (1 minus the paper's drop rate p)"
-RESCALE_HELP = "whether what is kept is divided by the chance that it was (the paper's 1 / (1 - p))"
+DENSITY_HELP = "keep probability (1 minus the paper's drop rate p)"
+RESCALE_HELP = "divide kept elements by the keep probability (the paper's 1 / (1 - p))"
 
 
 @dataclass(frozen=True)
 class DareLinear:
     """Parameters of DARE with task arithmetic."""
 
-    density: float | Sequence[float] = option(0.5, DENSITY_HELP, low=0, high=1, per_source=True, surveyed=True)
+    density: float | Sequence[float] = option(0.5, DENSITY_HELP, low=0, high=1, per_source=True, model_wide=True)
     rescale: bool = option(True, RESCALE_HELP)
     scaling: float = option(0.4, "factor of the merged task vector (λ)")
     weighting: str = option(SUM, WEIGHTING_HELP, choices=(SUM, MEAN, RAW))
@@ -44,10 +44,14 @@ class DareLinear:
 class DareTies:
     """Parameters of DARE with TIES; ``trim`` 1 leaves TIES' trimming out, as mergekit does."""
 
-    density: float | Sequence[float] = option(0.5, DENSITY_HELP, low=0, high=1, per_source=True, surveyed=True)
-    rescale: bool = option(True, RESCALE_HELP, surveyed=True)
+    density: float | Sequence[float] = option(0.5, DENSITY_HELP, low=0, high=1, per_source=True, model_wide=True)
+    rescale: bool = option(True, RESCALE_HELP, model_wide=True)
     trim: float = option(
-        0.2, "TIES' share of each task vector that is kept, the largest elements", low=0, high=1, surveyed=True
+        0.2,
+        "TIES' share of each task vector that is kept, the largest elements",
+        low=0,
+        high=1,
+        model_wide=True,
     )
     scope: str = option("model", SCOPE_HELP, choices=("model", "tensor"))
     consensus: str = option(
@@ -57,42 +61,42 @@ class DareTies:
     weighting: str = option(SUM, WEIGHTING_HELP, choices=(SUM, MEAN, RAW))
 
 
-def dropped(piece: Piece, density: float | Sequence[float], rescale: bool) -> list[torch.Tensor]:
-    """The task vectors with each element kept with chance `density`, drawn for each source on its own."""
-    vectors = task_vectors(piece)
+def dropped(chunk: Chunk, density: float | Sequence[float], rescale: bool) -> list[torch.Tensor]:
+    """Task vectors whose elements are kept with probability `density`, independently for each source."""
+    vectors = task_vectors(chunk)
     for index, (vector, share) in enumerate(zip(vectors, for_each(density, len(vectors)), strict=True)):
-        chance = keep_chance(share)
-        if chance >= 1:
+        probability = keep_probability(share)
+        if probability >= 1:
             continue
-        vector.mul_(kept(piece, index, chance))
-        if rescale and chance > 0:
-            vector.mul_(1 / chance)
+        vector.mul_(random_mask(chunk, index, probability))
+        if rescale and probability > 0:
+            vector.mul_(1 / probability)
     return vectors
 
 
-def dare_linear(piece: Piece, parameters: DareLinear) -> torch.Tensor:
-    """Drop and rescale, then task arithmetic; of the piece's shape."""
-    factors = scaled_weights(piece.weights, parameters.weighting)
-    vectors = dropped(piece, parameters.density, parameters.rescale)
-    return added(piece, weighted_sum(vectors, factors), parameters.scaling)
+def dare_linear(chunk: Chunk, parameters: DareLinear) -> torch.Tensor:
+    """Drop and rescale, then task arithmetic; of the chunk's shape."""
+    factors = scaled_weights(chunk.weights, parameters.weighting)
+    vectors = dropped(chunk, parameters.density, parameters.rescale)
+    return added(chunk, weighted_sum(vectors, factors), parameters.scaling)
 
 
-def thresholds(view: View, parameters: DareTies) -> Sequence[float]:
+def thresholds(chunks: Chunks, parameters: DareTies) -> Sequence[float]:
     """For each source the smallest magnitude that TIES' trimming keeps, of what was not dropped."""
-    densities = for_each(parameters.density, view.sources)
+    densities = for_each(parameters.density, chunks.sources)
 
-    def vectors(piece: Piece, chosen: Sequence[int]) -> list[torch.Tensor]:
-        return dropped(piece, [densities[index] for index in chosen], parameters.rescale)
+    def vectors(chunk: Chunk, chosen: Sequence[int]) -> list[torch.Tensor]:
+        return dropped(chunk, [densities[index] for index in chosen], parameters.rescale)
 
-    return trim_thresholds(view, vectors, parameters.trim)
+    return trim_thresholds(chunks, vectors, parameters.trim)
 
 
-def dare_ties(piece: Piece, parameters: DareTies) -> torch.Tensor:
-    """Drop and rescale, then trim, elect and merge; of the piece's shape."""
-    factors = scaled_weights(piece.weights, parameters.weighting)
-    vectors = dropped(piece, parameters.density, parameters.rescale)
-    vectors = [at_least(*pair) for pair in zip(vectors, piece.survey, strict=True)]
-    return added(piece, elected(vectors, factors, parameters.consensus), parameters.scaling)
+def dare_ties(chunk: Chunk, parameters: DareTies) -> torch.Tensor:
+    """Drop and rescale, then trim, elect and merge; of the chunk's shape."""
+    factors = scaled_weights(chunk.weights, parameters.weighting)
+    vectors = dropped(chunk, parameters.density, parameters.rescale)
+    vectors = [at_least(*pair) for pair in zip(vectors, chunk.global_statistics, strict=True)]
+    return added(chunk, elected(vectors, factors, parameters.consensus), parameters.scaling)
 
 
 METHODS = [
@@ -103,7 +107,7 @@ METHODS = [
         url=URL,
         combine=dare_linear,
         parameters=DareLinear,
-        local=True,
+        preserves_base_rows=True,
         needs_base=True,
         random=True,
     ),
@@ -114,10 +118,10 @@ METHODS = [
         url=URL,
         combine=dare_ties,
         parameters=DareTies,
-        survey=thresholds,
-        selects=True,
-        survey_scope=scope,
-        local=True,
+        global_statistics=thresholds,
+        uses_order_statistics=True,
+        statistics_scope=scope,
+        preserves_base_rows=True,
         needs_base=True,
         random=True,
     ),

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mu_lightning.merging.method import Method, Piece
+from mu_lightning.merging.method import Chunk, Method
 from mu_lightning.merging.method_parameters import for_each, option
-from mu_lightning.merging.methods.shared.random_masks import kept
+from mu_lightning.merging.methods.shared.random_masks import random_mask
 from mu_lightning.merging.methods.shared.task_vectors import AVERAGE, TOTAL, added, elected, task_vectors, weighted_sum
 from mu_lightning.merging.methods.shared.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, scaled_weights
 from mu_lightning.utilities.errors import UserError
@@ -26,12 +26,12 @@ class DellaLinear:
     """Parameters of DELLA without election of signs."""
 
     density: float | Sequence[float] = option(
-        0.5, "mean chance that an element is kept (1 minus the paper's drop rate p)", low=0, high=1, per_source=True
+        0.5, "mean keep probability (1 minus the paper's drop rate p)", low=0, high=1, per_source=True
     )
     window: float | Sequence[float] = option(
-        0.2, "how far the chances of a row's smallest and largest are apart (ε)", low=0, high=1, per_source=True
+        0.2, "range of the keep probabilities within a row (ε)", low=0, high=1, per_source=True
     )
-    rescale: bool = option(True, "whether what is kept is divided by the chance that it was")
+    rescale: bool = option(True, "divide kept elements by their keep probability")
     scaling: float = option(0.4, "factor of the merged task vector (the paper's λ)")
     weighting: str = option(SUM, WEIGHTING_HELP, choices=(SUM, MEAN, RAW))
 
@@ -46,8 +46,8 @@ class Della(DellaLinear):
     )
 
 
-def chances(vector: torch.Tensor, density: float, window: float) -> torch.Tensor:
-    """Each element's chance to be kept, by its magnitude's rank in its row: density − ε/2 to density + ε/2."""
+def keep_probabilities(vector: torch.Tensor, density: float, window: float) -> torch.Tensor:
+    """Keep probability of each element, by the rank of its magnitude in the row: density − ε/2 to density + ε/2."""
     count = vector.shape[-1]
     order = _ascending(vector.abs())
     places = torch.arange(count, device=vector.device).expand_as(order)
@@ -62,9 +62,9 @@ def _ascending(magnitude: torch.Tensor) -> torch.Tensor:
     return magnitude.argsort()
 
 
-def sampled(piece: Piece, parameters: DellaLinear) -> list[torch.Tensor]:
+def sampled(chunk: Chunk, parameters: DellaLinear) -> list[torch.Tensor]:
     """The task vectors with elements dropped by their rank (MagPrune) and the rest rescaled."""
-    vectors = task_vectors(piece)
+    vectors = task_vectors(chunk)
     count = len(vectors)
     pairs = zip(for_each(parameters.density, count), for_each(parameters.window, count), strict=True)
     for index, (density, window) in enumerate(pairs):
@@ -72,24 +72,24 @@ def sampled(piece: Piece, parameters: DellaLinear) -> list[torch.Tensor]:
         if density >= 1 or vector.dim() == 0:
             continue
         if density - window / 2 < 0 or density + window / 2 > 1 or density == 0:
-            raise UserError(f"density {density:g} with a window of {window:g}: chances would leave 0..1")
-        chance = chances(vector, density, window)
-        vector.mul_(kept(piece, index, chance))
+            raise UserError(f"density {density:g} with a window of {window:g}: keep probabilities would leave 0..1")
+        probability = keep_probabilities(vector, density, window)
+        vector.mul_(random_mask(chunk, index, probability))
         if parameters.rescale:
-            vector.div_(chance.clamp_(min=2**-16))
+            vector.div_(probability.clamp_(min=2**-16))
     return vectors
 
 
-def della_linear(piece: Piece, parameters: DellaLinear) -> torch.Tensor:
-    """Sample, then task arithmetic; of the piece's shape."""
-    factors = scaled_weights(piece.weights, parameters.weighting)
-    return added(piece, weighted_sum(sampled(piece, parameters), factors), parameters.scaling)
+def della_linear(chunk: Chunk, parameters: DellaLinear) -> torch.Tensor:
+    """Sample, then task arithmetic; of the chunk's shape."""
+    factors = scaled_weights(chunk.weights, parameters.weighting)
+    return added(chunk, weighted_sum(sampled(chunk, parameters), factors), parameters.scaling)
 
 
-def della(piece: Piece, parameters: Della) -> torch.Tensor:
-    """Drop, elect, fuse; of the piece's shape."""
-    factors = scaled_weights(piece.weights, parameters.weighting)
-    return added(piece, elected(sampled(piece, parameters), factors, parameters.consensus), parameters.scaling)
+def della(chunk: Chunk, parameters: Della) -> torch.Tensor:
+    """Drop, elect, fuse; of the chunk's shape."""
+    factors = scaled_weights(chunk.weights, parameters.weighting)
+    return added(chunk, elected(sampled(chunk, parameters), factors, parameters.consensus), parameters.scaling)
 
 
 METHODS = [
@@ -101,7 +101,7 @@ METHODS = [
         combine=della,
         parameters=Della,
         granularity="rows",
-        local=True,
+        preserves_base_rows=True,
         needs_base=True,
         random=True,
     ),
@@ -113,7 +113,7 @@ METHODS = [
         combine=della_linear,
         parameters=DellaLinear,
         granularity="rows",
-        local=True,
+        preserves_base_rows=True,
         needs_base=True,
         random=True,
     ),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from mu_lightning.merging.method import Method, Piece
+from mu_lightning.merging.method import Chunk, Method
 from mu_lightning.merging.method_parameters import option
 from mu_lightning.merging.methods.shared.task_vectors import added, task_vectors, weighted_sum
 from mu_lightning.merging.methods.shared.weighting import MEAN, RAW, scaled_weights
@@ -21,10 +21,10 @@ class Expo:
     weighting: str = option(MEAN, "mean: weights sum to 1; raw: as given", choices=(MEAN, RAW))
 
 
-def expo(piece: Piece, parameters: Expo) -> torch.Tensor:
-    """θ_base + (1 + α) Σ w_i τ_i, of the piece's shape."""
-    factors = scaled_weights(piece.weights, parameters.weighting)
-    return added(piece, weighted_sum(task_vectors(piece), factors), 1 + parameters.extrapolation)
+def expo(chunk: Chunk, parameters: Expo) -> torch.Tensor:
+    """θ_base + (1 + α) Σ w_i τ_i, of the chunk's shape."""
+    factors = scaled_weights(chunk.weights, parameters.weighting)
+    return added(chunk, weighted_sum(task_vectors(chunk), factors), 1 + parameters.extrapolation)
 
 
 METHOD = Method(
@@ -34,6 +34,6 @@ METHOD = Method(
     url="https://arxiv.org/abs/2404.16792",
     combine=expo,
     parameters=Expo,
-    local=True,
+    preserves_base_rows=True,
     needs_base=True,
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from mu_lightning.merging.method import Method, Piece, View
+from mu_lightning.merging.method import Chunk, Chunks, Method
 from mu_lightning.merging.method_parameters import option
 from mu_lightning.merging.methods.fisher import importance_average
 from mu_lightning.merging.methods.shared.inner_products import gram_matrix
@@ -26,23 +26,23 @@ class FisherSimple:
     floor: float = option(1e-6, "added to every importance, so that zeros are averaged", low=0)
 
 
-def lengths(view: View, parameters: FisherSimple) -> list[float]:
+def lengths(chunks: Chunks, parameters: FisherSimple) -> list[float]:
     """Each source's norm over a tensor."""
     if parameters.importance == "element":
-        return [1.0] * view.sources
-    return gram_matrix(view).diagonal().sqrt().tolist()
+        return [1.0] * chunks.sources
+    return gram_matrix(chunks).diagonal().sqrt().tolist()
 
 
-def fisher_simple(piece: Piece, parameters: FisherSimple) -> torch.Tensor:
-    """Σ w_i m_i θ_i / Σ w_i m_i with magnitudes m, of the piece's shape."""
-    factors = scaled_weights(piece.weights, MEAN)
+def fisher_simple(chunk: Chunk, parameters: FisherSimple) -> torch.Tensor:
+    """Σ w_i m_i θ_i / Σ w_i m_i with magnitudes m, of the chunk's shape."""
+    factors = scaled_weights(chunk.weights, MEAN)
     importances = [
         (source.abs() if parameters.importance == "element" else torch.full_like(source, length))
         .add_(parameters.floor)
         .mul_(factor)
-        for source, length, factor in zip(piece.sources, piece.survey, factors, strict=True)
+        for source, length, factor in zip(chunk.sources, chunk.global_statistics, factors, strict=True)
     ]
-    return importance_average(piece.sources, importances)
+    return importance_average(chunk.sources, importances)
 
 
 METHOD = Method(
@@ -52,5 +52,5 @@ METHOD = Method(
     url="https://arxiv.org/abs/2111.09832",
     combine=fisher_simple,
     parameters=FisherSimple,
-    survey=lengths,
+    global_statistics=lengths,
 )

@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from mu_lightning.merging.method import Method, Piece
+from mu_lightning.merging.method import Chunk, Method
 from mu_lightning.merging.method_parameters import option
 from mu_lightning.merging.methods.shared.spectral import decomposed, merged_matrices, orthogonal
 from mu_lightning.merging.methods.shared.task_vectors import weighted_sum
@@ -65,15 +65,15 @@ def isotropic_subspaces(vectors: Sequence[Tensor], common: float) -> Tensor:
     return orthogonal(torch.cat(lefts, 1)) @ orthogonal(torch.cat(rights)) * torch.cat(strengths).mean()
 
 
-def iso_c(piece: Piece, parameters: IsoC) -> Tensor:
-    """Matrices by their isotropic sum, other tensors by the average; of the piece's shape."""
-    return merged_matrices(piece, parameters.weighting, parameters.scaling, isotropic)
+def iso_c(chunk: Chunk, parameters: IsoC) -> Tensor:
+    """Matrices by their isotropic sum, other tensors by the average; of the chunk's shape."""
+    return merged_matrices(chunk, parameters.weighting, parameters.scaling, isotropic)
 
 
-def iso_cts(piece: Piece, parameters: IsoCts) -> Tensor:
-    """Matrices by isotropic common and own subspaces, other tensors by the average; of the piece's shape."""
+def iso_cts(chunk: Chunk, parameters: IsoCts) -> Tensor:
+    """Matrices by isotropic common and own subspaces, other tensors by the average; of the chunk's shape."""
     merge = partial(isotropic_subspaces, common=parameters.common)
-    return merged_matrices(piece, parameters.weighting, parameters.scaling, merge)
+    return merged_matrices(chunk, parameters.weighting, parameters.scaling, merge)
 
 
 METHODS = [
@@ -85,8 +85,8 @@ METHODS = [
         combine=iso_c,
         parameters=IsoC,
         granularity="tensor",
-        tensors_held=4.25,
-        local=True,
+        tensors_in_memory=4.25,
+        preserves_base_rows=True,
         needs_base=True,
     ),
     Method(
@@ -97,8 +97,8 @@ METHODS = [
         combine=iso_cts,
         parameters=IsoCts,
         granularity="tensor",
-        tensors_held=6.5,
-        local=True,
+        tensors_in_memory=6.5,
+        preserves_base_rows=True,
         needs_base=True,
     ),
 ]

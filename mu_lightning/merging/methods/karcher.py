@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from mu_lightning.merging.method import Method, Piece
+from mu_lightning.merging.method import Chunk, Method
 from mu_lightning.merging.method_parameters import option
 from mu_lightning.merging.methods.shared.inner_products import combined, unit_products
 from mu_lightning.merging.methods.shared.weighting import MEAN, scaled_weights
@@ -23,16 +23,16 @@ class Karcher:
     tolerance: float = option(1e-5, "length of a step at which it stops; angles below it count as none", low=0)
 
 
-def karcher(piece: Piece, parameters: Karcher) -> torch.Tensor:
-    """The mean, of the piece's shape: m ← exp_m(Σ a_i log_m(u_i)) from the normalised weighted sum.
+def karcher(chunk: Chunk, parameters: Karcher) -> torch.Tensor:
+    """The mean, of the chunk's shape: m ← exp_m(Σ a_i log_m(u_i)) from the normalised weighted sum.
 
     It stays in the span of the sources, so it is found in coefficients over them, from their inner products alone.
     """
-    weights = torch.tensor(scaled_weights(piece.weights, MEAN), dtype=torch.float64)
-    norms, cosines = unit_products(piece.survey)
+    weights = torch.tensor(scaled_weights(chunk.weights, MEAN), dtype=torch.float64)
+    norms, cosines = unit_products(chunk.global_statistics)
     lengths = torch.where(norms > 0, norms, 1.0)
     mean = karcher_coefficients(weights * (norms > parameters.tolerance), cosines, parameters)
-    return combined(piece, mean * (weights @ norms) / lengths)
+    return combined(chunk, mean * (weights @ norms) / lengths)
 
 
 def karcher_coefficients(weights: torch.Tensor, cosines: torch.Tensor, parameters: Karcher) -> torch.Tensor:
@@ -71,5 +71,5 @@ METHOD = Method(
     url="https://doi.org/10.1002/cpa.3160300502",
     combine=karcher,
     parameters=Karcher,
-    survey=inner_products,
+    global_statistics=inner_products,
 )

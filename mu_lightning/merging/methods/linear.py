@@ -7,7 +7,7 @@ inference time, 2022. https://arxiv.org/abs/2203.05482
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mu_lightning.merging.method import Method, Piece
+from mu_lightning.merging.method import Chunk, Method
 from mu_lightning.merging.method_parameters import option
 from mu_lightning.merging.methods.shared.weighting import MEAN, RAW, moved, scaled_weights
 
@@ -24,14 +24,14 @@ class Linear:
     )
 
 
-def linear(piece: Piece, parameters: Linear) -> "torch.Tensor":
-    """The weighted sum of the sources, of the piece's shape.
+def linear(chunk: Chunk, parameters: Linear) -> "torch.Tensor":
+    """The weighted sum of the sources, of the chunk's shape.
 
     A mean is computed as θ_0 − Σ w_i (θ_0 − θ_i), which is the same number and gives equal sources back bit for bit.
     The order of the sources changes the result by rounding only.
     """
-    factors = scaled_weights(piece.weights, parameters.weighting)
-    first, *others = piece.sources
+    factors = scaled_weights(chunk.weights, parameters.weighting)
+    first, *others = chunk.sources
     if parameters.weighting == RAW:
         total = first * factors[0]
         for factor, source in zip(factors[1:], others, strict=True):
@@ -48,7 +48,7 @@ METHOD = Method(
     url="https://arxiv.org/abs/2203.05482",
     combine=linear,
     parameters=Linear,
-    separate=True,
-    spreads=True,
-    operators=True,
+    row_independent=True,
+    propagates_nonfinite=True,
+    numpy_compatible=True,
 )

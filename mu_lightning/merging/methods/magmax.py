@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from mu_lightning.merging.method import Method, Piece
+from mu_lightning.merging.method import Chunk, Method
 from mu_lightning.merging.method_parameters import option
 from mu_lightning.merging.methods.shared.task_vectors import added, task_vectors
 
@@ -19,14 +19,14 @@ class MagMax:
     scaling: float = option(0.5, "factor of the merged task vector (the paper's λ)")
 
 
-def magmax(piece: Piece, parameters: MagMax) -> torch.Tensor:
-    """θ_base + λ τ_{argmax |τ|}, of the piece's shape; of τ and −τ the positive one wins, whatever the order."""
-    vectors = task_vectors(piece)
+def magmax(chunk: Chunk, parameters: MagMax) -> torch.Tensor:
+    """θ_base + λ τ_{argmax |τ|}, of the chunk's shape; of τ and −τ the positive one wins, whatever the order."""
+    vectors = task_vectors(chunk)
     largest = smallest = vectors[0]
     for vector in vectors[1:]:
         largest, smallest = torch.maximum(largest, vector), torch.minimum(smallest, vector)
     sign = torch.copysign(torch.ones((), dtype=largest.dtype, device=largest.device), largest + smallest)
-    return added(piece, torch.maximum(largest, -smallest) * sign, parameters.scaling)
+    return added(chunk, torch.maximum(largest, -smallest) * sign, parameters.scaling)
 
 
 METHOD = Method(
@@ -36,7 +36,7 @@ METHOD = Method(
     url="https://arxiv.org/abs/2407.06322",
     combine=magmax,
     parameters=MagMax,
-    local=True,
+    preserves_base_rows=True,
     needs_base=True,
     takes_weights=False,
 )

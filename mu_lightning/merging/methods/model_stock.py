@@ -5,7 +5,7 @@ Jang, Yun and Han, Model Stock: All we need is just a few fine-tuned models, 202
 
 import torch
 
-from mu_lightning.merging.method import Method, Piece
+from mu_lightning.merging.method import Chunk, Method
 from mu_lightning.merging.method_parameters import NoParameters
 from mu_lightning.merging.methods.shared.inner_products import unit_products
 from mu_lightning.merging.methods.shared.task_vectors import added, task_vectors, weighted_sum
@@ -21,10 +21,10 @@ def ratio(products: torch.Tensor) -> float:
     return 0.0 if abs(below) < 1e-6 else count * cosine / below
 
 
-def model_stock(piece: Piece, parameters: NoParameters) -> torch.Tensor:
-    """T times the average plus 1 − t times the base, of the piece's shape; a layer is a tensor."""
-    count = len(piece.sources)
-    return added(piece, weighted_sum(task_vectors(piece), [1 / count] * count), ratio(piece.survey))
+def model_stock(chunk: Chunk, parameters: NoParameters) -> torch.Tensor:
+    """T times the average plus 1 − t times the base, of the chunk's shape; a layer is a tensor."""
+    count = len(chunk.sources)
+    return added(chunk, weighted_sum(task_vectors(chunk), [1 / count] * count), ratio(chunk.global_statistics))
 
 
 METHOD = Method(
@@ -34,8 +34,8 @@ METHOD = Method(
     url="https://arxiv.org/abs/2403.19522",
     combine=model_stock,
     parameters=NoParameters,
-    survey=inner_products,
-    local=True,
+    global_statistics=inner_products,
+    preserves_base_rows=True,
     needs_base=True,
     takes_weights=False,
     min_sources=2,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from mu_lightning.merging.method import Method, Piece
+from mu_lightning.merging.method import Chunk, Method
 from mu_lightning.merging.method_parameters import option
 from mu_lightning.merging.methods.shared.inner_products import combined, unit_products
 from mu_lightning.merging.methods.shared.weighting import MEAN, RAW, scaled_weights
@@ -23,8 +23,8 @@ class MultiSlerp:
     weighting: str = option(MEAN, "mean: weights sum to 1; raw: as given", choices=(MEAN, RAW))
 
 
-def multislerp(piece: Piece, parameters: MultiSlerp) -> torch.Tensor:
-    """The spherical mean, of the piece's shape; with a base it is that of the task vectors.
+def multislerp(chunk: Chunk, parameters: MultiSlerp) -> torch.Tensor:
+    """The spherical mean, of the chunk's shape; with a base it is that of the task vectors.
 
     All happens in coefficients over the vectors at length 1, whose inner products U are known: the mean direction m =
     Ua/‖·‖, the mean of the tangents u_i − (u_i·m) m, and the way back to the sphere; the length is the mean of the
@@ -33,17 +33,17 @@ def multislerp(piece: Piece, parameters: MultiSlerp) -> torch.Tensor:
     Raises:
         UserError: the weighted directions cancel, so there is no mean direction.
     """
-    weights = torch.tensor(scaled_weights(piece.weights, parameters.weighting), dtype=torch.float64)
-    norms, cosines = unit_products(piece.survey)
+    weights = torch.tensor(scaled_weights(chunk.weights, parameters.weighting), dtype=torch.float64)
+    norms, cosines = unit_products(chunk.global_statistics)
     length = _length(weights, cosines)
     if length < 1e-8 and bool((norms > 0).any()):
-        raise UserError(f"{piece.name}: the weighted directions of the sources cancel, there is no mean direction")
+        raise UserError(f"{chunk.name}: the weighted directions of the sources cancel, there is no mean direction")
     mean = weights / max(length, 1e-300)
     tangent = weights - (weights @ cosines @ mean) * mean
     angle = _length(tangent, cosines)
     on_sphere = mean if angle < 1e-12 else mean * math.cos(angle) + tangent * (math.sin(angle) / angle)
     lengths = torch.where(norms > 0, norms, 1.0)
-    return combined(piece, on_sphere * (weights @ norms) / lengths)
+    return combined(chunk, on_sphere * (weights @ norms) / lengths)
 
 
 def _length(coefficients: torch.Tensor, cosines: torch.Tensor) -> float:
@@ -57,6 +57,6 @@ METHOD = Method(
     url="https://goddard.blog/posts/multislerp-wow-what-a-cool-idea",
     combine=multislerp,
     parameters=MultiSlerp,
-    survey=inner_products,
+    global_statistics=inner_products,
     may_use_base=True,
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from mu_lightning.merging.method import Method, Piece
+from mu_lightning.merging.method import Chunk, Method
 from mu_lightning.merging.method_parameters import option
 
 
@@ -18,9 +18,9 @@ class NearSwap:
     t: float = option(0.0001, "elements nearer than this become the second model's, others move by t", low=0)
 
 
-def nearswap(piece: Piece, parameters: NearSwap) -> torch.Tensor:
-    """(1 − s) θ_0 + s θ_1 with s = min(1, t / |θ_0 − θ_1|), of the piece's shape."""
-    first, second = piece.sources
+def nearswap(chunk: Chunk, parameters: NearSwap) -> torch.Tensor:
+    """(1 − s) θ_0 + s θ_1 with s = min(1, t / |θ_0 − θ_1|), of the chunk's shape."""
+    first, second = chunk.sources
     apart = second - first
     return first + apart.clamp(-parameters.t, parameters.t)
 
@@ -32,9 +32,9 @@ METHOD = Method(
     url="https://huggingface.co/alchemonaut/QuartetAnemoi-70B-t0.0001",
     combine=nearswap,
     parameters=NearSwap,
-    separate=True,
+    row_independent=True,
     takes_weights=False,
-    equivariant=False,
+    order_invariant=False,
     min_sources=2,
     max_sources=2,
 )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from mu_lightning.merging.method import Method, Piece
+from mu_lightning.merging.method import Chunk, Method
 from mu_lightning.merging.method_parameters import option
 from mu_lightning.merging.methods.shared.inner_products import vectors_of
 from mu_lightning.merging.methods.slerp import share_of_second
@@ -23,11 +23,11 @@ class NuSlerp:
     )
 
 
-def nuslerp(piece: Piece, parameters: NuSlerp) -> torch.Tensor:
-    """The interpolated tensor, of the piece's shape; with a base its task vectors are interpolated."""
-    share = share_of_second(piece.weights)
-    shape = piece.sources[0].shape
-    first, second = (_as_vectors(vector, parameters.along) for vector in vectors_of(piece))
+def nuslerp(chunk: Chunk, parameters: NuSlerp) -> torch.Tensor:
+    """The interpolated tensor, of the chunk's shape; with a base its task vectors are interpolated."""
+    share = share_of_second(chunk.weights)
+    shape = chunk.sources[0].shape
+    first, second = (_as_vectors(vector, parameters.along) for vector in vectors_of(chunk))
     products = [
         (one.double() * other.double()).sum(-1, keepdim=True)
         for one, other in ((first, first), (first, second), (second, second))
@@ -40,7 +40,7 @@ def nuslerp(piece: Piece, parameters: NuSlerp) -> torch.Tensor:
     other = torch.where(straight, share, (share * angle).sin() / angle.sin()).to(first.dtype)
     merged = one * first + other * second
     merged = (merged.transpose(0, -1) if parameters.along == "columns" and len(shape) > 1 else merged).reshape(shape)
-    return merged if piece.base is None else merged + piece.base
+    return merged if chunk.base is None else merged + chunk.base
 
 
 def _as_vectors(tensor: torch.Tensor, along: str) -> torch.Tensor:
@@ -57,7 +57,7 @@ METHOD = Method(
     combine=nuslerp,
     parameters=NuSlerp,
     granularity="tensor",
-    tensors_held=8,
+    tensors_in_memory=8,
     may_use_base=True,
     min_sources=2,
     max_sources=2,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from mu_lightning.merging.method import Method, Piece
+from mu_lightning.merging.method import Chunk, Method
 from mu_lightning.merging.method_parameters import option
 
 
@@ -18,9 +18,9 @@ class Passthrough:
     scale: float = option(1.0, "factor of every element")
 
 
-def passthrough(piece: Piece, parameters: Passthrough) -> torch.Tensor:
-    """The only source times the scale, of the piece's shape."""
-    (source,) = piece.sources
+def passthrough(chunk: Chunk, parameters: Passthrough) -> torch.Tensor:
+    """The only source times the scale, of the chunk's shape."""
+    (source,) = chunk.sources
     return source * parameters.scale
 
 
@@ -31,7 +31,7 @@ METHOD = Method(
     url="https://github.com/arcee-ai/mergekit/blob/main/docs/merge_methods.md",
     combine=passthrough,
     parameters=Passthrough,
-    separate=True,
+    row_independent=True,
     takes_weights=False,
     max_sources=1,
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from mu_lightning.merging.method import Method, Piece, View
+from mu_lightning.merging.method import Chunk, Chunks, Method
 from mu_lightning.merging.method_parameters import option
 from mu_lightning.merging.methods.shared.task_vectors import added, task_vectors
 from mu_lightning.utilities.errors import UserError
@@ -22,34 +22,34 @@ class Ram:
     limit: float = option(0.2, "RAM+: the overlap counts up to this ratio (α)", low=0)
 
 
-def growth(view: View, parameters: Ram) -> list[float]:
+def growth(chunks: Chunks, parameters: Ram) -> list[float]:
     """RAM+'s factor of each source's unique changes: 1 + r min(shared / unique, α), over a tensor; 1 for RAM."""
     if parameters.boost == 0:
-        return [1.0] * view.sources
+        return [1.0] * chunks.sources
 
-    def counts(piece: Piece) -> torch.Tensor:
-        changed = torch.stack([vector.abs() > parameters.epsilon for vector in task_vectors(piece)])
+    def counts(chunk: Chunk) -> torch.Tensor:
+        changed = torch.stack([vector.abs() > parameters.epsilon for vector in task_vectors(chunk)])
         changed = changed.reshape(len(changed), -1)
         together = changed.sum(0)
         return torch.stack([(changed & (together > 1)).sum(1), (changed & (together == 1)).sum(1)]).cpu()
 
-    shared, unique = sum(view.map(counts), torch.zeros(2, view.sources, dtype=torch.float64))
+    shared, unique = sum(chunks.map(counts), torch.zeros(2, chunks.sources, dtype=torch.float64))
     overlap = (shared / unique.clamp(min=parameters.epsilon)).clamp(max=parameters.limit)
     return (1 + parameters.boost * overlap).tolist()
 
 
-def ram(piece: Piece, parameters: Ram) -> torch.Tensor:
-    """The merged tensor, of the piece's shape; where several sources changed an element it is their weighted mean.
+def ram(chunk: Chunk, parameters: Ram) -> torch.Tensor:
+    """The merged tensor, of the chunk's shape; where several sources changed an element it is their weighted mean.
 
     Raises:
         UserError: a weight is negative.
     """
-    if min(piece.weights) < 0:
+    if min(chunk.weights) < 0:
         raise UserError("ram averages the sources that changed an element: their weights must not be negative")
-    vectors = task_vectors(piece)
+    vectors = task_vectors(chunk)
     total, weight = torch.zeros_like(vectors[0]), torch.zeros_like(vectors[0])
     alone, count = torch.zeros_like(vectors[0]), torch.zeros_like(vectors[0])
-    for vector, factor, grown in zip(vectors, piece.weights, piece.survey, strict=True):
+    for vector, factor, grown in zip(vectors, chunk.weights, chunk.global_statistics, strict=True):
         changed = vector.abs().gt_(parameters.epsilon)
         vector.mul_(changed)
         total.add_(vector, alpha=factor)
@@ -57,7 +57,7 @@ def ram(piece: Piece, parameters: Ram) -> torch.Tensor:
         weight.add_(changed, alpha=factor)
         count.add_(changed)
     mean = total / torch.where(weight > 0, weight, 1.0)
-    return added(piece, torch.where(count > 1, mean, alone), 1.0)
+    return added(chunk, torch.where(count > 1, mean, alone), 1.0)
 
 
 METHOD = Method(
@@ -67,7 +67,7 @@ METHOD = Method(
     url="https://arxiv.org/abs/2601.13572",
     combine=ram,
     parameters=Ram,
-    survey=growth,
-    local=True,
+    global_statistics=growth,
+    preserves_base_rows=True,
     needs_base=True,
 )

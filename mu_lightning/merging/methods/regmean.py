@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from mu_lightning.merging.method import Method, Piece
+from mu_lightning.merging.method import Chunk, Method
 from mu_lightning.merging.method_parameters import option
 from mu_lightning.merging.methods.shared.weighting import MEAN, scaled_weights
 from mu_lightning.utilities.errors import UserError
@@ -22,29 +22,29 @@ class RegMean:
     reduction: float = option(0.9, "factor of the Gram matrices' off-diagonal elements (the paper's α)", low=0, high=1)
 
 
-def regmean(piece: Piece, parameters: RegMean) -> torch.Tensor:
+def regmean(chunk: Chunk, parameters: RegMean) -> torch.Tensor:
     """(Σ w_i W_i G_i)(Σ w_i G_i)⁻¹, of the weight's shape [out, in]; a tensor without Gram matrices is averaged.
 
-    `piece.statistics` holds G_i = Xᵀ X of shape [in, in] over the inputs X of that layer. The sum is inverted as a
+    `chunk.statistics` holds G_i = Xᵀ X of shape [in, in] over the inputs X of that layer. The sum is inverted as a
     pseudo-inverse in float64, around the average: directions that no input took stay the average's.
 
     Raises:
         UserError: a Gram matrix of another shape, or one that some sources have and others lack.
     """
-    factors = scaled_weights(piece.weights, MEAN)
-    first = piece.sources[0]
+    factors = scaled_weights(chunk.weights, MEAN)
+    first = chunk.sources[0]
     average = first.clone()
-    for source, factor in zip(piece.sources[1:], factors[1:], strict=True):
+    for source, factor in zip(chunk.sources[1:], factors[1:], strict=True):
         average.add_(source - first, alpha=factor)
-    statistics = list(piece.statistics or ())
+    statistics = list(chunk.statistics or ())
     if all(each is None for each in statistics):
         return average
     size = average.shape[-1]
     total = torch.zeros(size, size, dtype=torch.float64, device=average.device)
     aim = torch.zeros(average.shape, dtype=torch.float64, device=average.device)
-    for source, gram, factor in zip(piece.sources, statistics, factors, strict=True):
+    for source, gram, factor in zip(chunk.sources, statistics, factors, strict=True):
         if average.dim() != 2 or gram is None or gram.shape != total.shape:
-            raise UserError(f"{piece.name}: every source needs a Gram matrix of shape [{size}, {size}]")
+            raise UserError(f"{chunk.name}: every source needs a Gram matrix of shape [{size}, {size}]")
         reduced = gram.double() * parameters.reduction
         reduced.diagonal().copy_(gram.double().diagonal())
         total += factor * reduced
@@ -61,8 +61,8 @@ METHODS = [
         combine=regmean,
         parameters=RegMean,
         granularity="tensor",
-        tensors_held=4,
-        separate=True,
+        tensors_in_memory=4,
+        row_independent=True,
         needs_statistics="the Gram matrices of its linear layers' inputs",
     ),
     Method(
@@ -73,8 +73,8 @@ METHODS = [
         combine=regmean,
         parameters=RegMean,
         granularity="tensor",
-        tensors_held=4,
-        separate=True,
+        tensors_in_memory=4,
+        row_independent=True,
         needs_statistics="the Gram matrices of its linear layers' inputs in the model merged so far",
     ),
 ]

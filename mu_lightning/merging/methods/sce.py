@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from mu_lightning.merging.method import Method, Piece, View
+from mu_lightning.merging.method import Chunk, Chunks, Method
 from mu_lightning.merging.method_parameters import option
 from mu_lightning.merging.methods.shared.order_statistics import kth_largest
 from mu_lightning.merging.methods.shared.task_vectors import AVERAGE, TOTAL, added, elected, task_vectors, weighted_sum
@@ -34,28 +34,28 @@ class Selection:
     weights: list[float]
 
 
-def select(view: View, parameters: Sce) -> Selection:
+def select(chunks: Chunks, parameters: Sce) -> Selection:
     """The selection, and the sources' shares of its energy (sum of squares)."""
     threshold = 0.0
     if parameters.density < 1:
-        ranks = [[kept_count(parameters.density, view.total)]]
-        ((threshold,),) = kth_largest(view, lambda piece: [_variance(task_vectors(piece))], ranks)
+        ranks = [[kept_count(parameters.density, chunks.total)]]
+        ((threshold,),) = kth_largest(chunks, lambda chunk: [_variance(task_vectors(chunk))], ranks)
 
-    def energies(piece: Piece) -> torch.Tensor:
-        chosen = _selected(task_vectors(piece), threshold)
+    def energies(chunk: Chunk) -> torch.Tensor:
+        chosen = _selected(task_vectors(chunk), threshold)
         return torch.stack([vector.double().square().sum() for vector in chosen]).cpu()
 
-    energy = torch.zeros(view.sources, dtype=torch.float64)
-    for part in view.map(energies):
+    energy = torch.zeros(chunks.sources, dtype=torch.float64)
+    for part in chunks.map(energies):
         energy += part
     total = energy.sum().item()
-    return Selection(threshold, (energy / total).tolist() if total > 0 else [1 / view.sources] * view.sources)
+    return Selection(threshold, (energy / total).tolist() if total > 0 else [1 / chunks.sources] * chunks.sources)
 
 
-def sce(piece: Piece, parameters: Sce) -> torch.Tensor:
-    """Select, calculate, erase; of the piece's shape."""
-    vectors = _selected(task_vectors(piece), piece.survey.threshold)
-    return added(piece, elected(vectors, piece.survey.weights, parameters.consensus, "plain mass"), 1.0)
+def sce(chunk: Chunk, parameters: Sce) -> torch.Tensor:
+    """Select, calculate, erase; of the chunk's shape."""
+    vectors = _selected(task_vectors(chunk), chunk.global_statistics.threshold)
+    return added(chunk, elected(vectors, chunk.global_statistics.weights, parameters.consensus, "plain mass"), 1.0)
 
 
 def _variance(vectors: list[torch.Tensor]) -> torch.Tensor:
@@ -78,9 +78,9 @@ METHOD = Method(
     url="https://arxiv.org/abs/2408.07990",
     combine=sce,
     parameters=Sce,
-    survey=select,
-    selects=True,
-    local=True,
+    global_statistics=select,
+    uses_order_statistics=True,
+    preserves_base_rows=True,
     needs_base=True,
     takes_weights=False,
 )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from mu_lightning.merging.method import Method, Piece, View
+from mu_lightning.merging.method import Chunk, Chunks, Method
 from mu_lightning.merging.method_parameters import option
 from mu_lightning.merging.methods.shared.inner_products import combined, gram_matrix, unit_products
 from mu_lightning.merging.methods.shared.weighting import MEAN, scaled_weights
@@ -25,9 +25,9 @@ class Slerp:
     )
 
 
-def inner_products(view: View, parameters: object) -> torch.Tensor:
+def inner_products(chunks: Chunks, parameters: object) -> torch.Tensor:
     """The inner products of the sources (or of their task vectors, where there is a base) over a tensor."""
-    return gram_matrix(view)
+    return gram_matrix(chunks)
 
 
 def share_of_second(weights: Sequence[float]) -> float:
@@ -44,13 +44,13 @@ def arc(share: float, cosine: float) -> tuple[float, float]:
     return math.sin((1 - share) * angle) / math.sin(angle), math.sin(share * angle) / math.sin(angle)
 
 
-def slerp(piece: Piece, parameters: Slerp) -> torch.Tensor:
-    """sin((1−t)φ)/sin φ θ_0 + sin(tφ)/sin φ θ_1, of the piece's shape; t is the second source's share."""
-    share = share_of_second(piece.weights)
-    _, cosines = unit_products(piece.survey)
+def slerp(chunk: Chunk, parameters: Slerp) -> torch.Tensor:
+    """sin((1−t)φ)/sin φ θ_0 + sin(tφ)/sin φ θ_1, of the chunk's shape; t is the second source's share."""
+    share = share_of_second(chunk.weights)
+    _, cosines = unit_products(chunk.global_statistics)
     cosine = cosines[0, 1].item()
     pair = (1 - share, share) if abs(cosine) > parameters.colinear else arc(share, cosine)
-    return combined(piece, torch.tensor(pair, dtype=torch.float64))
+    return combined(chunk, torch.tensor(pair, dtype=torch.float64))
 
 
 METHOD = Method(
@@ -60,7 +60,7 @@ METHOD = Method(
     url="https://doi.org/10.1145/325334.325242",
     combine=slerp,
     parameters=Slerp,
-    survey=inner_products,
+    global_statistics=inner_products,
     min_sources=2,
     max_sources=2,
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from mu_lightning.merging.method import Method, Piece
+from mu_lightning.merging.method import Chunk, Method
 from mu_lightning.merging.method_parameters import option
 from mu_lightning.merging.methods.shared.task_vectors import added, task_vectors, weighted_sum
 from mu_lightning.merging.methods.shared.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, scaled_weights
@@ -23,14 +23,14 @@ class TallMask:
     weighting: str = option(SUM, WEIGHTING_HELP, choices=(SUM, MEAN, RAW))
 
 
-def tall_mask(piece: Piece, parameters: TallMask) -> torch.Tensor:
-    """θ_base + α m ∘ τ, with τ the sum of task vectors and m where enough sources care; of the piece's shape."""
-    vectors = task_vectors(piece)
-    total = weighted_sum(vectors, scaled_weights(piece.weights, parameters.weighting))
+def tall_mask(chunk: Chunk, parameters: TallMask) -> torch.Tensor:
+    """θ_base + α m ∘ τ, with τ the sum of task vectors and m where enough sources care; of the chunk's shape."""
+    vectors = task_vectors(chunk)
+    total = weighted_sum(vectors, scaled_weights(chunk.weights, parameters.weighting))
     votes = torch.zeros_like(total)
     for vector in vectors:
         votes.add_(vector.abs().ge_((total - vector).abs_().mul_(parameters.mask)))
-    return added(piece, total.mul_(votes.ge_(parameters.agreement)), parameters.scaling)
+    return added(chunk, total.mul_(votes.ge_(parameters.agreement)), parameters.scaling)
 
 
 METHOD = Method(
@@ -40,6 +40,6 @@ METHOD = Method(
     url="https://arxiv.org/abs/2405.07813",
     combine=tall_mask,
     parameters=TallMask,
-    local=True,
+    preserves_base_rows=True,
     needs_base=True,
 )

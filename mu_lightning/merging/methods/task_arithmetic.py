@@ -6,7 +6,7 @@ Ilharco et al., Editing models with task arithmetic, 2022. https://arxiv.org/abs
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mu_lightning.merging.method import Method, Piece, base_of
+from mu_lightning.merging.method import Chunk, Method, base_of
 from mu_lightning.merging.method_parameters import option
 from mu_lightning.merging.methods.shared.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, moved, scaled_weights
 
@@ -22,10 +22,10 @@ class TaskArithmetic:
     weighting: str = option(SUM, WEIGHTING_HELP, choices=(SUM, MEAN, RAW))
 
 
-def task_arithmetic(piece: Piece, parameters: TaskArithmetic) -> "torch.Tensor":
-    """θ_base + λ Σ w_i τ_i, of the piece's shape."""
-    factors = [parameters.scaling * factor for factor in scaled_weights(piece.weights, parameters.weighting)]
-    merged: torch.Tensor = moved(base_of(piece), piece.sources, factors)
+def task_arithmetic(chunk: Chunk, parameters: TaskArithmetic) -> "torch.Tensor":
+    """θ_base + λ Σ w_i τ_i, of the chunk's shape."""
+    factors = [parameters.scaling * factor for factor in scaled_weights(chunk.weights, parameters.weighting)]
+    merged: torch.Tensor = moved(base_of(chunk), chunk.sources, factors)
     return merged
 
 
@@ -36,8 +36,8 @@ METHOD = Method(
     url="https://arxiv.org/abs/2212.04089",
     combine=task_arithmetic,
     parameters=TaskArithmetic,
-    local=True,
-    spreads=True,
-    operators=True,
+    preserves_base_rows=True,
+    propagates_nonfinite=True,
+    numpy_compatible=True,
     needs_base=True,
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from mu_lightning.merging.method import Method, Piece, Scope, View
+from mu_lightning.merging.method import Chunk, Chunks, Method, Scope
 from mu_lightning.merging.method_parameters import for_each, option
 from mu_lightning.merging.methods.shared.order_statistics import each_kth_largest
 from mu_lightning.merging.methods.shared.task_vectors import AVERAGE, TOTAL, added, at_least, elected, task_vectors
@@ -23,7 +23,12 @@ class Ties:
     """Parameters of TIES, with the paper's defaults."""
 
     density: float | Sequence[float] = option(
-        0.2, "share of each task vector that is kept, the largest", low=0, high=1, per_source=True, surveyed=True
+        0.2,
+        "share of each task vector that is kept, the largest",
+        low=0,
+        high=1,
+        per_source=True,
+        model_wide=True,
     )
     scope: str = option("model", SCOPE_HELP, choices=("model", "tensor"))
     consensus: str = option(
@@ -39,33 +44,33 @@ def kept_count(density: float, total: int) -> int:
     return max(1, int(density * total)) if density > 0 else 0
 
 
-def thresholds(view: View, parameters: Ties) -> list[float]:
+def thresholds(chunks: Chunks, parameters: Ties) -> list[float]:
     """For each source the smallest magnitude that is kept."""
-    return trim_thresholds(view, lambda piece, chosen: task_vectors(piece), parameters.density)
+    return trim_thresholds(chunks, lambda chunk, chosen: task_vectors(chunk), parameters.density)
 
 
 def trim_thresholds(
-    view: View, vectors: Callable[[Piece, Sequence[int]], list[torch.Tensor]], density: float | Sequence[float]
+    chunks: Chunks, vectors: Callable[[Chunk, Sequence[int]], list[torch.Tensor]], density: float | Sequence[float]
 ) -> list[float]:
     """For each source's vector the magnitude of the last element that a density keeps; 0 where it keeps all.
 
     An element that ties with it is kept too. `vectors` is as of `each_kth_largest`.
     """
-    densities = for_each(density, view.sources)
+    densities = for_each(density, chunks.sources)
     if min(densities) >= 1:
-        return [0.0] * view.sources
-    ranks = [[view.total if share >= 1 else kept_count(share, view.total)] for share in densities]
+        return [0.0] * chunks.sources
+    ranks = [[chunks.total if share >= 1 else kept_count(share, chunks.total)] for share in densities]
     return [
         0.0 if share >= 1 else values[0]
-        for share, values in zip(densities, each_kth_largest(view, vectors, ranks), strict=True)
+        for share, values in zip(densities, each_kth_largest(chunks, vectors, ranks), strict=True)
     ]
 
 
-def ties(piece: Piece, parameters: Ties) -> torch.Tensor:
-    """Trim, elect, merge; of the piece's shape. `piece.survey` holds the thresholds."""
-    vectors = [at_least(*pair) for pair in zip(task_vectors(piece), piece.survey, strict=True)]
-    factors = scaled_weights(piece.weights, parameters.weighting)
-    return added(piece, elected(vectors, factors, parameters.consensus, parameters.vote), parameters.scaling)
+def ties(chunk: Chunk, parameters: Ties) -> torch.Tensor:
+    """Trim, elect, merge; of the chunk's shape. `chunk.global_statistics` holds the thresholds."""
+    vectors = [at_least(*pair) for pair in zip(task_vectors(chunk), chunk.global_statistics, strict=True)]
+    factors = scaled_weights(chunk.weights, parameters.weighting)
+    return added(chunk, elected(vectors, factors, parameters.consensus, parameters.vote), parameters.scaling)
 
 
 def scope(parameters: Any) -> Scope:
@@ -80,9 +85,9 @@ METHOD = Method(
     url="https://arxiv.org/abs/2306.01708",
     combine=ties,
     parameters=Ties,
-    survey=thresholds,
-    selects=True,
-    survey_scope=scope,
-    local=True,
+    global_statistics=thresholds,
+    uses_order_statistics=True,
+    statistics_scope=scope,
+    preserves_base_rows=True,
     needs_base=True,
 )

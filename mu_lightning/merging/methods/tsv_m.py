@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mu_lightning.merging.method import Method, Piece
+from mu_lightning.merging.method import Chunk, Method
 from mu_lightning.merging.method_parameters import option
 from mu_lightning.merging.methods.shared.spectral import decomposed, merged_matrices, orthogonal
 from mu_lightning.merging.methods.shared.weighting import MEAN, RAW, SUM, WEIGHTING_HELP
@@ -32,16 +32,18 @@ def interference_free(vectors: Sequence[Tensor]) -> Tensor:
     for left, values, right in map(decomposed, vectors):
         # A direction that the source does not have is arbitrary, and would bend the others' when made orthogonal.
         count = min(share, int((values > values[0] * torch.finfo(values.dtype).eps * max(vectors[0].shape)).sum()))
-        parts.append((left[:, :count].clone(), values[:count], right[:count].clone()))  # not the whole that they view
+        parts.append(
+            (left[:, :count].clone(), values[:count], right[:count].clone())
+        )  # copies, so that U and V can be freed
     left = torch.cat([part[0] for part in parts], 1)
     values = torch.cat([part[1] for part in parts])
     right = torch.cat([part[2] for part in parts])
     return orthogonal(left) * values @ orthogonal(right)
 
 
-def tsv_m(piece: Piece, parameters: TsvM) -> Tensor:
-    """Matrices by their singular vectors, other tensors by the average; of the piece's shape."""
-    return merged_matrices(piece, parameters.weighting, parameters.scaling, interference_free)
+def tsv_m(chunk: Chunk, parameters: TsvM) -> Tensor:
+    """Matrices by their singular vectors, other tensors by the average; of the chunk's shape."""
+    return merged_matrices(chunk, parameters.weighting, parameters.scaling, interference_free)
 
 
 METHOD = Method(
@@ -52,7 +54,7 @@ METHOD = Method(
     combine=tsv_m,
     parameters=TsvM,
     granularity="tensor",
-    tensors_held=6,
-    local=True,
+    tensors_in_memory=6,
+    preserves_base_rows=True,
     needs_base=True,
 )

@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from mu_lightning.merging.method import Method, Piece
+from mu_lightning.merging.method import Chunk, Method
 from mu_lightning.merging.method_parameters import option
 from mu_lightning.merging.methods.shared.spectral import merged_matrices
 from mu_lightning.merging.methods.shared.task_vectors import weighted_sum
@@ -59,10 +59,10 @@ def least_interference(vectors: Sequence[Tensor], parameters: Wudi) -> Tensor:
     return merged
 
 
-def wudi(piece: Piece, parameters: Wudi) -> Tensor:
-    """Matrices by least interference, other tensors by the average; of the piece's shape."""
+def wudi(chunk: Chunk, parameters: Wudi) -> Tensor:
+    """Matrices by least interference, other tensors by the average; of the chunk's shape."""
     merge = partial(least_interference, parameters=parameters)
-    return merged_matrices(piece, parameters.weighting, 1.0, merge)
+    return merged_matrices(chunk, parameters.weighting, 1.0, merge)
 
 
 METHOD = Method(
@@ -73,7 +73,7 @@ METHOD = Method(
     combine=wudi,
     parameters=Wudi,
     granularity="tensor",
-    tensors_held=8,
-    local=True,
+    tensors_in_memory=8,
+    preserves_base_rows=True,
     needs_base=True,
 )

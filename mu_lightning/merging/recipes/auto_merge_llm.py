@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from mu_lightning.merging.method import Method, Piece
+from mu_lightning.merging.method import Chunk, Method
 from mu_lightning.merging.methods.shared.weighting import MEAN, scaled_weights
 from mu_lightning.merging.registry import find_method
 from mu_lightning.utilities.errors import UserError
@@ -24,7 +24,7 @@ class _Counterpart:
     """A method there: its name, its parameters from ours, and ours that must have the values it cannot change."""
 
     name: str
-    parameters: Callable[[Piece, Any], dict[str, Any]] = lambda piece, parameters: {}
+    parameters: Callable[[Chunk, Any], dict[str, Any]] = lambda chunk, parameters: {}
     required: Mapping[str, Any] | None = None
     weighted: bool = False
     argument: str = "method_params"
@@ -33,26 +33,26 @@ class _Counterpart:
 _COUNTERPARTS = {
     "linear": _Counterpart(
         "linear",
-        lambda piece, parameters: {"weights": scaled_weights(piece.weights, MEAN)},
+        lambda chunk, parameters: {"weights": scaled_weights(chunk.weights, MEAN)},
         {"weighting": MEAN},
         weighted=True,
     ),
     "slerp": _Counterpart(
-        "slerp", lambda piece, parameters: {"slerp_t": scaled_weights(piece.weights, MEAN)[1]}, weighted=True
+        "slerp", lambda chunk, parameters: {"slerp_t": scaled_weights(chunk.weights, MEAN)[1]}, weighted=True
     ),
     "task_arithmetic": _Counterpart(
-        "task_arithmetic", lambda piece, parameters: {"scaling_coefficient": parameters.scaling}, {"weighting": "sum"}
+        "task_arithmetic", lambda chunk, parameters: {"scaling_coefficient": parameters.scaling}, {"weighting": "sum"}
     ),
     "ties": _Counterpart(
         "ties",
-        lambda piece, parameters: {
+        lambda chunk, parameters: {
             "scaling_coefficient": parameters.scaling,
             "param_value_mask_rate": 1 - parameters.density,
         },
         {"scope": "tensor", "consensus": "average", "vote": "mass"},
     ),
     "model_stock": _Counterpart("stock", argument="merge_params"),
-    "passthrough": _Counterpart("passthrough", lambda piece, parameters: {"scale": parameters.scale}),
+    "passthrough": _Counterpart("passthrough", lambda chunk, parameters: {"scale": parameters.scale}),
 }
 
 
@@ -74,15 +74,22 @@ def through_library(name: str) -> Method:
     counterpart = _COUNTERPARTS[name]
     theirs = merging_methods_dict[counterpart.name]()
 
-    def combine(piece: Piece, parameters: Any) -> torch.Tensor:
+    def combine(chunk: Chunk, parameters: Any) -> torch.Tensor:
         for key, value in (counterpart.required or {}).items():
             if getattr(parameters, key) != value:
                 raise UserError(f"--engine {NAME} does {name} with {key} {value} only, not {getattr(parameters, key)}")
-        if not counterpart.weighted and len(set(piece.weights)) > 1:
+        if not counterpart.weighted and len(set(chunk.weights)) > 1:
             raise UserError(f"--engine {NAME} does {name} with equal weights only: add --preweight equal")
-        base = piece.sources[0] if piece.base is None else piece.base
-        given = {counterpart.argument: counterpart.parameters(piece, parameters)}
-        merged: torch.Tensor = theirs.merge_tensor(base, list(piece.sources), **given)
+        base = chunk.sources[0] if chunk.base is None else chunk.base
+        given = {counterpart.argument: counterpart.parameters(chunk, parameters)}
+        merged: torch.Tensor = theirs.merge_tensor(base, list(chunk.sources), **given)
         return merged
 
-    return replace(method, combine=combine, granularity="tensor", survey=None, local=False, operators=False)
+    return replace(
+        method,
+        combine=combine,
+        granularity="tensor",
+        global_statistics=None,
+        preserves_base_rows=False,
+        numpy_compatible=False,
+    )

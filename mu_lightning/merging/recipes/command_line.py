@@ -28,7 +28,7 @@ def parse_parameters(given: str | Mapping[str, Any] | None, what: str = "--param
         return dict(given or {})
     values: dict[str, Any] = {}
     for part in given.split(","):
-        name, equals, value = (piece.strip() for piece in part.partition("="))
+        name, equals, value = (chunk.strip() for chunk in part.partition("="))
         if not name or not equals:
             raise UserError(f"{what} '{given}' is not of the form density=0.2,scaling=1")
         name, dot, source = name.partition(".")

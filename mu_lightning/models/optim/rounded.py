@@ -12,7 +12,7 @@ from mu_lightning.models.optim.optimiser import MemberAdamW
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 # Elements of a parameter that are stepped at a time: on a CPU what its caches hold, elsewhere enough to keep it busy.
-PIECE, PIECE_ON_DEVICE = 2**18, 2**22
+CHUNK_SIZE, PIECE_ON_DEVICE = 2**18, 2**22
 
 
 class RoundedAdamW(MemberAdamW):
@@ -100,5 +100,5 @@ def _pieces(tensors: Sequence[Tensor]) -> Iterator[Sequence[Tensor]]:
     """Tensors of one shape cut alike, as views; whole where their elements do not lie in order."""
     if not all(tensor.is_contiguous() for tensor in tensors):
         return iter([tensors])
-    size = PIECE if tensors[0].device.type == "cpu" else PIECE_ON_DEVICE
+    size = CHUNK_SIZE if tensors[0].device.type == "cpu" else PIECE_ON_DEVICE
     return zip(*(tensor.view(-1).split(size) for tensor in tensors), strict=True)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mu_lightning.merging.engine.cutting import PIECE
+from mu_lightning.merging.engine.slicing import CHUNK_SIZE
 
 
 @torch.no_grad()
@@ -35,13 +35,13 @@ def pairwise_distances(
         if not tensor.is_floating_point() or key not in base:
             continue
         flat, start = [models[name][key].reshape(-1) for name in names], base[key].reshape(-1)
-        for place in range(0, len(start), PIECE):  # never all of a large tensor of every model at once
-            part = torch.stack([one[place : place + PIECE] for one in flat]).float()
+        for place in range(0, len(start), CHUNK_SIZE):  # never all of a large tensor of every model at once
+            part = torch.stack([one[place : place + CHUNK_SIZE] for one in flat]).float()
             # Distances are taken between what remains once the first is subtracted: equal models give exactly 0, and
             # close ones lose no digits to a large common part.
             apart = part - part[0]
             products += (apart @ apart.T).double().cpu()
-            squares += (part - start[place : place + PIECE].to(part)).square().sum(dim=1).double().cpu()
+            squares += (part - start[place : place + CHUNK_SIZE].to(part)).square().sum(dim=1).double().cpu()
     norms = squares.sqrt().tolist()
     found = {}
     for one, other in combinations(range(len(names)), 2):

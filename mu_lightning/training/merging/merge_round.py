@@ -113,7 +113,7 @@ class MergeRound:
                 weights[target],
                 base=self.base,
                 parameters=settings.parameters,
-                left_out=sample.left_out(),
+                frozen_rows=sample.frozen_rows(),
                 seed=self.seed,
             )
         followed = mean_state(list(models.values())) if settings.follow == "mean" else models[self.primary]

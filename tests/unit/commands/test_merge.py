@@ -225,7 +225,7 @@ def test_a_method_for_two_models_takes_two_sources(models: Path, capsys: pytest.
     details = json.loads(Path("merged/slerp_uriel_sq-AL/merge_details.json").read_text())
     assert len(details["sources"]) == 2
     assert details["supervision"] == "none"
-    with pytest.raises(UserError, match="slerp merges at most 2 sources, 3 given"):
+    with pytest.raises(UserError, match="slerp accepts at most 2 sources, got 3"):
         run([*given, "--mode", "slerp", "--num-languages", "3", "--output", "other"])
     run([*given, "--mode", "fisher_simple", "--num-languages", "3"])
     capsys.readouterr()

@@ -67,7 +67,7 @@ def test_of_a_whole_table_merges_see_and_change_the_used_rows_alone(base: Any) -
 def test_copies_of_a_member_share_the_base_s_table(base: Any) -> None:
     member = IntentClassifier(base, words_of(base, KEPT, trimmed=True))
     assert copy.deepcopy(member).words is member.words
-    assert member.left_out()[TABLE].table.data_ptr() == member.words.table.data_ptr()  # type: ignore[union-attr]
+    assert member.frozen_rows()[TABLE].table.data_ptr() == member.words.table.data_ptr()  # type: ignore[union-attr]
 
 
 def test_a_checkpoint_of_other_pieces_is_refused(base: Any) -> None:

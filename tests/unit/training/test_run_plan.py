@@ -175,7 +175,7 @@ def test_members_are_copies_of_one_base_with_one_head(plan: Any) -> None:
         ({"target_lang": "af-ZA", "target_languages": ["nl-NL"], "locales": SOURCES}, "the target nl-NL is among the"),
         (
             {"target_lang": "af-ZA", "locales": SOURCES, "merge": MergeSettings("slerp")},
-            "slerp merges at most 2 sources, 3 given",
+            "slerp accepts at most 2 sources, got 3",
         ),
         ({"target_lang": "af-ZA", "merge": MergeSettings("fisher")}, "which training does not have"),
         ({"locales": SOURCES, "data": DataSettings(corpus="smal")}, "unknown corpus 'smal': did you mean small"),

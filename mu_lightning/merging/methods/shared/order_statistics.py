@@ -1,4 +1,4 @@
-"""Exact order statistics of vectors that come in pieces: the k-th largest magnitude, as a full sort would give it.
+"""Exact order statistics of vectors that come in chunks: the k-th largest magnitude, as a full sort would give it.
 
 A sample brackets the value; one pass counts what lies above the bracket and keeps the few elements inside; the answer
 is among those (Floyd and Rivest's idea, https://doi.org/10.1145/360680.360691). A bracket that misses is widened, so
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from torch import Tensor
 
-from mu_lightning.merging.method import Piece, View
+from mu_lightning.merging.method import Chunk, Chunks
 
 SAMPLE = 2**20
 AT_ONCE = 5  # sources; to look at fewer reads the base more often
@@ -19,26 +19,26 @@ _SIGMAS = 5.0
 
 
 def kth_largest(
-    view: View, vectors: Callable[[Piece], Sequence[Tensor]], ranks: Sequence[Sequence[int]]
+    chunks: Chunks, vectors: Callable[[Chunk], Sequence[Tensor]], ranks: Sequence[Sequence[int]]
 ) -> list[list[float]]:
     """The k-th largest magnitudes of several vectors.
 
     Args:
-        view: the tensor or model whose pieces hold the vectors; elements that it leaves out count as zeros.
-        vectors: the vectors' parts in a piece.
+        chunks: the tensor or model whose chunks hold the vectors; elements that it leaves out count as zeros.
+        vectors: the vectors' parts in a chunk.
         ranks: for each vector the ranks asked, from 1.
 
     Returns:
         For each vector and rank the magnitude of that rank; 0 beyond the last element, infinity for rank 0.
     """
-    step = max(1, -(-view.total // SAMPLE))
+    step = max(1, -(-chunks.total // SAMPLE))
 
-    def sampled(piece: Piece) -> list[tuple[int, np.ndarray]]:
-        return [(part.numel(), part.reshape(-1)[::step].abs().cpu().numpy()) for part in vectors(piece)]
+    def sampled(chunk: Chunk) -> list[tuple[int, np.ndarray]]:
+        return [(part.numel(), part.reshape(-1)[::step].abs().cpu().numpy()) for part in vectors(chunk)]
 
     seen = [0] * len(ranks)
-    samples = [_Values(min(view.total, SAMPLE + SAMPLE // 4)) for _ in ranks]
-    for parts in view.map(sampled):
+    samples = [_Values(min(chunks.total, SAMPLE + SAMPLE // 4)) for _ in ranks]
+    for parts in chunks.map(sampled):
         for index, (count, sample) in enumerate(parts):
             seen[index] += count
             samples[index].add(sample)
@@ -49,14 +49,14 @@ def kth_largest(
         searches.append([_Search(rank, seen[index], ordered, exact=step == 1) for rank in asked])
     while open_searches := [search for group in searches for search in group if search.value is None]:
 
-        def looked(piece: Piece) -> list[tuple["_Search", int, np.ndarray]]:
+        def looked(chunk: Chunk) -> list[tuple["_Search", int, np.ndarray]]:
             found = []
-            for group, part in zip(searches, vectors(piece), strict=True):
+            for group, part in zip(searches, vectors(chunk), strict=True):
                 magnitude = part.abs()
                 found += [(search, *search.look(magnitude)) for search in group if search.value is None]
             return found
 
-        for part in view.map(looked):
+        for part in chunks.map(looked):
             for search, above, inside in part:
                 search.add(above, inside)
         for search in open_searches:
@@ -65,25 +65,25 @@ def kth_largest(
 
 
 def each_kth_largest(
-    view: View, vectors: Callable[[Piece, Sequence[int]], Sequence[Tensor]], ranks: Sequence[Sequence[int]]
+    chunks: Chunks, vectors: Callable[[Chunk, Sequence[int]], Sequence[Tensor]], ranks: Sequence[Sequence[int]]
 ) -> list[list[float]]:
     """`kth_largest` of one vector of each source, a few sources at a time, so that memory does not grow with them.
 
     Args:
-        view: the tensor or model whose pieces hold the vectors.
-        vectors: the vectors' parts in a piece of the sources with the given indices.
+        chunks: the tensor or model whose chunks hold the vectors.
+        vectors: the vectors' parts in a chunk of the sources with the given indices.
         ranks: for each source the ranks asked, from 1.
     """
 
     def of(chosen: range) -> list[list[float]]:
-        return kth_largest(view.only(chosen), lambda piece: vectors(piece, chosen), [ranks[i] for i in chosen])
+        return kth_largest(chunks.only(chosen), lambda chunk: vectors(chunk, chosen), [ranks[i] for i in chosen])
 
-    sources = range(view.sources)
+    sources = range(chunks.sources)
     return [found for start in sources[::AT_ONCE] for found in of(sources[start : start + AT_ONCE])]
 
 
 class _Values:
-    """Numbers collected from many pieces, in one growing array.
+    """Numbers collected from many chunks, in one growing array.
 
     Thousands of small arrays that stay, made between large ones that go, would leave the process's memory full of
     holes.
@@ -133,7 +133,7 @@ class _Search:
             self._low = sample[last].item() if last < len(sample) else 0.0
 
     def look(self, magnitude: Tensor) -> tuple[int, np.ndarray]:
-        """How many elements of a piece lie above the bracket, and those inside but for zeros: there may be many."""
+        """How many elements of a chunk lie above the bracket, and those inside but for zeros: there may be many."""
         low, high = self._low, self._high
         if magnitude.device.type != "cpu":
             enough = magnitude > 0 if low == 0 else magnitude >= low
@@ -144,7 +144,7 @@ class _Search:
         return int(np.count_nonzero(values > high)), inside
 
     def add(self, above: int, inside: np.ndarray) -> None:
-        """Takes in what `look` found in a piece."""
+        """Takes in what `look` found in a chunk."""
         self._above += above
         self._inside.add(inside)
 

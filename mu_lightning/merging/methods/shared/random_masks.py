@@ -1,7 +1,7 @@
-"""Random draws that belong to a run, a tensor, a source and an element of the tensor, and to nothing else.
+"""Random masks, seeded by run, tensor, source and position.
 
-So a merge is reproducible, and neither the order of the tensors, nor the other sources, nor the number of threads
-changes what is drawn.
+A merge is reproducible: the masks depend neither on the order of the tensors, nor on the other sources, nor on the
+number of threads.
 """
 
 import hashlib
@@ -10,43 +10,44 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mu_lightning.merging.method import Piece
+from mu_lightning.merging.method import Chunk
 from mu_lightning.utilities.errors import UserError
 
 _VALUES = 2**16
-_A_WORD = 4  # numbers of 16 bits in one of 64
+_PER_WORD = 4  # integers of 16 bits in one of 64 bits
 
 
-def whole_numbers(start: int, count: int, seed: int, tensor: str, source: str) -> Tensor:
-    """Whole numbers in -32768..32767, all equally likely, of shape [count] and dtype int16.
+def random_int16(start: int, count: int, seed: int, tensor: str, source: str) -> Tensor:
+    """Uniform random integers in [-32768, 32767], of shape [count] and dtype int16.
 
-    They are the elements from `start` of the raw stream of a numpy bit generator, which stays the same from one version
-    to the next; a stream belongs to a run, a tensor and a source.
+    They are the elements from `start` of the raw stream of a NumPy bit generator, which is stable between versions.
+    Each combination of seed, tensor and source has a stream of its own.
     """
     digest = hashlib.blake2b(f"{seed}\0{tensor}\0{source}".encode(), digest_size=16).digest()
-    first, offset = divmod(start, _A_WORD)
+    first, offset = divmod(start, _PER_WORD)
     generator = np.random.PCG64DXSM(int.from_bytes(digest, "little")).advance(first)
-    stream = generator.random_raw(-(-(offset + count) // _A_WORD))
+    stream = generator.random_raw(-(-(offset + count) // _PER_WORD))
     return torch.from_numpy(stream.view(np.int16)[offset : offset + count])
 
 
-def keep_chance(density: float) -> float:
-    """The chance nearest to `density` that draws of 16 bits can have."""
+def keep_probability(density: float) -> float:
+    """Rounds a density to a probability that 16-bit integers can represent."""
     return round(density * _VALUES) / _VALUES
 
 
-def kept(piece: Piece, source: int, chance: "float | Tensor") -> Tensor:
-    """1 for each element that is kept and 0 for each that is dropped, as floats, of the piece's shape.
+def random_mask(chunk: Chunk, source: int, probability: "float | Tensor") -> Tensor:
+    """Returns a random mask: 1 for kept and 0 for dropped elements, as floats, of the shape of the chunk.
 
     Args:
-        piece: the piece.
-        source: the source's index.
-        chance: the chance to be kept, for all elements or for each.
+        chunk: the chunk.
+        source: index of the source.
+        probability: keep probability, for all elements or for each.
 
     Raises:
-        UserError: the piece has no draws.
+        UserError: the chunk has no random integers.
     """
-    if piece.draws is None:
-        raise UserError(f"{piece.name}: this method draws at random, and the piece has no draws")
-    like = piece.sources[source]
-    return piece.draws(source).to(like.device, like.dtype).view(like.shape).lt_(chance * _VALUES - _VALUES / 2)
+    if chunk.random_integers is None:
+        raise UserError(f"{chunk.name}: a stochastic method requires random integers")
+    like = chunk.sources[source]
+    integers = chunk.random_integers(source).to(like.device, like.dtype).view(like.shape)
+    return integers.lt_(probability * _VALUES - _VALUES / 2)

@@ -8,28 +8,28 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from mu_lightning.merging.method import OneByOne, Piece, base_of
+from mu_lightning.merging.method import Chunk, LazySequence, base_of
 from mu_lightning.merging.methods.shared.task_vectors import added, task_vectors, weighted_sum
 from mu_lightning.merging.methods.shared.weighting import MEAN, scaled_weights
 
 
 def merged_matrices(
-    piece: Piece, weighting: str, scaling: float, merge: Callable[[Sequence[Tensor]], Tensor]
+    chunk: Chunk, weighting: str, scaling: float, merge: Callable[[Sequence[Tensor]], Tensor]
 ) -> Tensor:
     """The base plus the scaled `merge` of the weighted task vectors; tensors that are no matrices are averaged.
 
     Args:
-        piece: a whole tensor; the result is of its shape.
+        chunk: a whole tensor; the result is of its shape.
         weighting: how the sources' weights enter.
         scaling: factor of the merged task vector.
         merge: a function of matrices of one shape, as of `on_changed_rows`.
     """
-    base, sources = base_of(piece), piece.sources
+    base, sources = base_of(chunk), chunk.sources
     if base.dim() != 2:
-        return added(piece, weighted_sum(task_vectors(piece), scaled_weights(piece.weights, MEAN)), scaling)
-    factors = scaled_weights(piece.weights, weighting)
-    weighted = OneByOne(len(sources), lambda index: (sources[index] - base).mul_(factors[index]))
-    return added(piece, on_changed_rows(weighted, merge), scaling)
+        return added(chunk, weighted_sum(task_vectors(chunk), scaled_weights(chunk.weights, MEAN)), scaling)
+    factors = scaled_weights(chunk.weights, weighting)
+    weighted = LazySequence(len(sources), lambda index: (sources[index] - base).mul_(factors[index]))
+    return added(chunk, on_changed_rows(weighted, merge), scaling)
 
 
 def on_changed_rows(vectors: Sequence[Tensor], merge: Callable[[Sequence[Tensor]], Tensor]) -> Tensor:
@@ -47,7 +47,7 @@ def on_changed_rows(vectors: Sequence[Tensor], merge: Callable[[Sequence[Tensor]
         return merge(vectors)
     merged = vectors[0].new_zeros(rows, columns)
     if bool(changed.any()):
-        merged[changed] = merge(OneByOne(len(vectors), lambda index: vectors[index][changed]))
+        merged[changed] = merge(LazySequence(len(vectors), lambda index: vectors[index][changed]))
     return merged
 
 

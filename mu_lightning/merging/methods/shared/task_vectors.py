@@ -6,16 +6,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mu_lightning.merging.method import Piece, base_of
+from mu_lightning.merging.method import Chunk, base_of
 
 AVERAGE = "average"
 TOTAL = "total"
 
 
-def task_vectors(piece: Piece) -> list[Tensor]:
+def task_vectors(chunk: Chunk) -> list[Tensor]:
     """Source minus base, for every source (Ilharco et al., 2022)."""
-    base = base_of(piece)
-    return [source - base for source in piece.sources]
+    base = base_of(chunk)
+    return [source - base for source in chunk.sources]
 
 
 def weighted_sum(vectors: Sequence[Tensor], factors: Sequence[float]) -> Tensor:
@@ -67,6 +67,6 @@ def at_least(vector: Tensor, threshold: float) -> Tensor:
     return torch.nn.functional.hardshrink(vector, below.item())
 
 
-def added(piece: Piece, vector: Tensor, scaling: float) -> Tensor:
+def added(chunk: Chunk, vector: Tensor, scaling: float) -> Tensor:
     """The base plus the scaled merged task vector."""
-    return torch.add(base_of(piece), vector, alpha=scaling)
+    return torch.add(base_of(chunk), vector, alpha=scaling)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from mu_lightning.merging.engine.cutting import PIECE
 from mu_lightning.merging.engine.in_memory import merge_tensors
+from mu_lightning.merging.engine.slicing import CHUNK_SIZE
 from mu_lightning.utilities.errors import UserError
 
 
@@ -20,7 +20,7 @@ WEIGHTS = {"nl-NL": 0.5, "de-DE": 0.3, "en-US": 0.2}
 
 
 def test_linear_is_the_weighted_sum() -> None:
-    assert SOURCES["nl-NL"]["embed"].numel() > PIECE
+    assert SOURCES["nl-NL"]["embed"].numel() > CHUNK_SIZE
     merged = merge_tensors("linear", SOURCES, WEIGHTS)
     assert list(merged) == list(SOURCES["nl-NL"])
     for name, tensor in merged.items():
@@ -61,8 +61,8 @@ def broken(**tensors: torch.Tensor) -> dict[str, dict[str, torch.Tensor]]:
 @pytest.mark.parametrize(
     ("sources", "message"),
     [
-        (broken(scalar=torch.tensor(float("nan"))), "scalar of de-DE holds a NaN"),
-        (broken(scalar=torch.tensor(float("inf"))), "scalar of de-DE holds an infinity"),
+        (broken(scalar=torch.tensor(float("nan"))), "scalar of de-DE contains a NaN"),
+        (broken(scalar=torch.tensor(float("inf"))), "scalar of de-DE contains an infinity"),
         (broken(**{"layer.bias": torch.zeros(7)}), r"layer.bias has shape \[6\] in nl-NL and \[7\] in de-DE"),
         (broken(scalar=torch.tensor(1)), "scalar is float32 in nl-NL and int64 in de-DE"),
         (broken(position_ids=torch.arange(7) + 1), "position_ids .*int64.* differs between nl-NL and de-DE"),
@@ -96,7 +96,7 @@ def test_unknown_names_are_refused_with_the_nearest() -> None:
         merge_tensors("linear", SOURCES, WEIGHTS, parameters={"weightin": "raw"})
     with pytest.raises(UserError, match="unknown value of linear's weighting 'men'"):
         merge_tensors("linear", SOURCES, WEIGHTS, parameters={"weighting": "men"})
-    with pytest.raises(UserError, match="at least 1 source, 0 given"):
+    with pytest.raises(UserError, match="at least 1 source, got 0"):
         merge_tensors("linear", {}, {})
 
 

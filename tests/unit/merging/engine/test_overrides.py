@@ -52,8 +52,8 @@ def test_an_override_that_would_do_nothing_is_refused(override: Override, messag
         merged(override)
 
 
-def test_what_a_survey_of_the_model_decides_cannot_differ_by_tensor() -> None:
-    with pytest.raises(UserError, match="density is of the whole model"):
+def test_model_wide_parameters_cannot_be_overridden_by_tensor() -> None:
+    with pytest.raises(UserError, match="density applies to the whole model"):
         merged(Override("head.*", parameters={"density": 0.5}), method="ties")
     sources = {name: {key: torch.randn(tensor.shape) for key, tensor in BASE.items()} for name in "ab"}
     own = {"density": 0.5, "scope": "tensor"}

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mu_lightning.merging.engine import cutting
+from mu_lightning.merging.engine import slicing
 from mu_lightning.merging.engine.job import Override
 from mu_lightning.merging.engine.unchanged import changed_rows
 from mu_lightning.merging.folders import array_merge, streaming
@@ -22,7 +22,7 @@ from mu_lightning.utilities.errors import UserError
 
 WEIGHTS = {"nl-NL": 0.5, "de-DE": 0.3, "en-US": 0.2}
 # Every method that says it is written in operators.
-OPERATORS = [name for name, method in METHODS.items() if method.operators]
+OPERATORS = [name for name, method in METHODS.items() if method.numpy_compatible]
 SHAPES = {"embeddings": (60, 8), "layer.weight": (3, 40), "layer.bias": (70,), "scale": (), "empty": (0, 4)}
 
 
@@ -58,9 +58,9 @@ def merged(
     sources = {name: path for name, path in paths.items() if name != "base"}
     asked = {"base": paths["base"], "progress": False, **asked}
     used: list[str] = []
-    pieces = ArrayMerge.pieces
+    chunks = ArrayMerge.chunks
     with monkeypatch.context() as patch:
-        patch.setattr(ArrayMerge, "pieces", lambda self, name: [used.append(name), pieces(self, name)][1])
+        patch.setattr(ArrayMerge, "chunks", lambda self, name: [used.append(name), chunks(self, name)][1])
         fast = merge_folders(method, sources, WEIGHTS, output / "arrays", **asked)
     assert set(used) == {*SHAPES, "ids", "used"}
     with monkeypatch.context() as patch:
@@ -79,7 +79,7 @@ def merged(
 def test_arrays_give_what_tensors_give(
     method: str, asked: dict[str, Any], threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cutting, "PIECE", 32)
+    monkeypatch.setattr(slicing, "CHUNK_SIZE", 32)
     monkeypatch.setattr(array_merge, "thread_count", lambda: threads)
     states, paths = folders(tmp_path)
     found = merged(method, paths, tmp_path, monkeypatch, **asked)
@@ -128,12 +128,12 @@ def test_rows_that_no_source_changed_are_the_base_s(tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize(
     ("method", "name", "place", "value", "message"),
     [
-        ("task_arithmetic", "embeddings", (59, 7), float("inf"), "embeddings of de-DE holds an infinity"),
-        ("linear", "layer.bias", 69, float("nan"), "layer.bias of de-DE holds a NaN"),
-        ("linear", "embeddings", (59, 7), float("-inf"), "embeddings of de-DE holds an infinity"),
-        ("task_arithmetic", "embeddings", (0, 0), float("nan"), "embeddings of de-DE holds a NaN"),
-        ("linear", "ids", 0, 7, r"ids \(int64\) differs between nl-NL and de-DE: whole numbers are not averaged"),
-        ("linear", "scale", (), 1e6, "scale has values too large for float16: ask for bfloat16"),
+        ("task_arithmetic", "embeddings", (59, 7), float("inf"), "embeddings of de-DE contains an infinity"),
+        ("linear", "layer.bias", 69, float("nan"), "layer.bias of de-DE contains a NaN"),
+        ("linear", "embeddings", (59, 7), float("-inf"), "embeddings of de-DE contains an infinity"),
+        ("task_arithmetic", "embeddings", (0, 0), float("nan"), "embeddings of de-DE contains a NaN"),
+        ("linear", "ids", 0, 7, r"ids \(int64\) differs between nl-NL and de-DE: integer tensors are not averaged"),
+        ("linear", "scale", (), 1e6, "scale overflows float16: use bfloat16"),
     ],
 )
 def test_what_is_broken_is_refused(
@@ -162,7 +162,7 @@ def test_a_row_that_is_broken_in_all_models_is_refused(
     if not way:
         monkeypatch.setattr(array_merge, "suits", lambda plan: False)
     base = paths.pop("base")
-    with pytest.raises(UserError, match=f"embeddings of nl-NL holds {said}"):
+    with pytest.raises(UserError, match=f"embeddings of nl-NL contains {said}"):
         merge_folders("task_arithmetic", paths, WEIGHTS, tmp_path / "out", base=base, progress=False)
 
 

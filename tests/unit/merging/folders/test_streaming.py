@@ -244,17 +244,17 @@ def test_what_cannot_be_done_is_refused(folders: dict[str, Path], tmp_path: Path
     from safetensors.torch import save_file
 
     save_file(state, folders["en-US"] / "model.safetensors")
-    refused(folders, tmp_path, "classifier.dense.bias of en-US holds a NaN")
+    refused(folders, tmp_path, "classifier.dense.bias of en-US contains a NaN")
     del state["classifier.dense.bias"]
     save_file(state, folders["en-US"] / "model.safetensors")
     refused(folders, tmp_path, "en-US does not have the same tensors as nl-NL: classifier.dense.bias missing")
 
 
-def test_progress_counts_the_passes_of_a_survey(
+def test_progress_of_global_statistics(
     folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard: list[tuple[str, int, int]] = []
-    monkeypatch.setattr(streaming._Bar, "surveyed", lambda self, *what: heard.append(what))
+    monkeypatch.setattr(streaming._Bar, "statistics", lambda self, *what: heard.append(what))
     base = save(tmp_path / "base", 9)
     merge_folders("ties", folders, WEIGHTS, tmp_path / "model", base=base)
     tensors = len(states(folders)["nl-NL"])

@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mu_lightning.merging.engine import cutting
-from mu_lightning.merging.engine.frozen_rows import LeftOut
+from mu_lightning.merging.engine import slicing
+from mu_lightning.merging.engine.frozen_rows import FrozenRows
 from mu_lightning.merging.engine.in_memory import merge_tensors
 from mu_lightning.merging.folders.streaming import merge_folders
 from mu_lightning.merging.registry import METHODS
@@ -96,7 +96,7 @@ class TestEveryMethod:
         names = NAMES[: METHODS[method].max_sources]
         merged = merge_tensors(**arguments(method, names))
         turned = merge_tensors(**arguments(method, names[::-1]))
-        if METHODS[method].equivariant:
+        if METHODS[method].order_invariant:
             assert_same(merged, turned, 1e-5)
         else:
             assert not torch.equal(merged["layer.weight"], turned["layer.weight"])
@@ -106,7 +106,7 @@ class TestEveryMethod:
         same = base_state()
         given["sources"] = dict.fromkeys(given["sources"], same)
         merged = merge_tensors(**given)
-        assert METHODS[method].keeps_equal
+        assert METHODS[method].idempotent
         assert_same(merged, same, 1e-6)
 
     def test_weights_matter_as_far_as_it_says(self, method: str) -> None:
@@ -119,7 +119,7 @@ class TestEveryMethod:
 
     def test_pieces_do_not_matter(self, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
         whole = merge_tensors(**arguments(method))
-        monkeypatch.setattr(cutting, "PIECE", 48)
+        monkeypatch.setattr(slicing, "CHUNK_SIZE", 48)
         assert_same(merge_tensors(**arguments(method)), whole, 1e-6)
 
     def test_a_missing_base_or_statistic_is_refused(self, method: str) -> None:
@@ -131,7 +131,7 @@ class TestEveryMethod:
             with pytest.raises(UserError, match="needs the"):
                 merge_tensors(**arguments(method) | {"statistics": None})
         if described.min_sources > 1:
-            with pytest.raises(UserError, match="merges at least"):
+            with pytest.raises(UserError, match="needs at least"):
                 merge_tensors(**arguments(method, NAMES[:1]))
 
     def test_folders_give_what_memory_gives(self, method: str, tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def lacking_rows(given: dict[str, Any]) -> dict[str, Any]:
         "sources": {name: rows(state) for name, state in given["sources"].items()},
         "base": given["base"] and rows(given["base"]),
         "statistics": given["statistics"] and {name: rows(found) for name, found in given["statistics"].items()},
-        "left_out": {TABLE: LeftOut(KEPT, base_state()[TABLE]), "another": LeftOut(KEPT, base_state()[TABLE])},
+        "frozen_rows": {TABLE: FrozenRows(KEPT, base_state()[TABLE]), "another": FrozenRows(KEPT, base_state()[TABLE])},
     }
 
 
@@ -206,12 +206,12 @@ def with_a_table(method: str) -> dict[str, Any]:
     return given
 
 
-@pytest.mark.parametrize("piece", [cutting.PIECE, 64, 24])
+@pytest.mark.parametrize("chunk", [slicing.CHUNK_SIZE, 64, 24])
 @pytest.mark.parametrize("method", METHODS)
 def test_kept_rows_and_all_other_tensors_are_as_in_the_merge_of_whole_ones(
-    method: str, piece: int, monkeypatch: pytest.MonkeyPatch
+    method: str, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cutting, "PIECE", piece)
+    monkeypatch.setattr(slicing, "CHUNK_SIZE", chunk)
     for parameters in _variants(method):
         given = with_a_table(method) | {"parameters": parameters, "seed": 3}
         expected, found = merge_tensors(**given), merge_tensors(**lacking_rows(given))
@@ -245,4 +245,6 @@ def test_a_method_with_a_base_of_choice_merges_task_vectors_too(method: str) -> 
 
 
 def test_what_a_method_learns_from_data_is_never_wanted_of_rows_that_are_left_out() -> None:
-    assert [name for name, method in METHODS.items() if method.needs_statistics and not method.bears_left_out] == []
+    assert [
+        name for name, method in METHODS.items() if method.needs_statistics and not method.supports_partial_rows
+    ] == []

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from mu_lightning.merging.engine import cutting
+from mu_lightning.merging.engine import slicing
 from mu_lightning.merging.engine.in_memory import merge_tensors
-from mu_lightning.merging.methods.della import chances
-from mu_lightning.merging.methods.shared.random_masks import whole_numbers
+from mu_lightning.merging.methods.della import keep_probabilities
+from mu_lightning.merging.methods.shared.random_masks import random_int16
 from mu_lightning.utilities.errors import UserError
 
 NAMES = ["a", "b", "c"]
@@ -26,8 +26,8 @@ Formula = Callable[[str], np.ndarray]
 
 
 @pytest.fixture(autouse=True)
-def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cutting, "PIECE", 27)
+def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slicing, "CHUNK_SIZE", 27)
 
 
 def check(method: str, formula: Formula, *, base: bool = True, **settings: object) -> None:
@@ -106,7 +106,7 @@ def test_dare_drops_and_rescales() -> None:
 def kept_by_draws(key: str, source: str, chance: np.ndarray | float) -> np.ndarray:
     """1 where the draws that belong to run 0, tensor and source keep an element."""
     shape = BASE[key].shape
-    drawn = whole_numbers(0, shape.numel(), 0, key, source).numpy()
+    drawn = random_int16(0, shape.numel(), 0, key, source).numpy()
     return ((drawn.reshape(shape).astype(np.float64) + 2**15) / 2**16 < chance).astype(np.float64)
 
 
@@ -174,7 +174,7 @@ def test_breadcrumbs_without_outliers_keeps_small_tensors() -> None:
 
 
 def test_della_keeps_large_elements_more_often() -> None:
-    chance = chances(torch.tensor([[0.1, -3.0, 2.0, 0.5, -1.0]]), 0.5, 0.2)
+    chance = keep_probabilities(torch.tensor([[0.1, -3.0, 2.0, 0.5, -1.0]]), 0.5, 0.2)
     torch.testing.assert_close(chance, torch.tensor([[0.4, 0.6, 0.55, 0.45, 0.5]]))
     base, source = {"m": torch.zeros(400, 50)}, {"m": torch.arange(1.0, 51).repeat(400, 1)}
     merged = merge_tensors("della_linear", {"a": source}, {"a": 1.0}, base=base, parameters={"scaling": 1.0})["m"]

@@ -1,4 +1,4 @@
-"""The k-th largest magnitude in pieces, against a full sort."""
+"""The k-th largest magnitude in chunks, against a full sort."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -6,24 +6,24 @@ from typing import Any
 import pytest
 import torch
 
-from mu_lightning.merging.method import Piece, View
+from mu_lightning.merging.method import Chunk, Chunks
 from mu_lightning.merging.methods.shared import order_statistics as selection
 from mu_lightning.merging.methods.shared.order_statistics import each_kth_largest, kth_largest
 
 
-def view_of(vectors: list[torch.Tensor], size: int, total: int | None = None) -> View:
-    def pieces(function: Callable[[Piece], Any]) -> Iterator[Any]:
+def view_of(vectors: list[torch.Tensor], size: int, total: int | None = None) -> Chunks:
+    def chunks(function: Callable[[Chunk], Any]) -> Iterator[Any]:
         for start in range(0, len(vectors[0]), size):
-            yield function(Piece("x", [vector[start : start + size] for vector in vectors], [1.0] * len(vectors)))
+            yield function(Chunk("x", [vector[start : start + size] for vector in vectors], [1.0] * len(vectors)))
 
-    def only(chosen: Sequence[int]) -> View:
+    def only(chosen: Sequence[int]) -> Chunks:
         return view_of([vectors[index] for index in chosen], size, total)
 
-    return View(pieces, total or len(vectors[0]), len(vectors), only)
+    return Chunks(chunks, total or len(vectors[0]), len(vectors), only)
 
 
-def sources(piece: Piece) -> Sequence[torch.Tensor]:
-    return piece.sources
+def sources(chunk: Chunk) -> Sequence[torch.Tensor]:
+    return chunk.sources
 
 
 def vectors(kind: str, count: int) -> torch.Tensor:
@@ -86,10 +86,10 @@ def test_many_sources_are_looked_at_a_few_at_a_time(count: int, monkeypatch: pyt
     given = [vectors("normal", 20_000).roll(index) * (index + 1) for index in range(count)]
     together = []
 
-    def of(piece: Piece, chosen: Sequence[int]) -> Sequence[torch.Tensor]:
-        assert len(chosen) == len(piece.sources)
+    def of(chunk: Chunk, chosen: Sequence[int]) -> Sequence[torch.Tensor]:
+        assert len(chosen) == len(chunk.sources)
         together.append(len(chosen))
-        return [source * index for index, source in zip(chosen, piece.sources, strict=True)]
+        return [source * index for index, source in zip(chosen, chunk.sources, strict=True)]
 
     ranks = [[1 + index, 500] for index in range(count)]
     full = [(index * vector).abs().sort(descending=True).values for index, vector in enumerate(given)]

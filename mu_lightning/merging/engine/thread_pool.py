@@ -1,4 +1,4 @@
-"""Works on several pieces of a tensor at a time: most of a merge is memory traffic, which one core cannot keep busy."""
+"""A thread pool for chunks: a merge is bound by memory bandwidth, which one core does not saturate."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 
 
 def thread_count() -> int:
-    """How many threads torch uses, or would use if it were imported: OMP_NUM_THREADS, else one a processor."""
+    """Number of threads that torch uses, or would use if imported: OMP_NUM_THREADS, else the number of CPUs."""
     if "torch" in sys.modules:
         count: int = sys.modules["torch"].get_num_threads()
         return count
@@ -26,16 +26,19 @@ def thread_count() -> int:
 
 
 def keep_freed_memory() -> None:
-    """Has the C library keep up to 64 MB of freed memory, instead of giving it back to the system after every piece.
+    """Makes glibc retain up to 64 MB of freed memory instead of releasing it to the system after every chunk.
 
-    glibc does so once an allocation of half that has been freed, none of which need have been touched (mallopt(3),
-    M_MMAP_THRESHOLD); another library does as it always does. Getting the pages anew took a third of a linear merge.
+    glibc raises its threshold after an allocation of half that size was freed, touched or not (mallopt(3),
+    M_MMAP_THRESHOLD); other C libraries are unaffected. New page faults took a third of the time of a linear merge.
     """
     np.empty(2**25 - 2**16, np.uint8)
 
 
-def in_order(function: Callable[[Item], Result], items: Sequence[Item], threads: int) -> Iterator[Result]:
-    """Yields `function` of each item, in order, computed on so many threads; one item alone, on the caller's."""
+def map_ordered(function: Callable[[Item], Result], items: Sequence[Item], threads: int) -> Iterator[Result]:
+    """Maps a function over items on a thread pool and yields the results in order.
+
+    A single item is processed on the calling thread.
+    """
     if min(threads, len(items)) <= 1:
         yield from map(function, items)
         return
@@ -55,5 +58,5 @@ def in_order(function: Callable[[Item], Result], items: Sequence[Item], threads:
 
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
-    # One for the whole program: a merge has hundreds of tensors, and starting threads for each takes as long as some.
+    # One pool per process: a merge has hundreds of tensors, and starting threads takes as long as merging a small one.
     return ThreadPoolExecutor(threads, "merging")
