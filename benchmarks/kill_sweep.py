@@ -143,7 +143,6 @@ def serve() -> None:
     import torch
     import transformers  # noqa: F401
 
-    import callbacks  # noqa: F401
     import mu_lightning.commands.lightning_cli  # noqa: F401
 
     torch.set_num_threads(1)

@@ -30,7 +30,7 @@ def _measure(task: Task) -> tuple[float, dict[str, float]]:
     import torch
     from lightning.pytorch import Callback
 
-    import callbacks
+    from mu_lightning import callbacks
     from mu_lightning.merging.engine.in_memory import merge_tensors
     from mu_lightning.schedules.schedules import Never
     from mu_lightning.settings import MergeSettings

@@ -1,7 +1,7 @@
 """Training as `fit` does it, for `training_ways`."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from training_batches import stretched_rows
 from training_task import CLIP, WEIGHT_DECAY, Clock, Outcome, Task
@@ -30,10 +30,10 @@ def fitting(task: Task, folder: Path, more: Any, started: Any = None) -> Any:
         more: a callback.
         started: called with the joint module and the data before training.
     """
-    import callbacks
+    from mu_lightning.callbacks import RunCheckpoint
     from mu_lightning.commands.lightning_cli import FitCLI
 
-    class NoCheckpoints(callbacks.RunCheckpoint):  # type: ignore[name-defined, misc]
+    class NoCheckpoints(RunCheckpoint):
         def _save(self, trainer: Any, reason: str) -> Path:
             return self.folder
 
@@ -41,6 +41,8 @@ def fitting(task: Task, folder: Path, more: Any, started: Any = None) -> Any:
             pass
 
     class Fit(FitCLI):
+        callbacks: ClassVar[dict[str, Any]] = {**FitCLI.callbacks, "RunCheckpoint": NoCheckpoints}
+
         def fit(self) -> None:
             run = self.run
             assert run is not None
@@ -50,8 +52,7 @@ def fitting(task: Task, folder: Path, more: Any, started: Any = None) -> Any:
                 started(module, data)
             self.trainer = run._fit(module, data, "fit", [more])
 
-    hooks = {name: getattr(callbacks, name) for name in callbacks.__all__} | {"RunCheckpoint": NoCheckpoints}
-    return Fit(our_arguments(task, folder), hooks).trainer
+    return Fit(our_arguments(task, folder)).trainer
 
 
 def ours(task: Task, folder: Path) -> Outcome:

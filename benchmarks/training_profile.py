@@ -45,7 +45,7 @@ PARTS = {
     "torch.optim.adam:adam": "optimiser",
     "torch.optim.lr_scheduler:LambdaLR.step": "optimiser",
     "mu_lightning.models.joint:JointClassifier.configure_gradient_clipping": "clipping",
-    "callbacks.guard:Guard.on_before_optimizer_step": "looking for what is not finite",
+    "mu_lightning.callbacks.guard:Guard.on_before_optimizer_step": "looking for what is not finite",
     "mu_lightning.data.encoding:EncodedRows.batch": "data",
     "mu_lightning.data.encoding:encode": "data",
     "mu_lightning.approaches.evaluation_context:Bench.state": "reading models",
@@ -54,18 +54,18 @@ PARTS = {
     "mu_lightning.evaluation.loop:Collector.scores": "scores",
     "lightning.pytorch:LightningModule.log": "logging",
     "lightning.pytorch:LightningModule.log_dict": "logging",
-    "callbacks.throughput:Throughput.on_train_batch_end": "logging",
-    "callbacks.progress:Progress.on_train_batch_end": "logging",
+    "mu_lightning.callbacks.throughput:Throughput.on_train_batch_end": "logging",
+    "mu_lightning.callbacks.progress:Progress.on_train_batch_end": "logging",
 }
 # What takes over all that lies within it.
 WHOLES = {
     "lightning.pytorch.loops.evaluation_loop:_EvaluationLoop.run": "evaluation",
     "mu_lightning.evaluation.loop:evaluate_named": "evaluation",
-    "callbacks.merge:MergeCallback._merge": "merge",
-    "callbacks.checkpoint:RunCheckpoint._save": "checkpoint",
-    "callbacks.dashboard:Dashboard.on_train_epoch_end": "page and picture of merges",
-    "callbacks.history:History.on_train_epoch_end": "page and picture of merges",
-    "callbacks.kept_merges:KeptMerges.on_train_epoch_end": "writing merged models",
+    "mu_lightning.callbacks.merge:MergeCallback._merge": "merge",
+    "mu_lightning.callbacks.checkpoint:RunCheckpoint._save": "checkpoint",
+    "mu_lightning.callbacks.dashboard:Dashboard.on_train_epoch_end": "page and picture of merges",
+    "mu_lightning.callbacks.history:History.on_train_epoch_end": "page and picture of merges",
+    "mu_lightning.callbacks.kept_merges:KeptMerges.on_train_epoch_end": "writing merged models",
 }
 REST = "Lightning and Python"
 
@@ -205,7 +205,6 @@ def epoch(scratch: Path) -> tuple[float, dict[str, float]]:
     """Seconds of the quickstart's second epoch, and the parts of its third."""
     from lightning.pytorch import Callback
 
-    import callbacks
     from mu_lightning.commands.lightning_cli import FitCLI
 
     found: dict[str, float] = {}
@@ -234,7 +233,6 @@ def epoch(scratch: Path) -> tuple[float, dict[str, float]]:
     label(PARTS | WHOLES)
     _label_packed()
     _label_compact()
-    hooks = {name: getattr(callbacks, name) for name in callbacks.__all__}
     words = [
         "--target-lang",
         "af-ZA",
@@ -244,7 +242,7 @@ def epoch(scratch: Path) -> tuple[float, dict[str, float]]:
         "32",
     ]  # as configs/quickstart.yaml
     words += ["--output-dir", str(scratch / "run"), "--trainer.max_epochs", "3"]
-    Fit(["fit", *words, "--trainer.enable_progress_bar", "false"], hooks)
+    Fit(["fit", *words, "--trainer.enable_progress_bar", "false"])
     return marks[2] - marks[1], found
 
 

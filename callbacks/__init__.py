@@ -1,28 +1,11 @@
-"""Lightning hooks, thin: when to act and what to log. One class a file."""
+"""A checkout's short name of the callbacks: ``callbacks.merge`` and ``mu_lightning.callbacks.merge`` are one module."""
 
-from callbacks.checkpoint import DurableCheckpointIO, RunCheckpoint
-from callbacks.dashboard import Dashboard
-from callbacks.guard import Guard
-from callbacks.history import History
-from callbacks.kept_merges import KeptMerges
-from callbacks.logs import ContinuedLogs
-from callbacks.manifest import Manifest
-from callbacks.member_stopping import MemberStopping
-from callbacks.merge import MergeCallback
-from callbacks.progress import Progress
-from callbacks.throughput import Throughput
+import importlib
+import pkgutil
+import sys
 
-__all__ = [
-    "ContinuedLogs",
-    "Dashboard",
-    "DurableCheckpointIO",
-    "Guard",
-    "History",
-    "KeptMerges",
-    "Manifest",
-    "MemberStopping",
-    "MergeCallback",
-    "Progress",
-    "RunCheckpoint",
-    "Throughput",
-]
+import mu_lightning.callbacks as package
+
+for found in pkgutil.iter_modules(package.__path__):
+    sys.modules[f"{__name__}.{found.name}"] = importlib.import_module(f"{package.__name__}.{found.name}")
+sys.modules[__name__] = package

@@ -12,7 +12,6 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 
-from callbacks.merge import MergeCallback
 from mu_lightning.settings import CheckpointSettings
 from mu_lightning.training.checkpointing.loop_state import as_after_step, as_before_epoch_end
 from mu_lightning.training.checkpointing.random_state import random_state, set_random_state
@@ -27,6 +26,8 @@ from mu_lightning.training.checkpointing.run_checkpoints import (
 )
 from mu_lightning.training.checkpointing.signals import STATUS, Signals
 from mu_lightning.utilities.errors import Interrupted, UserError
+
+from .merge import MergeCallback
 
 # The hook in which a checkpoint is saved.
 Place = Literal["start", "step", "before epoch end", "epoch end", "end"]

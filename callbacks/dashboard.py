@@ -7,8 +7,9 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
-from callbacks.merge import MergeCallback
 from mu_lightning.monitoring.sinks import report, write_files, write_pictures
+
+from .merge import MergeCallback
 
 
 class Dashboard(Callback):

@@ -8,11 +8,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
-from callbacks.checkpoint import RunCheckpoint
 from mu_lightning.models.joint import JointClassifier
 from mu_lightning.settings import GuardSettings
 from mu_lightning.training.checkpointing.run_checkpoints import saved_checkpoints
 from mu_lightning.utilities.errors import UserError
+
+from .checkpoint import RunCheckpoint
 
 
 class Guard(Callback):

@@ -6,10 +6,11 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
-from callbacks.merge import MergeCallback
 from mu_lightning.schedules.replay import HISTORY
 from mu_lightning.schedules.schedules import Past
 from mu_lightning.utilities.files import write_json
+
+from .merge import MergeCallback
 
 
 class History(Callback):

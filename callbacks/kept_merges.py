@@ -9,8 +9,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from callbacks.merge import MergeCallback
 from mu_lightning.utilities.files import write_json
+
+from .merge import MergeCallback
 
 Save = Callable[[Path, str, Mapping[str, Tensor], Sequence[dict[str, Any]]], None]
 

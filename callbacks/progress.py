@@ -8,9 +8,10 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
-from callbacks.merge import MergeCallback
 from mu_lightning.monitoring.forecast import duration, member_names, next_merge
 from mu_lightning.schedules.schedules import Past
+
+from .merge import MergeCallback
 
 
 class Progress(TQDMProgressBar):

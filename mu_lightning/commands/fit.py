@@ -186,13 +186,12 @@ def expand_short_names(argv: list[str], short_names: Mapping[str, str] = SHORT_N
     return expanded
 
 
-def run(verb: str, argv: list[str], callbacks: Mapping[str, Any] | None = None) -> int:
+def run(verb: str, argv: list[str]) -> int:
     """Runs one of the four verbs; returns the exit status.
 
     Args:
         verb: ``fit``, ``validate``, ``test`` or ``predict``.
         argv: its arguments.
-        callbacks: name -> class of the callbacks that `fit` uses: they live outside this package.
     """
     if {"-h", "--help"} & set(argv):
         parser(verb).print_help()
@@ -202,7 +201,7 @@ def run(verb: str, argv: list[str], callbacks: Mapping[str, Any] | None = None) 
 
     arguments = [verb, *_shipped_configs(expand_short_names(argv))]
     if verb == "fit":
-        FitCLI(arguments, callbacks or {})
+        FitCLI(arguments)
     else:
         ScoreCLI(arguments)
     return 0

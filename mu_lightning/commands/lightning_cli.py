@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import yaml
 from lightning.fabric.connector import _PRECISION_INPUT
@@ -10,6 +10,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+from mu_lightning import callbacks
 from mu_lightning.checkpoints import load_tokenizer
 from mu_lightning.commands.console import quiet_lightning
 from mu_lightning.commands.fit import SHORT_NAMES, SUMMARIES, TRAINER_DEFAULTS, add_arguments
@@ -26,7 +27,7 @@ from mu_lightning.training.checkpointing.signals import terminable
 from mu_lightning.training.dry_run import describe
 from mu_lightning.training.missing_models import settle_locales
 from mu_lightning.training.run import TrainingRun
-from mu_lightning.training.run_plan import is_first_process, plan_run, wanted_targets
+from mu_lightning.training.run_plan import is_first_process, plan_run
 from mu_lightning.utilities.errors import UserError, check_number
 from mu_lightning.utilities.files import atomic_file, refuse_existing
 from mu_lightning.utilities.precision import check_precision, settled_precision
@@ -108,20 +109,15 @@ def _check_trainer(arguments: Mapping[str, Any]) -> None:
 class FitCLI(_GroupedCLI):
     """The verb `fit`.
 
-    Args:
-        arguments: the verb and its arguments.
-        callbacks: the classes in `callbacks`, by name.
+    Attributes:
+        callbacks: the classes of the callbacks that a run uses, by name.
     """
 
-    def __init__(self, arguments: list[str], callbacks: Mapping[str, Any]) -> None:
-        self.callbacks = callbacks
-        super().__init__(arguments)
+    callbacks: ClassVar[dict[str, Any]] = {name: getattr(callbacks, name) for name in callbacks.__all__}
 
     def instantiate_classes(self) -> None:
         self.config_init = self.parser.instantiate(self.config)
         settings = self.config_init[self.verb]
-        if wanted_targets(settings) and "MergeCallback" not in self.callbacks:
-            raise UserError("a target was given, but no callback to merge with")
         check_precision(settings.trainer.precision, settings.model.moments_dtype)
         _check_trainer(settings.trainer)
         self.run = None

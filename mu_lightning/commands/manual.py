@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from jsonargparse import ArgumentParser
 
 from mu_lightning.commands import fit
+from mu_lightning.commands.program import COMMANDS
 from mu_lightning.utilities.tables import markdown_table
 
 
@@ -55,6 +56,4 @@ def _left(rows: list[tuple[str, str, str]]) -> str:
 
 
 if __name__ == "__main__":
-    from cli import VERBS
-
-    print(reference(VERBS))
+    print(reference(COMMANDS))

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import yaml
 
-import callbacks
 from mu_lightning.commands import sweep
 from mu_lightning.commands.fit import _shipped_configs
 from mu_lightning.commands.lightning_cli import FitCLI
@@ -24,8 +23,7 @@ class Planned(FitCLI):
 
 
 def planned(*arguments: str) -> Any:
-    classes = {name: getattr(callbacks, name) for name in callbacks.__all__}
-    return Planned(["fit", *_shipped_configs(list(arguments))], classes).run.plan
+    return Planned(["fit", *_shipped_configs(list(arguments))]).run.plan
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name not in SWEEPS])

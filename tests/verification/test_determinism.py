@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from mu_lightning.callbacks.merge import MergeCallback
 from torch import Tensor
 
-from callbacks.merge import MergeCallback
 from mu_lightning.schedules.parsing import schedule_of
 from mu_lightning.settings import MergeSettings
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback
+from mu_lightning.callbacks.merge import MergeCallback
 from torch import Tensor
 
-from callbacks.merge import MergeCallback
 from mu_lightning.data.batching import BatchSize, TrainSampler, eval_loader, train_loader
 from mu_lightning.models.joint import JointClassifier
 from mu_lightning.schedules.schedules import EveryEpochs

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from mu_lightning.callbacks.checkpoint import DurableCheckpointIO, RunCheckpoint
+from mu_lightning.callbacks.logs import ContinuedLogs
+from mu_lightning.callbacks.merge import MergeCallback
 from torch import Tensor
 
-from callbacks.checkpoint import DurableCheckpointIO, RunCheckpoint
-from callbacks.logs import ContinuedLogs
-from callbacks.merge import MergeCallback
 from mu_lightning.monitoring.loggers import TableLogger
 from mu_lightning.schedules.parsing import schedule_of
 from mu_lightning.settings import CheckpointSettings, MergeSettings

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from lightning.pytorch import Callback
+from mu_lightning.callbacks.checkpoint import DurableCheckpointIO, RunCheckpoint
+from mu_lightning.callbacks.merge import MergeCallback
 from torch import Tensor
 
-from callbacks.checkpoint import DurableCheckpointIO, RunCheckpoint
-from callbacks.merge import MergeCallback
 from mu_lightning.schedules.schedules import EveryEpochs
 from mu_lightning.settings import CheckpointSettings, MergeSettings
 from mu_lightning.training.checkpointing.run_checkpoints import Saved, saved_checkpoints

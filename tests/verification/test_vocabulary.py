@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from mu_lightning.callbacks.merge import MergeCallback
 from torch import Tensor
 
-from callbacks.merge import MergeCallback
 from mu_lightning.checkpoints import load_base
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.data.vocabulary import used_vocabulary

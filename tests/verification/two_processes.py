@@ -12,7 +12,8 @@ import torch
 from lightning.pytorch import Trainer
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from callbacks.merge import MergeCallback
+from mu_lightning.callbacks.merge import MergeCallback
+
 from mu_lightning.checkpoints import load_base, load_tokenizer
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.models.classifier import IntentClassifier

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 from lightning.pytorch import Callback
+from mu_lightning.callbacks.merge import MergeCallback
 from torch import Tensor
 
-from callbacks.merge import MergeCallback
 from mu_lightning.evaluation.loop import evaluate
 from mu_lightning.models.ensemble import Ensemble
 from mu_lightning.schedules.schedules import EveryEpochs, Schedule

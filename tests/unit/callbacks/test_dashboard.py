@@ -13,11 +13,11 @@ import pytest
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from mu_lightning.callbacks.dashboard import Dashboard
+from mu_lightning.callbacks.logs import ContinuedLogs
+from mu_lightning.callbacks.merge import MergeCallback
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from callbacks.dashboard import Dashboard
-from callbacks.logs import ContinuedLogs
-from callbacks.merge import MergeCallback
 from mu_lightning.monitoring import wandb_files
 from mu_lightning.monitoring.loggers import run_loggers
 from mu_lightning.monitoring.sinks import report_models

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from mu_lightning.callbacks.checkpoint import DurableCheckpointIO, RunCheckpoint
+from mu_lightning.callbacks.guard import Guard
 from torch import Tensor
 
-from callbacks.checkpoint import DurableCheckpointIO, RunCheckpoint
-from callbacks.guard import Guard
 from mu_lightning.models.joint import JointClassifier
 from mu_lightning.settings import CheckpointSettings, GuardSettings
 from mu_lightning.training.checkpointing.run_checkpoints import saved_checkpoints

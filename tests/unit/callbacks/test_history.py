@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from mu_lightning.callbacks.history import History
+from mu_lightning.callbacks.kept_merges import KeptMerges
+from mu_lightning.callbacks.merge import MergeCallback
 from torch import Tensor
 
-from callbacks.history import History
-from callbacks.kept_merges import KeptMerges
-from callbacks.merge import MergeCallback
 from mu_lightning.schedules.replay import read_history, replay
 from mu_lightning.schedules.schedules import EveryEpochs, EverySteps, Schedule
 from mu_lightning.settings import MergeSettings

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 from lightning.pytorch import Callback
-
-from callbacks.manifest import Manifest
+from mu_lightning.callbacks.manifest import Manifest
 
 
 def test_it_is_there_before_the_first_step_with_configuration_versions_seed_and_data(

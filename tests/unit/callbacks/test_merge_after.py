@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Callback
+from mu_lightning.callbacks.merge import MergeCallback
 from torch import Tensor
 
-from callbacks.merge import MergeCallback
 from mu_lightning.schedules.schedules import EveryEpochs, Never
 from mu_lightning.settings import MergeSettings
 

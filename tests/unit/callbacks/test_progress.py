@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from mu_lightning.callbacks.merge import MergeCallback
+from mu_lightning.callbacks.progress import Progress
 
-from callbacks.merge import MergeCallback
-from callbacks.progress import Progress
 from mu_lightning.schedules.schedules import EveryEpochs
 from mu_lightning.settings import MergeSettings
 

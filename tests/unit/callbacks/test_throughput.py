@@ -8,8 +8,7 @@ import pandas
 import pytest
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import CSVLogger
-
-from callbacks.throughput import Throughput, memory, utterances
+from mu_lightning.callbacks.throughput import Throughput, memory, utterances
 
 MEMBERS = ["en-US", "nl-NL"]  # 61 and 21 rows: 8 steps of 8 rows, and 3
 

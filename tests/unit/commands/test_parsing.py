@@ -10,7 +10,7 @@ from mu_lightning.commands.parsing import OneLineErrors, one_line, separated
 from mu_lightning.utilities.errors import UserError
 
 
-@pytest.mark.parametrize("verb", cli.VERBS)
+@pytest.mark.parametrize("verb", cli.COMMANDS)
 def test_every_verb_offers_the_nearest_argument(verb: str) -> None:
     with pytest.raises(UserError) as refused:
         verb_parser(verb).parse_args(["--confg", "x.yaml"])

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import torch
+from mu_lightning.callbacks.merge import MergeCallback
 from torch import Tensor
 
-from callbacks.merge import MergeCallback
 from mu_lightning.checkpoints import load_base
 from mu_lightning.evaluation.loop import evaluate
 from mu_lightning.merging.engine.in_memory import merge_tensors

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mu_lightning.utilities import resources
-from mu_lightning.utilities.resources import resource
+from mu_lightning.utilities.resources import resource, shipped_folder
 
 ROOT = Path(__file__).parents[3]
 
@@ -38,5 +38,16 @@ def test_a_wheel_carries_them_inside_the_package(elsewhere: Path, monkeypatch: p
     inside = elsewhere / "package" / "_resources"
     (inside / "configs").mkdir(parents=True)
     (inside / "configs" / "massive.yaml").write_text("")
-    monkeypatch.setattr(resources, "_ROOTS", (elsewhere / "nowhere", inside))
+    monkeypatch.setattr(resources, "_ROOTS", (inside, elsewhere / "nowhere"))
     assert resource("configs/massive.yaml") == inside / "configs" / "massive.yaml"
+
+
+def test_a_folder_that_comes_with_the_program_is_never_one_of_the_current_folder(elsewhere: Path) -> None:
+    (elsewhere / "callbacks").mkdir()
+    assert shipped_folder("callbacks") == ROOT / "callbacks"
+
+
+def test_an_incomplete_installation_says_so(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "_ROOTS", (elsewhere / "nowhere",))
+    with pytest.raises(FileNotFoundError, match=r"callbacks .* install mu-lightning again"):
+        shipped_folder("callbacks")

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import torch
+from mu_lightning.callbacks.checkpoint import DurableCheckpointIO, RunCheckpoint
+from mu_lightning.callbacks.guard import Guard
 
-from callbacks.checkpoint import DurableCheckpointIO, RunCheckpoint
-from callbacks.guard import Guard
 from mu_lightning.models.cpu.stacked import Stack
 from mu_lightning.models.joint import JointClassifier
 from mu_lightning.settings import CheckpointSettings, GuardSettings

@@ -1,0 +1,104 @@
+"""The program: a command and what runs it. Its own help lists the commands without importing anything heavy."""
+
+import importlib
+import os
+import shlex
+import sys
+from pathlib import Path
+
+# LightningCLI's commands, which share a module; every other command is the module of its name in this folder.
+LIGHTNING_COMMANDS = ("fit", "validate", "test", "predict")
+
+# What to add to an interrupted command, so that it goes on from where it was: nxn and sweep skip what is there.
+GO_ON = {"fit": ("--resume",), "pretrain": ("--resume",), "nxn": (), "sweep": ()}
+
+COMMANDS: dict[str, str] = {
+    "fit": "train classifiers: one locale, several, or several merged towards a target",
+    "validate": "score a trained classifier on dev splits",
+    "test": "score a trained classifier on test splits",
+    "predict": "write a trained classifier's predictions",
+    "merge": "merge source models into one for a target",
+    "ensemble": "let source models vote on a target",
+    "nxn": "score every source model on every locale",
+    "sweep": "run a grid of targets, merge methods, weights, votes and baselines",
+    "reproduce": "recompute a stored result and say whether it is the same",
+    "sts": "score sentence embeddings against people's judgements of similarity",
+    "similarity": "show a target's typological neighbours and their weights",
+    "report": "write what results say: a page, tables, figures",
+    "schedule": "show when a schedule would have merged, over a run's recorded scores",
+    "pretrain": "make a small multilingual base from a corpus' text",
+    "workspace": "save a W&B workspace that is laid out for merges",
+}
+
+# The script that started the program -> what a user types to start it; otherwise it was the installed script.
+_STARTED_BY = {"cli.py": "python cli.py", "__main__.py": "python -m mu_lightning"}
+
+
+def program_name() -> str:
+    """What a user types to start this program, as it was started now."""
+    return _STARTED_BY.get(Path(sys.argv[0]).name, "mu-lightning")
+
+
+def usage() -> str:
+    """The program's help."""
+    name, width = program_name(), max(map(len, COMMANDS))
+    commands = "\n".join(f"  {command:<{width}}  {summary}" for command, summary in COMMANDS.items())
+    return (
+        f"usage: {name} COMMAND [arguments]\n\n"
+        "Trains XLM-R intent classifiers for several locales together and merges them by typology.\n\n"
+        f"commands:\n{commands}\n\n"
+        f"  {name} COMMAND --help     a command's arguments\n"
+        f"  {name} --version          the version\n\n"
+        f"start with: {name} fit --config configs/quickstart.yaml"
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs a command; returns the exit status: 0 done, 1 some failed, 2 a usage error, 130 or 143 stopped."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        from mu_lightning import __version__
+
+        print(__version__)
+        return 0
+    from mu_lightning.utilities.errors import Interrupted, UserError, unknown
+
+    try:
+        if argv[0] not in COMMANDS:
+            raise unknown("command", argv[0], COMMANDS)
+        return _run(argv[0], argv[1:])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except Interrupted as interruption:
+        print(f"{interruption}{_going_on(argv)}", file=sys.stderr)
+        return interruption.status
+    except BrokenPipeError:  # whoever read the output has seen enough, as in `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains again when it exits
+        return 141
+    except KeyboardInterrupt:
+        print(f"interrupted, nothing half-written is left{_going_on(argv)}", file=sys.stderr)
+        return 130
+
+
+def _run(command: str, argv: list[str]) -> int:
+    if command in LIGHTNING_COMMANDS:
+        from mu_lightning.commands import fit
+
+        return fit.run(command, argv)
+    # What a result came from may be any command, so `reproduce` is given the program itself.
+    more = (main,) if command == "reproduce" else ()
+    status: int = importlib.import_module(f"mu_lightning.commands.{command}").run(argv, *more)
+    return status
+
+
+def _going_on(argv: list[str]) -> str:
+    """The end of an interrupted command's message: the command line that goes on with it, if there is one."""
+    if argv[0] not in GO_ON:
+        return ""
+    words = [word for place, word in enumerate(argv) if "--ckpt-path" not in (word, argv[place - 1])]
+    words += [word for word in GO_ON[argv[0]] if word not in words]
+    return f": go on with: {program_name()} {shlex.join(words)}"
