@@ -1,6 +1,5 @@
 """Model folders in Hugging Face layout: finding the source models, loading and writing members and merged models."""
 
-import csv
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from mu_lightning.settings import EMBEDDED_BASE
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import atomic_folder, write_json
 from mu_lightning.utilities.hub import settle_hub
+from mu_lightning.utilities.reading import read_csv_rows
 from mu_lightning.utilities.resources import resource
 
 if TYPE_CHECKING:
@@ -85,23 +85,27 @@ def _belongs(family: str, corpus: str | None, base: str | None) -> bool:
 def _from_csv(path: Path) -> dict[str, Path | str]:
     if not path.is_file():
         raise UserError(f"no list of source models at {path}")
-    with path.open(encoding="utf-8", newline="") as lines:
-        rows = list(csv.DictReader(lines))
-    column = next((name for name in CSV_MODEL_COLUMNS if rows and name in rows[0]), None)
-    if column is None or "locale" not in rows[0]:
+    header, *rows = read_csv_rows(path)
+    named = [name for name in CSV_MODEL_COLUMNS if name in header.cells]
+    if not named or not rows or "locale" not in header.cells:
         raise UserError(f"{path} is not a list of source models: expected a header with 'locale' and 'path', and rows")
+    if len(named) > 1:
+        raise UserError(f"{path} says in several columns where models are ({', '.join(named)}): leave one")
     models: dict[str, Path | str] = {}
     for row in rows:
-        tag, where = row["locale"], row[column]
+        tag, where = (row.cells[header.cells.index(name)] for name in ("locale", named[0]))
         if tag not in LOCALES or tag in models:
-            raise UserError(f"{path} lists '{tag}' {'twice' if tag in models else 'which is not a known locale'}")
+            problem = "twice" if tag in models else "which is not a known locale"
+            raise UserError(f"{path}, line {row.line} lists '{tag}' {problem}")
+        if not where:
+            raise UserError(f"{path}, line {row.line}: no {named[0]} is given for '{tag}'")
         local = path.parent / where
         if local.is_dir():
             models[tag] = local
         elif where.count("/") <= 1 and not where.startswith((".", "/")):
             models[tag] = where  # a hub id
         else:
-            raise UserError(f"{path} lists {where} for '{tag}', which is not a folder")
+            raise UserError(f"{path}, line {row.line} lists {where} for '{tag}', which is not a folder")
     return models
 
 

@@ -7,7 +7,7 @@ ISO 639-3 for languages, and URIEL (Littell et al. 2017, https://aclanthology.or
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mu_lightning.utilities.errors import unknown
+from mu_lightning.utilities.errors import UserError, unknown
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,15 @@ def locale_list(given: str | Iterable[str] | None) -> list[str] | None:
 
     >>> locale_list(["en-US,fr-FR", "de-DE"])
     ['en-US', 'fr-FR', 'de-DE']
+
+    Raises:
+        UserError: a locale is named twice.
     """
     if given is None:
         return None
     parts = [given] if isinstance(given, str) else given
-    return [tag for part in parts for tag in part.replace(",", " ").split()]
+    tags = [tag for part in parts for tag in part.replace(",", " ").split()]
+    for place, tag in enumerate(tags):
+        if tag in tags[:place]:
+            raise UserError(f"the locale {tag} is named twice in {', '.join(tags)}")
+    return tags

@@ -1,13 +1,20 @@
 """The parser of every verb: a mistake on the command line or in a configuration file is one clear line."""
 
 import difflib
+import os
 import re
 from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
-from jsonargparse import ArgumentParser
+import yaml
+from jsonargparse import ArgumentParser, Namespace, get_loader, set_loader
 
 from mu_lightning.utilities.errors import UserError, unknown
+from mu_lightning.utilities.yaml_files import checked, read_yaml
+
+# Whatever jsonargparse reads, a configuration file or a value, has no key twice and is bounded.
+set_loader("yaml", checked(get_loader("yaml")), exceptions=(yaml.YAMLError,))
 
 _KEY = re.compile(r'Parser key "(?P<key>[^"]+)":\s*')
 _GIVEN = re.compile(r"(?:Got|Given) value: (?P<value>.*)")
@@ -34,6 +41,11 @@ class OneLineErrors(ArgumentParser):
             several = {name for action in self._actions if action.nargs == "+" for name in action.option_strings}
             args = list(separated(args, several))
         return super().parse_args(args, *more, **given)
+
+    def parse_path(self, cfg_path: str | os.PathLike[str], *more: Any, **given: Any) -> Namespace:
+        """As `ArgumentParser.parse_path`, raises UserError for a file that is not UTF-8 or not valid YAML."""
+        read_yaml(Path(cfg_path))
+        return super().parse_path(cfg_path, *more, **given)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raises UserError in place of printing the usage and leaving."""

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import ArgumentParser
 
 from mu_lightning.commands import fit
@@ -15,6 +14,7 @@ from mu_lightning.settings import MergeSettings
 from mu_lightning.utilities.errors import UserError, unknown
 from mu_lightning.utilities.files import refuse_existing
 from mu_lightning.utilities.resources import resource
+from mu_lightning.utilities.yaml_files import read_yaml
 
 # What of a configuration of `fit` matters here: the fields of `merge`, and where the run was.
 _FIELDS = ("schedule", "frequency", "adaptive", "performance_trigger", "convergence_threshold")
@@ -138,10 +138,7 @@ def _configured(paths: list[Path]) -> dict[str, Any]:
         "ckpt_path",
     }
     for path in paths:
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except (OSError, yaml.YAMLError) as error:
-            raise UserError(f"the configuration {path} cannot be read: {error}") from error
+        content = read_yaml(path) or {}
         if not isinstance(content, Mapping):
             raise UserError(f"the configuration {path} is no mapping of keys to values")
         for key in content:

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from mu_lightning.commands.arguments import (
@@ -19,6 +18,7 @@ from mu_lightning.commands.parsing import OneLineErrors
 from mu_lightning.locales import LOCALES, locale_list
 from mu_lightning.utilities.errors import UserError, unknown
 from mu_lightning.utilities.resources import resource
+from mu_lightning.utilities.yaml_files import read_yaml
 
 if TYPE_CHECKING:
     from mu_lightning.experiments.grid import Grid
@@ -128,10 +128,7 @@ def _with_grids(argv: list[str]) -> list[str]:
 def _grid_file(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"no grid at {path}")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no YAML file: {' '.join(str(error).split())}") from error
+    content = read_yaml(path) or {}
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no grid: expected keys such as target_languages and methods")
     actions = {action.dest: action for action in parser()._actions if action.dest not in ("help", "config")}

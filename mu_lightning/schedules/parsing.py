@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-import yaml
-
 from mu_lightning.schedules.schedules import SCHEDULES, Adaptive, AnyOf, EveryEpochs, PerformanceTriggered, Schedule
 from mu_lightning.settings import MergeSettings
 from mu_lightning.utilities.errors import UserError, unknown
 from mu_lightning.utilities.parameters import read_parameters
+from mu_lightning.utilities.yaml_files import load_yaml
 
 
 def build_schedule(
@@ -93,7 +92,7 @@ def schedule_of(settings: MergeSettings) -> Schedule:
 
 def _parsed(text: str) -> Mapping[str, Any]:
     if text.lstrip().startswith("{"):
-        value = yaml.safe_load(text)
+        value = load_yaml(text, "the schedule")
         if isinstance(value, Mapping):
             return value
     parts = []

@@ -12,6 +12,7 @@ from mu_lightning.locales import LOCALES
 from mu_lightning.typology.features import features, parse_mix
 from mu_lightning.utilities.errors import UserError, unknown
 from mu_lightning.utilities.files import atomic_file
+from mu_lightning.utilities.reading import CsvRow, read_csv_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,22 +135,13 @@ def read_csv(path: Path) -> SimilarityMatrix:
     """
     if not path.is_file():
         raise UserError(f"no similarity matrix at {path}: write one with 'similarity --output {path}'")
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        try:
-            table = [row for row in csv.reader(file) if row]
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise UserError(f"{path} is not a CSV file of similarities: {error}") from error
-    columns = [name.strip() for name in table[0][1:]] if table else []
-    rows = [row[0].strip() for row in table[1:]]
+    header, *table = read_csv_rows(path)
+    columns, rows = header.cells[1:], [row.cells[0] for row in table]
     if not columns or not rows:
         raise UserError(f"{path} is empty: expected a header of locales and a row for each")
-    for line, row in enumerate(table[1:], start=2):
-        if len(row) != len(table[0]):
-            raise UserError(f"{path}: row {row[0]} (line {line}) has {len(row) - 1} values for {len(columns)} columns")
-    for kind, names in (("row", rows), ("column", columns)):
-        twice = _first_repeated(names)
-        if twice is not None:
-            raise UserError(f"{path} has two {kind}s named {twice}")
+    twice = _first_repeated(rows)
+    if twice is not None:
+        raise UserError(f"{path} has two rows named {twice}")
     if len(rows) != len(columns):
         raise UserError(f"{path} is not square: {len(rows)} rows and {len(columns)} columns")
     for row_name, column_name in zip(rows, columns, strict=True):
@@ -158,16 +150,14 @@ def read_csv(path: Path) -> SimilarityMatrix:
                 f"{path}: rows and columns differ: {row_name} (row) stands where {column_name} (column) does"
             )
     values = [
-        [_number(cell, path, row[0], column) for cell, column in zip(row[1:], columns, strict=True)]
-        for row in table[1:]
+        [_number(cell, path, row, column) for cell, column in zip(row.cells[1:], columns, strict=True)] for row in table
     ]
     return SimilarityMatrix(tuple(rows), np.array(values), origin=str(path))
 
 
-def _number(cell: str, path: Path, row: str, column: str) -> float:
-    if not cell.strip():
-        return float("nan")  # how pandas writes what is missing; the matrix refuses it by name
+def _number(cell: str, path: Path, row: CsvRow, column: str) -> float:
     try:
         return float(cell)
     except ValueError as error:
-        raise UserError(f"{path}: '{cell}' in row {row}, column {column} is not a number") from error
+        problem = f"'{cell}' is not a number" if cell else "the cell is empty"
+        raise UserError(f"{path}, line {row.line}, row {row.cells[0]}, column {column}: {problem}") from error

@@ -2,14 +2,48 @@
 
 import difflib
 import math
+import reprlib
 from collections.abc import Iterable
+from typing import Any
+
+MAX_MESSAGE = 2000
+MAX_NAME = 200
 
 
 class UserError(ValueError):
     """What was asked cannot be done; the message names what was given, what exists and what to do.
 
     The program prints it as one line and exits with status 2; a library user catches it as a `ValueError`.
+
+    Args:
+        message: what went wrong; control characters in it, such as line ends in a name, are escaped, and what is longer
+            than `MAX_MESSAGE` is cut.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(escaped(message))
+
+
+def escaped(message: str) -> str:
+    r"""A text for one line of a terminal.
+
+    >>> escaped("a\n\x1b[1mb")
+    'a\\n\\x1b[1mb'
+    """
+    message = message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]} ... (cut)"
+    plain = message.isprintable()
+    return message if plain else "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
+
+
+def shown(value: Any) -> str:
+    """What was given, for a message: its repr, cut where it is long, deep or has many items."""
+    return _REPR.repr(value)
+
+
+_REPR = reprlib.Repr()
+_REPR.maxlevel = 3
+_REPR.maxlist = _REPR.maxdict = _REPR.maxtuple = _REPR.maxset = 12
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = 200
 
 
 def unknown(kind: str, given: str, known: Iterable[str]) -> UserError:
@@ -20,7 +54,7 @@ def unknown(kind: str, given: str, known: Iterable[str]) -> UserError:
         given: the name as it was given.
         known: every name that would have been accepted.
     """
-    names = sorted(known)
+    names, given = sorted(known), given if len(given) <= MAX_NAME else f"{given[:MAX_NAME]}..."
     by_lower = {name.lower(): name for name in names}
     near = [by_lower[name] for name in difflib.get_close_matches(given.lower(), by_lower, n=3, cutoff=0.5)]
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mu_lightning.utilities.errors import UserError, unknown
+from mu_lightning.utilities.errors import UserError, shown, unknown
 
 
 def option(
@@ -106,4 +106,4 @@ def _read(what: str, value: Any, kind: type) -> Any:
                 return kind(number)
         except (ValueError, OverflowError):
             pass
-    raise UserError(f"{what} is {value!r}: it must be of type {kind.__name__}")
+    raise UserError(f"{what} is {shown(value)}: it must be of type {kind.__name__}")

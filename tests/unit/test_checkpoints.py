@@ -115,7 +115,11 @@ def test_a_list_names_folders_beside_it_or_hub_ids(tmp_path: Path, column: str) 
         ("locale,folder\nen-US,one\n", "expected a header with 'locale' and 'path', and rows"),
         ("tag,path\nen-US,one\n", "expected a header"),
         ("locale,path\n", "expected a header"),
-        ("", "expected a header"),
+        ("", "is empty"),
+        ("locale,path\nen-US,\n", "line 2: no path is given for 'en-US'"),
+        ("locale,path\nen-US\n", "line 2: 1 cells in the row of 'en-US'"),
+        ("locale,path,model\nen-US,one,two\n", "in several columns where models are (path, model)"),
+        ("locale,path,path\nen-US,one,two\n", "the column 'path' twice"),
     ],
 )
 def test_a_list_that_makes_no_sense_is_refused(tmp_path: Path, text: str, message: str) -> None:

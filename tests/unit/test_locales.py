@@ -6,7 +6,7 @@ import pytest
 from babel import Locale as BabelLocale
 from babel.core import get_global
 
-from mu_lightning.locales import LOCALES, locale
+from mu_lightning.locales import LOCALES, locale, locale_list
 from mu_lightning.typology.databases import data_file
 from mu_lightning.utilities.errors import UserError
 
@@ -129,3 +129,9 @@ def test_an_unknown_locale_is_refused_with_the_nearest_known_ones() -> None:
 def test_the_table_is_read_without_importing_anything_heavy() -> None:
     code = "import sys, mu_lightning.locales; print({'numpy', 'babel', 'torch'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+@pytest.mark.parametrize("given", ["nl-NL,de-DE,nl-NL", ["nl-NL", "de-DE nl-NL"]])
+def test_a_list_that_names_a_locale_twice_is_refused(given: str | list[str]) -> None:
+    with pytest.raises(UserError, match="the locale nl-NL is named twice"):
+        locale_list(given)

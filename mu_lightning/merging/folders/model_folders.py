@@ -1,6 +1,5 @@
 """Model folders in Hugging Face layout, opened for merging: headers and configs are read, tensors are only mapped."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from mu_lightning.merging.engine.checks import Signature
 from mu_lightning.merging.folders.safetensor_files import Entry, read_header
 from mu_lightning.merging.folders.tokenizer_files import check_same_tokenizer
 from mu_lightning.utilities.errors import UserError
+from mu_lightning.utilities.reading import read_json_object
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -168,10 +168,4 @@ def _check_labels(first: str, expected: dict[int, str] | None, other: str, found
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path.parent} is not a model folder: it has no {path.name}")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} does not hold a JSON object")
-    return content
+    return read_json_object(path)

@@ -23,14 +23,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mu_lightning.merging.engine.job import Job
 from mu_lightning.merging.recipes.command_line import OVERRIDE_KEYS, parse_overrides
 from mu_lightning.merging.recipes.model import Recipe
 from mu_lightning.merging.recipes.recipe_fields import entries, mapping, number, optional_text, text, whole
 from mu_lightning.merging.registry import find_method
 from mu_lightning.utilities.errors import UserError, unknown
+from mu_lightning.utilities.yaml_files import read_yaml
 
 _KEYS = ("method", "sources", "base", "parameters", "overrides", "dtype", "seed", "data")
 _SOURCE_KEYS = ("model", "weight")
@@ -46,10 +45,7 @@ def read_recipe(path: Path) -> Recipe:
     """
     if not path.is_file():
         raise UserError(f"no recipe at {path}")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise UserError(f"{path} is not a recipe: it holds no mapping")
     if "merge_method" in content:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mu_lightning.utilities.errors import UserError
+from mu_lightning.utilities.errors import UserError, shown
 
 
 def mapping(what: str, given: Any) -> dict[str, Any]:
@@ -15,7 +15,7 @@ def mapping(what: str, given: Any) -> dict[str, Any]:
     if given is None:
         return {}
     if not isinstance(given, dict):
-        raise UserError(f"{what}: {given!r} is given, it must be a mapping")
+        raise UserError(f"{what}: {shown(given)} is given, it must be a mapping")
     return {str(key): value for key, value in given.items()}
 
 
@@ -24,14 +24,14 @@ def entries(what: str, given: Any) -> list[Any]:
     if given is None:
         return []
     if not isinstance(given, list):
-        raise UserError(f"{what}: {given!r} is given, it must be a list")
+        raise UserError(f"{what}: {shown(given)} is given, it must be a list")
     return given
 
 
 def text(what: str, given: Any) -> str:
     """A name; raises UserError for nothing, a list or a mapping."""
     if isinstance(given, bool) or not isinstance(given, (str, int, float)):
-        raise UserError(f"{what}: {given!r} is given, it must be a name")
+        raise UserError(f"{what}: {shown(given)} is given, it must be a name")
     return str(given)
 
 
@@ -43,7 +43,7 @@ def optional_text(what: str, given: Any) -> str | None:
 def whole(what: str, given: Any) -> int:
     """A whole number; raises UserError for anything else."""
     if isinstance(given, bool) or not isinstance(given, int):
-        raise UserError(f"{what} is {given!r}: it must be a whole number")
+        raise UserError(f"{what} is {shown(given)}: it must be a whole number")
     return given
 
 
@@ -52,6 +52,6 @@ def number(what: str, given: Any) -> float:
     try:
         if not isinstance(given, bool):
             return float(given)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         pass
-    raise UserError(f"{what} is {given!r}: it must be a number")
+    raise UserError(f"{what} is {shown(given)}: it must be a number")

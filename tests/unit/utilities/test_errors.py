@@ -1,8 +1,10 @@
 """The error for an unknown name helps to find the right one."""
 
+import pickle
+
 import pytest
 
-from mu_lightning.utilities.errors import UserError, check_number, unknown
+from mu_lightning.utilities.errors import MAX_MESSAGE, UserError, check_number, shown, unknown
 
 
 @pytest.mark.parametrize(
@@ -49,3 +51,20 @@ def test_a_number_out_of_its_bounds_is_named_with_them(value: float, bounds: dic
     with pytest.raises(UserError) as refused:
         check_number("rate", value, **bounds)
     assert str(refused.value) == expected
+
+
+def test_a_message_is_one_line_and_is_cut() -> None:
+    message = str(UserError("the name a\nb\x1b[1m \u202e" + "x" * 10_000))
+    assert message.startswith("the name a\\nb\\x1b[1m \\u202exxx")
+    assert len(message) < MAX_MESSAGE + 100
+
+
+def test_it_survives_a_trip_to_another_process() -> None:
+    error = pickle.loads(pickle.dumps(UserError("a\nb")))
+    assert (type(error), str(error)) == (UserError, r"a\nb")
+
+
+def test_what_was_given_is_shown_shortly() -> None:
+    assert shown({"model": {"path": "x"}}) == "{'model': {'path': 'x'}}"
+    assert len(shown([["x" * 100] * 100] * 100)) < 20_000
+    assert len(str(unknown("method", "x" * 10_000, ["ties"]))) < 500
