@@ -7,11 +7,13 @@ import pytest
 
 import cli
 from mu_lightning.commands import fit
+from mu_lightning.commands.program import COMMANDS as ALL
+from mu_lightning.commands.program import LIGHTNING_COMMANDS
 
 COMMANDS = [
     name
-    for name in cli.VERBS
-    if name in cli.LIGHTNING_VERBS
+    for name in ALL
+    if name in LIGHTNING_COMMANDS
     or "--config"
     in importlib.import_module(f"mu_lightning.commands.{name}").parser()._option_string_actions
 ]  # fmt: skip
