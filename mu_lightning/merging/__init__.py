@@ -1,4 +1,4 @@
-"""Merging: methods (one a file), their registry, and the engine that feeds them tensors from memory or from disk.
+"""Model merging: methods, their registry, and the engines for models in memory and on disk.
 
-Importing this package imports nothing heavy; `registry` knows the methods' names without torch.
+Importing this package, or the names in the registry, does not import torch.
 """

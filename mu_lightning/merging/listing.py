@@ -1,4 +1,4 @@
-"""The methods as text, for ``merge --list-methods``."""
+"""Lists the merge methods as text, for ``merge --list-methods``."""
 
 import dataclasses
 from typing import Any
@@ -8,12 +8,12 @@ from mu_lightning.merging.registry import METHODS
 
 
 def list_methods() -> str:
-    """Every registered method: what it does, what it needs, its parameters with defaults, its paper."""
+    """Lists every method with its requirements, parameters, defaults and paper."""
     return "\n\n".join(_described(method) for method in METHODS.values())
 
 
 def methods_table() -> str:
-    """The same as a Markdown table, without what parameters mean: `docs/merging.md` holds it."""
+    """Lists the methods as a Markdown table, for `docs/merging.md`."""
     rows = []
     for method in METHODS.values():
         parameters = ", ".join(
@@ -28,7 +28,7 @@ def methods_table() -> str:
 def _needs(method: Method) -> list[str]:
     return [
         *(["a base model"] if method.needs_base else ["a base model if given"] if method.may_use_base else []),
-        *([f"texts, for {method.needs_statistics.rstrip(',')}"] if method.needs_statistics else []),
+        *([f"text, for {method.needs_statistics}"] if method.needs_statistics else []),
         *([f"{method.min_sources} or more sources"] if method.min_sources > 1 and method.max_sources is None else []),
         *([f"{method.max_sources} source{'s' if method.max_sources > 1 else ''}"] if method.max_sources else []),
         *([] if method.takes_weights else ["no weights"]),

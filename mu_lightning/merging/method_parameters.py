@@ -1,4 +1,4 @@
-"""A method's parameters: typed fields with help and bounds, read from Python, YAML or a command line."""
+"""Parameters of merge methods, from Python, YAML or the command line."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,24 +11,24 @@ __all__ = ["NoParameters", "build_parameters", "for_each", "option"]
 
 
 def for_each(value: float | Sequence[float], sources: int) -> list[float]:
-    """A parameter's value for each source, whether it was given once or for each."""
+    """Expands a parameter to one value per source."""
     return [value] * sources if isinstance(value, (int, float)) else list(value)
 
 
 @dataclass(frozen=True)
 class NoParameters:
-    """The parameters of a method that has none."""
+    """Parameters of a method without parameters."""
 
 
 def build_parameters(method: Method, given: Mapping[str, Any] | None, sources: Sequence[str] = ()) -> Any:
-    """The method's parameters with `given` in place of defaults; texts, as from a command line, are read as their type.
+    """Builds the parameters of a method; strings, as from a command line, are converted.
 
     Args:
         method: the method.
-        given: parameter -> value, or source name -> value for a parameter that may differ between sources.
-        sources: the sources' names.
+        given: parameter -> value, or source name -> value for per-source parameters.
+        sources: names of the sources.
 
     Raises:
-        UserError: an unknown parameter (with the nearest known ones), or a value of the wrong type or out of range.
+        UserError: an unknown parameter (similar names are suggested), or a value of a wrong type or out of range.
     """
     return method.parameters(**read_parameters(method.name, method.parameters, given, sources))

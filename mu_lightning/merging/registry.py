@@ -1,4 +1,4 @@
-"""Every merge method by name. A method is one file in `methods/` that defines `METHOD`, and one line here."""
+"""Registry of merge methods. A method is a file in `methods/` that defines `METHOD`, and a line here."""
 
 import importlib
 from collections.abc import Iterator, Mapping
@@ -42,7 +42,7 @@ _MODULES = {
 
 
 class _Methods(Mapping[str, Method]):
-    """Name -> method; a method's file, and torch with it, is imported when it is first asked for."""
+    """Maps names to methods; a method's module, and torch with it, is imported on access."""
 
     def __getitem__(self, name: str) -> Method:
         if name not in _MODULES:
@@ -62,10 +62,10 @@ METHODS: Mapping[str, Method] = _Methods()
 
 
 def find_method(method: str | Method) -> Method:
-    """The method of that name; a `Method` is returned as it is.
+    """Returns a method by name; a `Method` is returned unchanged.
 
     Raises:
-        UserError: no method has that name; the nearest ones are named.
+        UserError: unknown name; similar names are suggested.
     """
     if isinstance(method, Method):
         return method

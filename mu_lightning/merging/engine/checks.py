@@ -31,7 +31,7 @@ def check_plan(
             f"{method.name} uses task vectors and needs the base model that the sources were fine-tuned from"
         )
     if method.needs_statistics and not has_statistics:
-        raise UserError(f"{method.name} needs {method.needs_statistics} of every source")
+        raise UserError(f"{method.name} needs {method.needs_statistics} for every source")
 
 
 def check_weights(weights: Mapping[str, float], names: Sequence[str]) -> None:

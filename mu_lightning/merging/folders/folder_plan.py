@@ -1,4 +1,4 @@
-"""A merge of model folders as it is planned: validated from headers and configs alone, before any work."""
+"""A merge of model folders, validated from headers and configs."""
 
 import dataclasses
 import math
@@ -34,17 +34,17 @@ SHARD_BYTES = 5_000_000_000
 
 @dataclass(frozen=True)
 class FolderPlan:
-    """A merge of model folders, validated from headers and configs alone.
+    """A merge of model folders, validated from headers and configs.
 
     Attributes:
         job: the merge.
-        folders: source name -> its folder, opened.
-        base: the base model's folder, opened, if the method sees one.
-        output: the folder to write.
+        folders: source name -> opened model folder.
+        base: opened folder of the base model, if the method uses one.
+        output: folder to write.
         tensors: tensor name -> dtype and shape of the result.
-        statistics: what the method was told of the sources' data.
-        dtype: the dtype that was asked for, None for the sources'.
-        max_shard_size: bytes of tensors in one file of the result.
+        statistics: data-dependent statistics of the sources.
+        dtype: requested dtype, None for the sources' dtype.
+        max_shard_size: maximum bytes of tensors in a shard.
     """
 
     job: Job
@@ -58,7 +58,7 @@ class FolderPlan:
 
     @property
     def shards(self) -> dict[str, list[str]]:
-        """File name -> its tensors: one file, or as many as keep each under `max_shard_size`."""
+        """File name -> tensors: a single file, or shards of at most `max_shard_size`."""
         groups: list[list[str]] = [[]]
         filled = 0
         for name, tensor in self.tensors.items():
@@ -73,21 +73,21 @@ class FolderPlan:
 
     @property
     def bytes_read(self) -> int:
-        """Bytes of all sources and the base."""
+        """Bytes to read: all sources and the base."""
         every = [*self.folders.values(), *([self.base] if self.base else [])]
         return sum(entry.stop - entry.start for folder in every for entry in folder.tensors.values())
 
     @property
     def bytes_written(self) -> int:
-        """Bytes of the merged tensors."""
+        """Bytes to write."""
         return sum(map(tensor_bytes, self.tensors.values()))
 
     @property
     def peak_memory(self) -> int:
-        """About the most memory that the merge itself takes, in bytes; the file cache is not counted.
+        """Estimated peak memory of the merge in bytes, without the file cache.
 
-        A method that sees whole tensors holds a few of the largest, as if every row of it had changed; any other holds
-        chunks of each source for each thread; and a selection keeps samples of some sources at a time.
+        A method that needs whole tensors keeps several copies of the largest one; other methods keep a chunk of each
+        source per thread; order statistics keep samples of some sources.
         """
         largest = max(math.prod(shape) for _, shape in self.tensors.values())
         sources, method = len(self.folders), self.job.method
@@ -98,7 +98,7 @@ class FolderPlan:
             held = method.tensors_in_memory or sources + 4
             return int((held + converted) * largest * wide)
         elements = sum(math.prod(shape) for _, shape in self.tensors.values())
-        sorting = 12 if method.granularity == "rows" else 0  # whole numbers of 8 bytes: ranks, and their order
+        sorting = 12 if method.granularity == "rows" else 0  # int64 ranks and their order
         chunk = (2 * sources + 6 + sorting) * min(largest, chunk_size(sources)) * thread_count() * wide
         if not method.uses_order_statistics:
             return chunk
@@ -107,7 +107,7 @@ class FolderPlan:
         return chunk + min(SAMPLE, elements) * min(sources, AT_ONCE) * wide * 3 // 2
 
     def describe(self) -> str:
-        """The plan for reading: what would be merged, how, how much, and where to."""
+        """Describes the plan in text: sources, parameters, sizes and output."""
         job = self.job
         parameters = ", ".join(f"{key}={value}" for key, value in dataclasses.asdict(job.parameters).items())
         base = "none" if self.base is None else str(self.base.path)
@@ -127,7 +127,7 @@ class FolderPlan:
             ),
             f"  {len(self.tensors)} tensors, {self.bytes_read / 1e6:,.1f} MB to read, "
             f"{self.bytes_written / 1e6:,.1f} MB to write as {', '.join(dtypes)}",
-            f"  estimated peak memory: {self.peak_memory / 1e6:,.0f} MB beside the program itself",
+            f"  estimated peak memory: {self.peak_memory / 1e6:,.0f} MB in addition to the program",
             f"  to: {self.output}" + (f", {len(self.shards)} files of weights" if len(self.shards) > 1 else ""),
         ]
         return "\n".join(lines)
@@ -148,9 +148,9 @@ def plan_folders(
     device: str | None = None,
     max_shard_size: int = SHARD_BYTES,
 ) -> FolderPlan:
-    """Validates a merge of model folders from their headers and configs, reading no tensor.
+    """Validates a merge of model folders from headers and configs, without reading tensors.
 
-    Args and errors are those of `merge_folders`, but for NaN and infinity, which only the tensors show.
+    For arguments and errors see `merge_folders`; NaN and infinity are detected during the merge.
     """
     job = plan_job(
         method,
@@ -193,7 +193,7 @@ def _result_dtype(dtypes: Sequence[str], asked: str | None) -> str:
     if not is_float(found):
         return found
     for other in dtypes[1:]:
-        found = promoted(found, other) or found  # `check_same_tensors` refused what has no such dtype
+        found = promoted(found, other) or found  # `check_same_tensors` rejected other dtypes
     return asked or found
 
 

@@ -1,4 +1,4 @@
-"""What a merged folder says about itself: the model card, ``merge_details.txt`` and the same as JSON."""
+"""Model card, ``merge_details.txt`` and ``merge_details.json`` of a merged model."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -19,9 +19,9 @@ RECIPE = "merge_recipe.yaml"
 _HEADLINES = ("mode", "method", "target", "preweight", "base", "supervision", "seed", "date", "version")
 _URIEL = "- weights: Littell et al., URIEL and lang2vec, 2017, https://aclanthology.org/E17-2002"
 _SEEN = {
-    "none": "nothing",
-    "target-unlabelled": "its text, without labels",
-    "target-dev-labels": "the labels of its dev split",
+    "none": "none",
+    "target-unlabelled": "unlabeled text",
+    "target-dev-labels": "labels of the dev split",
 }
 _NOT_A_RECIPE = {"date", "version", "paper", "url"}
 _SHOWN_APART = {*_HEADLINES, "sources", "paper", "url", "recipe"}
@@ -31,11 +31,11 @@ def write_report(output: Path, plan: FolderPlan, extra: Mapping[str, Any]) -> No
     """Writes README.md, merge_details.txt, merge_details.json and merge_recipe.yaml into `output`.
 
     Args:
-        output: the folder being written.
-        plan: the merge that was carried out.
-        extra: what its caller knows of it: ``mode``, ``target``, ``preweight``, ``similarities`` (source name ->
-            number), ``supervision``, ``data`` (the texts that the method learned from) and ``origins`` (source name,
-            or ``base`` -> hub id) have their places, anything else is listed.
+        output: output folder.
+        plan: the merge.
+        extra: further metadata. ``mode``, ``target``, ``preweight``, ``similarities`` (source name -> number),
+            ``supervision``, ``data`` (texts used for statistics) and ``origins`` (source name, or ``base`` -> hub id)
+            have dedicated fields; other keys are appended.
     """
     details = merge_details(plan, extra)
     write_details(output, plan.job.method, details)
@@ -46,9 +46,9 @@ def write_details(output: Path, method: Method, details: Mapping[str, Any]) -> N
     """Writes README.md, merge_details.txt and merge_details.json into `output`.
 
     Args:
-        output: the folder being written.
+        output: output folder.
         method: the merge method.
-        details: what is known of the merge, as `merge_details` gives it; a source without a ``model`` was no folder.
+        details: result of `merge_details`; a source without a ``model`` was trained in the same run.
     """
     details = {
         "version": f"mu-lightning {__version__}",
@@ -62,7 +62,7 @@ def write_details(output: Path, method: Method, details: Mapping[str, Any]) -> N
 
 
 def merge_details(plan: FolderPlan, extra: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything that is known of a merge, as plain values. Folders go by name: paths are nobody else's business."""
+    """Collects the metadata of a merge. Folders are given by name: absolute paths are private."""
     job, extra = plan.job, dict(extra)
     similarities, origins = extra.pop("similarities", None) or {}, extra.pop("origins", None) or {}
     sources = [
@@ -97,7 +97,7 @@ def merge_details(plan: FolderPlan, extra: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def details_text(details: Mapping[str, Any]) -> str:
-    """The details as people read them."""
+    """Formats the metadata of a merge as text."""
     lines = ["--- Merge details ---", ""]
     for key in _HEADLINES:
         if key in details:
@@ -117,7 +117,7 @@ def details_text(details: Mapping[str, Any]) -> str:
 
 
 def model_card(method: Method, details: Mapping[str, Any]) -> str:
-    """The model card: metadata as the hub reads it, a table of weights, what was run and what to cite."""
+    """Builds the model card: hub metadata, weights, recipe and citations."""
     models = [source["model"] for source in details["sources"] if "model" in source]
     metadata = {
         "base_model": list(dict.fromkeys([*models, *([details["base"]] if "base" in details else [])])),
@@ -128,7 +128,7 @@ def model_card(method: Method, details: Mapping[str, Any]) -> str:
     target = f" for {details['target']}" if "target" in details else ""
     seen = details.get("supervision", "")
     rows = [
-        f"| {source['source']} | {source.get('model', 'a member, trained with merges')} | {source['weight']:.6f} | "
+        f"| {source['source']} | {source.get('model', 'trained in this run')} | {source['weight']:.6f} | "
         + (f"{source['similarity']:.6f} |" if "similarity" in source else "|")
         for source in details["sources"]
     ]
@@ -139,10 +139,10 @@ def model_card(method: Method, details: Mapping[str, Any]) -> str:
             yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True).rstrip(),
             "---",
             "",
-            f"# A merge{target}: {method.name}",
+            f"# Merged model{target}: {method.name}",
             "",
-            f"Made by mu-lightning {__version__} from {len(rows)} models: {method.summary}.",
-            *([f"Looked at of the target: {_SEEN[seen]} (`{seen}`)."] if seen in _SEEN else []),
+            f"Merged with mu-lightning {__version__} from {len(rows)} models: {method.summary}.",
+            *([f"Target data used: {_SEEN[seen]} (`{seen}`)."] if seen in _SEEN else []),
             "",
             "| source | model | weight | similarity |",
             "|---|---|---|---|",

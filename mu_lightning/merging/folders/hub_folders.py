@@ -1,4 +1,4 @@
-"""Models on the Hugging Face hub: their folder on this machine, and uploads."""
+"""Downloads from and uploads to the Hugging Face hub."""
 
 from pathlib import Path
 
@@ -11,10 +11,10 @@ _NEEDED = ["config.json", "training_details.json", *_WEIGHTS, TOKENIZER_CONFIG, 
 
 
 def local_folder(model: Path | str) -> Path:
-    """The folder of a model: itself, one that comes with the program, or the hub's snapshot of that id.
+    """Returns the folder of a model: a local path, a bundled resource, or a hub snapshot.
 
     Raises:
-        UserError: it is neither a folder nor on the hub, or the hub cannot be reached.
+        UserError: the model is neither a folder nor on the hub, or the hub is unreachable.
     """
     folder = resource(model)
     if folder.is_dir():
@@ -27,13 +27,13 @@ def local_folder(model: Path | str) -> Path:
         return Path(snapshot_download(model, allow_patterns=_NEEDED))
     except (OSError, ValueError) as error:
         raise UserError(
-            f"cannot get the model '{model}' from the Hugging Face hub ({_first_line(error)}): "
-            "connect to a network, or name a folder"
+            f"cannot download the model '{model}' from the Hugging Face hub ({_first_line(error)}): "
+            "check the network connection, or give a folder"
         ) from error
 
 
 def check_upload(repository: str) -> None:
-    """Raises UserError if an upload to that repository cannot work, so that it is known before the merge."""
+    """Raises UserError if uploads to a repository are not possible; called before the merge."""
     from huggingface_hub import HfApi
     from huggingface_hub.utils import validate_repo_id
 
@@ -47,7 +47,7 @@ def check_upload(repository: str) -> None:
 
 
 def upload(folder: Path, repository: str) -> str:
-    """Uploads a model folder, as a private repository if it is a new one; returns its address."""
+    """Uploads a model folder and returns its URL; a new repository is private."""
     from huggingface_hub import HfApi
 
     api = HfApi()

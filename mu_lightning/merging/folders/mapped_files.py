@@ -1,4 +1,4 @@
-"""Torch's tensors, mapped from safetensors files."""
+"""Memory-mapped tensors of safetensors files."""
 
 from pathlib import Path
 
@@ -9,13 +9,13 @@ from mu_lightning.merging.folders.safetensor_files import Entry
 
 
 class MappedFiles:
-    """Tensors mapped from their files: the system reads what is touched, and nothing is copied."""
+    """Memory-maps tensors: pages are read on access, without copies."""
 
     def __init__(self) -> None:
         self._maps: dict[Path, Tensor] = {}
 
     def tensor(self, entry: Entry) -> Tensor:
-        """The tensor at `entry`; what is written to it is seen by no one else."""
+        """Returns the tensor of an entry; writes are private to this process."""
         dtype: torch.dtype = getattr(torch, entry.dtype)
         if entry.stop == entry.start:
             return torch.empty(entry.shape, dtype=dtype)
@@ -24,5 +24,5 @@ class MappedFiles:
             self._maps[entry.path] = torch.from_file(str(entry.path), shared=False, size=size, dtype=torch.uint8)
         raw = self._maps[entry.path][entry.start : entry.stop]
         if entry.start % dtype.itemsize:
-            raw = raw.clone()  # a file whose header is not padded: such bytes cannot be read in place
+            raw = raw.clone()  # unaligned: the header of the file is not padded
         return raw.view(dtype).view(entry.shape)

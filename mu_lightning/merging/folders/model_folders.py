@@ -1,4 +1,4 @@
-"""Model folders in Hugging Face layout, opened for merging: headers and configs are read, tensors are only mapped."""
+"""Model folders in Hugging Face layout, opened for merging by their headers and configs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from mu_lightning.utilities.reading import read_json_object
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-# What a config says about itself or about training rather than about what the model computes.
+# Keys of a config that do not affect the outputs of the model.
 _INCIDENTAL = {
     "dtype",
     "torch_dtype",
@@ -26,20 +26,19 @@ _INCIDENTAL = {
     "output_hidden_states",
     "return_dict",
 }
-# Tensors that a language model computes with and that its config may tie to its embeddings, so that loading it puts the
-# embeddings in their place; and the classes of models that have one.
+# Output embeddings of language models, which a config may tie to the input embeddings, and classes of such models.
 _OUTPUT_EMBEDDINGS = ("lm_head.weight", "lm_head.decoder.weight", "cls.predictions.decoder.weight", "embed_out.weight")
 _LANGUAGE_MODELS = ("ForMaskedLM", "ForCausalLM", "LMHeadModel", "ForPreTraining", "ForConditionalGeneration")
 
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A model folder's config and where its tensors lie.
+    """Config and tensor locations of a model folder.
 
     Attributes:
         path: the folder.
-        config: its config.json.
-        tensors: tensor name -> where it lies.
+        config: content of config.json.
+        tensors: tensor name -> location.
     """
 
     path: Path
@@ -53,11 +52,11 @@ class ModelFolder:
 
 
 def open_folder(path: Path) -> ModelFolder:
-    """Opens a model folder, single file or sharded, from its config and headers alone.
+    """Opens a model folder, single-file or sharded, by its config and headers.
 
     Raises:
-        UserError: no such folder, no or a broken config, no safetensors (a pickle is named but never opened), a broken
-            file, an index that names a file outside the folder, a tensor that its shard does not hold.
+        UserError: missing folder, missing or corrupt config, no safetensors (pickles are never opened), a corrupt file,
+            an index that names a file outside the folder, or a tensor that is missing in its shard.
     """
     if not path.is_dir():
         raise UserError(f"no model folder at {path}")
@@ -68,7 +67,7 @@ def open_folder(path: Path) -> ModelFolder:
         pickles = sorted(found.name for found in (*path.glob("*.bin"), *path.glob("*.pt"), *path.glob("*.pth")))
         if pickles:
             raise UserError(
-                f"{path} holds its weights as a pickle ({pickles[0]}), which can run code and is never loaded: "
+                f"{path} has pickled weights ({pickles[0]}), which can execute code and are never loaded: "
                 "save the model again with save_pretrained, which writes safetensors"
             )
         raise UserError(f"{path} has no {SINGLE}")
@@ -77,7 +76,7 @@ def open_folder(path: Path) -> ModelFolder:
         raise UserError(f"{path / INDEX} has no weight_map")
     tensors: dict[str, Entry] = {}
     for shard in sorted(set(where.values())):
-        # The name alone is judged: a hub cache's files are links out of the folder, and meant to be.
+        # Only the name is checked: files in a hub cache are links to other folders.
         if Path(shard).name != shard or shard in ("", ".", ".."):
             raise UserError(f"{path / INDEX} names {shard!r}, which leaves the folder")
         if not (path / shard).is_file():
@@ -93,11 +92,11 @@ def open_folder(path: Path) -> ModelFolder:
 
 
 def check_ties(source: str, folder: ModelFolder) -> None:
-    """Checks that every tensor of a source is one that its merge would be loaded with.
+    """Checks that the stored output embedding is consistent with the config.
 
     Raises:
-        UserError: an output embedding is stored that the config ties to the input's, so that loading would drop it; or
-            none is stored though the config does not tie it, so that loading would draw it at random.
+        UserError: an output embedding is stored although the config ties it to the input embeddings, so that loading
+            would drop it; or it is neither stored nor tied, so that loading would initialize it at random.
     """
     stored = [name for name in folder.tensors if name.endswith(_OUTPUT_EMBEDDINGS)]
     tied = folder.config.get("tie_word_embeddings", True)
@@ -116,19 +115,19 @@ def check_ties(source: str, folder: ModelFolder) -> None:
 
 
 def label_map(config: Mapping[str, Any]) -> dict[int, str] | None:
-    """A config's classes by index, or None where it names none; raises UserError where they have no indices."""
+    """Returns the class names of a config by index, None without any; raises UserError for invalid indices."""
     labels = config.get("id2label")
     try:
         return None if labels is None else {int(index): str(name) for index, name in labels.items()}
     except (AttributeError, ValueError) as error:
-        raise UserError(f"a config's id2label is {labels!r}: it must name a class for each number") from error
+        raise UserError(f"a config's id2label is {labels!r}: it must map indices to class names") from error
 
 
 def check_same_models(folders: Mapping[str, ModelFolder]) -> None:
-    """Checks that the sources compute the same function of their weights: label maps, configs and tokenizers agree.
+    """Checks that label maps, configs and tokenizers of the sources agree.
 
     Raises:
-        UserError: the first difference, with both sources named.
+        UserError: the first difference; the error names both sources.
     """
     (first, expected), *others = folders.items()
     for other, found in others:
@@ -143,7 +142,7 @@ def check_same_models(folders: Mapping[str, ModelFolder]) -> None:
 
 
 def _matters(key: str) -> bool:
-    """Whether a config's key changes what the model computes; labels are compared on their own."""
+    """Whether a config key affects the outputs of the model; labels are compared separately."""
     return (
         key not in _INCIDENTAL
         and key not in ("id2label", "label2id")

@@ -1,7 +1,7 @@
-"""Safetensors files, read through the file cache and written a chunk at a time.
+"""Reads safetensors headers and writes safetensors files chunk by chunk.
 
-The safetensors library writes only what is in memory as a whole; merging needs neither. The format: eight bytes of
-header length, a JSON header, then the tensors' bytes without holes (https://huggingface.co/docs/safetensors).
+The safetensors library writes tensors that are in memory only. The format is a header length of eight bytes, a JSON
+header, and the bytes of the tensors without gaps (https://huggingface.co/docs/safetensors).
 """
 
 import json
@@ -17,10 +17,10 @@ from mu_lightning.utilities.errors import UserError
 if TYPE_CHECKING:
     import numpy as np
 
-# A tensor's dtype, by its name, and shape.
+# Name of the dtype, and shape of a tensor.
 Kind = tuple[str, tuple[int, ...]]
 
-# The format's code -> dtype.
+# Dtypes of the format.
 DTYPES = {
     "F64": "float64",
     "F32": "float32",
@@ -41,7 +41,7 @@ _LONGEST_HEADER = 100_000_000  # as the safetensors library allows
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a tensor lies: its file, dtype (its name, such as ``float32``), shape and byte range in the file."""
+    """Location of a tensor: file, dtype name (such as ``float32``), shape and byte range."""
 
     path: Path
     dtype: str
@@ -51,16 +51,16 @@ class Entry:
 
 
 def read_header(path: Path) -> dict[str, Entry]:
-    """The tensors of a safetensors file by name, from its header alone.
+    """Reads the header of a safetensors file: tensor name -> location.
 
     Raises:
-        UserError: the file is truncated, its tensors overlap or leave holes, or it is no safetensors file.
+        UserError: the file is truncated, not a safetensors file, or its tensors overlap or leave gaps.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > min(size - 8, _LONGEST_HEADER):
-            raise UserError(f"{path} is not a whole safetensors file: its header would end after its {size} bytes")
+            raise UserError(f"{path} is not a complete safetensors file: its header exceeds its {size} bytes")
         try:
             header = json.loads(file.read(length), object_pairs_hook=_no_duplicates)
             if not isinstance(header, dict):
@@ -72,11 +72,11 @@ def read_header(path: Path) -> dict[str, Entry]:
     at = 8 + length
     for name, entry in sorted(entries.items(), key=lambda item: (item[1].start, item[1].stop)):
         if entry.start != at:
-            problem = "overlaps the one before it" if entry.start < at else "leaves a hole before it"
+            problem = "overlaps the one before it" if entry.start < at else "leaves a gap before it"
             raise UserError(f"{path} is not a valid safetensors file: tensor {name} {problem}")
         at = entry.stop
     if at > size:
-        raise UserError(f"{path} is truncated: its header promises {at} bytes, it has {size}")
+        raise UserError(f"{path} is truncated: its header declares {at} bytes, the file has {size}")
     if at < size:
         raise UserError(f"{path} is not a valid safetensors file: {size - at} bytes after its last tensor")
     return entries
@@ -84,7 +84,7 @@ def read_header(path: Path) -> dict[str, Entry]:
 
 def _entry(path: Path, offset: int, fields: Mapping[str, Any]) -> Entry:
     if fields["dtype"] not in DTYPES:
-        raise ValueError(f"tensors of dtype {fields['dtype']} are not known")
+        raise ValueError(f"dtype {fields['dtype']} is not supported")
     dtype, shape = DTYPES[fields["dtype"]], tuple(int(size) for size in fields["shape"])
     start, stop = (int(position) for position in fields["data_offsets"])
     if start < 0 or any(size < 0 for size in shape) or stop - start != tensor_bytes((dtype, shape)):
@@ -95,23 +95,23 @@ def _entry(path: Path, offset: int, fields: Mapping[str, Any]) -> Entry:
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = dict(pairs)
     if len(names) < len(pairs):
-        raise ValueError("a name stands twice in its header")
+        raise ValueError("a name is repeated in its header")
     return names
 
 
 def tensor_bytes(tensor: Kind) -> int:
-    """The bytes of a tensor of that dtype and shape."""
+    """Number of bytes of a tensor."""
     dtype, shape = tensor
     return SIZES[dtype] * math.prod(shape)
 
 
 def layout(tensors: Mapping[str, Kind]) -> list[str]:
-    """The order in which a file's tensors are written: wide dtypes first, which keeps each of them aligned."""
+    """Order of the tensors in a file: wide dtypes first, which keeps all tensors aligned."""
     return sorted(tensors, key=lambda name: (-SIZES[tensors[name][0]], name))
 
 
 def write_header(file: BinaryIO, tensors: Mapping[str, Kind]) -> None:
-    """Writes the header of a file whose tensors' bytes then follow in the order of `layout`."""
+    """Writes the header of a file; the tensors must follow in the order of `layout`."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     at = 0
     for name in layout(tensors):
@@ -125,7 +125,7 @@ def write_header(file: BinaryIO, tensors: Mapping[str, Kind]) -> None:
 
 
 def write_chunks(file: BinaryIO, chunks: "Iterable[np.ndarray]") -> None:
-    """Writes tensors' bytes, given as contiguous arrays, one after another."""
+    """Writes contiguous arrays one after another."""
     for chunk in chunks:
         if chunk.size:
             file.write(chunk.data)

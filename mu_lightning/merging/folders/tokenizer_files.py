@@ -1,4 +1,4 @@
-"""The tokenizer in a model folder, by its files: whether two are the same, and copying one."""
+"""Tokenizer files of a model folder: comparing and copying."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ TOKENIZER_FILES = (
     "special_tokens_map.json",
     "chat_template.jinja",
 )
-# How a tokenizer was last called or saved rather than what it does with a text.
+# State of the last call or save; it does not affect the token ids.
 _STATE = {"truncation", "padding"}
 _INCIDENTAL = {
     "name_or_path",
@@ -40,14 +40,14 @@ _INCIDENTAL = {
 
 
 def check_same_tokenizer(first: str, expected: Path, other: str, found: Path, *, base: bool = False) -> None:
-    """Raises UserError if two folders' tokenizers turn a text into different ids, as far as their files tell.
+    """Raises UserError if the tokenizer files of two folders differ in a way that affects token ids.
 
     Args:
-        first: the one folder's name in the error.
-        expected: the one folder.
-        other: the other folder's name.
-        found: the other folder.
-        base: compare only what both have: a base may lie there without a tokenizer, or in its slow form.
+        first: name of the first folder, for the error.
+        expected: the first folder.
+        other: name of the second folder.
+        found: the second folder.
+        base: compare common files only: a base may have no tokenizer, or a slow one.
     """
     both_fast = all((folder / TOKENIZER_FILES[0]).is_file() for folder in (expected, found))
     for name in (*TOKENIZER_FILES, TOKENIZER_CONFIG):
@@ -69,7 +69,7 @@ def _same_tokenizer_file(ours: Path, theirs: Path) -> bool:
     try:
         contents = [json.loads(text) for text in (one, other)]
     except ValueError:
-        return False  # a broken one: nobody knows what it does
+        return False  # a corrupt file is treated as different
     if not all(isinstance(content, dict) for content in contents):
         return bool(contents[0] == contents[1])
     contents = [{key: value for key, value in content.items() if key not in ignored} for content in contents]
@@ -77,7 +77,7 @@ def _same_tokenizer_file(ours: Path, theirs: Path) -> bool:
 
 
 def copy_tokenizer(source: Path, output: Path) -> None:
-    """Copies a model folder's tokenizer, if it has one."""
+    """Copies the tokenizer of a model folder, if there is one."""
     for name in (*TOKENIZER_FILES, TOKENIZER_CONFIG):
         if (source / name).is_file():
             shutil.copyfile(source / name, output / name)

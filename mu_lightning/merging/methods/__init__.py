@@ -1,1 +1,1 @@
-"""The merge methods: one a file, each a pure function of tensors and weights with its paper named."""
+"""Merge methods: one file per method, each a pure function of tensors and weights, with a reference to its paper."""

@@ -1,8 +1,8 @@
-"""AdaMerging: task arithmetic with a coefficient for each source, or each source and layer, that was learned.
+"""AdaMerging: task arithmetic with learned coefficients for each source, or for each source and layer.
 
 Yang et al., AdaMerging: Adaptive Model Merging for Multi-Task Learning, 2023. https://arxiv.org/abs/2310.02575
-The coefficients minimise the entropy of the merged model's predictions on unlabelled text; whoever learns them on a
-target's text must say so in the results (`target-unlabelled`).
+The coefficients minimize the entropy of the merged model's predictions on unlabeled text. Results whose coefficients
+were learned on the target's text are marked `target-unlabelled`.
 """
 
 from dataclasses import dataclass
@@ -19,21 +19,21 @@ LAYER, TASK = "layer", "task"
 
 @dataclass(frozen=True)
 class AdaMerging:
-    """How AdaMerging's coefficients are learned, with the paper's defaults; the merge itself only takes them."""
+    """Parameters for learning AdaMerging's coefficients, with the paper's defaults."""
 
     coefficients: str = option(
-        LAYER, "one for each source and tensor (layer-wise), or for each source (task-wise)", choices=(LAYER, TASK)
+        LAYER, "one per source and tensor (layer-wise), or one per source (task-wise)", choices=(LAYER, TASK)
     )
-    iterations: int = option(500, "steps of Adam, a batch of 16 texts each", low=1)
-    learning_rate: float = option(1e-3, "Adam's step size", low=0)
-    initial: float = option(0.3, "where every coefficient starts")
+    iterations: int = option(500, "number of Adam steps, each on a batch of 16 texts", low=1)
+    learning_rate: float = option(1e-3, "learning rate of Adam", low=0)
+    initial: float = option(0.3, "initial value of the coefficients")
 
 
 def adamerging(chunk: Chunk, parameters: AdaMerging) -> torch.Tensor:
-    """θ_base + Σ λ_i τ_i, of the chunk's shape. `chunk.statistics` holds each source's λ for the tensor, one number.
+    """Computes θ_base + Σ λ_i τ_i. `chunk.statistics` holds the scalar λ_i of each source for the tensor.
 
     Raises:
-        UserError: a source has no coefficient for the tensor, or more than one.
+        UserError: a source does not have exactly one coefficient for the tensor.
     """
     coefficients = []
     for each in chunk.statistics or ():
@@ -45,7 +45,7 @@ def adamerging(chunk: Chunk, parameters: AdaMerging) -> torch.Tensor:
 
 METHOD = Method(
     name="adamerging",
-    summary="sum of the task vectors with learned coefficients, by source or by source and layer, on the base",
+    summary="base plus the sum of the task vectors with learned coefficients, by source or by source and layer",
     paper="Yang et al., AdaMerging, 2023",
     url="https://arxiv.org/abs/2310.02575",
     combine=adamerging,
@@ -53,5 +53,5 @@ METHOD = Method(
     preserves_base_rows=True,
     needs_base=True,
     takes_weights=False,
-    needs_statistics="the learned coefficients, by tensor,",
+    needs_statistics="learned coefficients for each tensor",
 )

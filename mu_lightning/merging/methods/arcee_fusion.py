@@ -1,7 +1,7 @@
-"""Arcee Fusion: only the elements of a model that matter most replace the base's, by a threshold that the tensor sets.
+"""Arcee Fusion: the most important elements of a model replace those of the base, by a threshold for each tensor.
 
-mergekit's method of that name (https://arcee.ai). An element's importance is its distance from the base times the
-Kullback-Leibler divergence between the softmaxes of its row in the model and in the base.
+As in mergekit (https://arcee.ai). The importance of an element is its distance from the base times the Kullback-Leibler
+divergence between the softmax of its row in the model and in the base.
 """
 
 import torch
@@ -13,7 +13,7 @@ from mu_lightning.merging.methods.shared.task_vectors import added, task_vectors
 
 
 def importance(chunk: Chunk) -> torch.Tensor:
-    """Each element's importance, of the chunk's shape, never negative."""
+    """Importance of each element, non-negative, of the shape of the chunk."""
     (source,), base = chunk.sources, base_of(chunk)
     if source.dim() == 0:
         return torch.zeros_like(source)
@@ -23,8 +23,8 @@ def importance(chunk: Chunk) -> torch.Tensor:
 
 
 def threshold(chunks: Chunks, parameters: NoParameters) -> float:
-    """Median plus 1.5 interquartile ranges of the importance, the quartiles being elements of the sorted tensor."""
-    # The element at position i of n in ascending order is the one of rank n - i from the top.
+    """Importance threshold: the median plus 1.5 interquartile ranges; quartiles are not interpolated."""
+    # Position i of n in ascending order is rank n - i in descending order.
     ranks = [chunks.total - int(share * (chunks.total - 1)) for share in (0.25, 0.5, 0.75)]
     (first, median, third), *_ = kth_largest(chunks, lambda chunk: [importance(chunk)], [ranks])
     return median + 1.5 * (third - first)
@@ -38,7 +38,7 @@ def arcee_fusion(chunk: Chunk, parameters: NoParameters) -> torch.Tensor:
 
 METHOD = Method(
     name="arcee_fusion",
-    summary="the base with those elements of one model that matter most",
+    summary="base with the most important elements of one model",
     paper="Arcee Fusion, as in mergekit, 2025",
     url="https://arcee.ai",
     combine=arcee_fusion,

@@ -1,4 +1,4 @@
-"""Model Breadcrumbs: task vectors without their largest elements (outliers) and without the many small ones.
+"""Model Breadcrumbs: removes the largest elements (outliers) and the small elements of each task vector.
 
 Davari and Belilovsky, Model Breadcrumbs: Scaling Multi-Task Model Merging with Sparse Masks, 2023.
 https://arxiv.org/abs/2312.06795
@@ -33,10 +33,10 @@ class Breadcrumbs:
     """Parameters of Breadcrumbs: the paper masks below the 85th percentile (β) and above the 99.3rd (γ)."""
 
     density: float | Sequence[float] = option(
-        0.143, "share of each tensor that is kept", low=0, high=1, per_source=True
+        0.143, "share of the elements of each tensor to keep", low=0, high=1, per_source=True
     )
     outliers: float | Sequence[float] = option(
-        0.007, "share of each tensor, the largest elements, that is left out", low=0, high=1, per_source=True
+        0.007, "share of the elements of each tensor to remove as outliers", low=0, high=1, per_source=True
     )
     scaling: float = option(0.3, "factor of the merged task vector (the paper's α)")
     weighting: str = option(SUM, WEIGHTING_HELP, choices=(SUM, MEAN, RAW))
@@ -44,23 +44,21 @@ class Breadcrumbs:
 
 @dataclass(frozen=True)
 class BreadcrumbsTies(Breadcrumbs):
-    """Parameters of Breadcrumbs with TIES' election of signs."""
+    """Parameters of Breadcrumbs with TIES sign election."""
 
     scaling: float = option(1.0, "factor of the merged task vector")
-    consensus: str = option(
-        AVERAGE, "of the sources that agree with the elected sign: average or total", choices=(AVERAGE, TOTAL)
-    )
+    consensus: str = option(AVERAGE, "merge agreeing sources by their average or their total", choices=(AVERAGE, TOTAL))
 
 
 def bounds(chunks: Chunks, parameters: Breadcrumbs) -> Sequence[tuple[float, float]]:
-    """For each source the smallest magnitude that is kept and the smallest that is an outlier."""
+    """Magnitude thresholds for each source: the smallest kept magnitude and the smallest outlier."""
     ranks, everything = [], (0.0, math.inf)
     densities, outliers = (for_each(value, chunks.sources) for value in (parameters.density, parameters.outliers))
     for density, share in zip(densities, outliers, strict=True):
         kept = int(density * chunks.total)
-        # As many as the density says are kept, even where too few elements remain for all the outliers.
-        left_out = min(int(share * chunks.total), chunks.total - kept)
-        ranks.append([left_out + kept, left_out])
+        # The density takes precedence if too few elements remain for the outliers.
+        removed = min(int(share * chunks.total), chunks.total - kept)
+        ranks.append([removed + kept, removed])
     if min(densities) >= 1:
         return [everything] * chunks.sources
     found = each_kth_largest(chunks, lambda chunk, chosen: task_vectors(chunk), ranks)
@@ -71,7 +69,7 @@ def bounds(chunks: Chunks, parameters: Breadcrumbs) -> Sequence[tuple[float, flo
 
 
 def masked(chunk: Chunk) -> list[torch.Tensor]:
-    """The task vectors without their outliers and their small elements."""
+    """Task vectors without outliers and small elements."""
     return [
         at_least(vector, low).sub_(at_least(vector, high))
         for vector, (low, high) in zip(task_vectors(chunk), chunk.global_statistics, strict=True)
@@ -79,13 +77,13 @@ def masked(chunk: Chunk) -> list[torch.Tensor]:
 
 
 def breadcrumbs(chunk: Chunk, parameters: Breadcrumbs) -> torch.Tensor:
-    """The scaled sum of the masked task vectors on the base, of the chunk's shape."""
+    """Adds the scaled sum of the masked task vectors to the base."""
     factors = scaled_weights(chunk.weights, parameters.weighting)
     return added(chunk, weighted_sum(masked(chunk), factors), parameters.scaling)
 
 
 def breadcrumbs_ties(chunk: Chunk, parameters: BreadcrumbsTies) -> torch.Tensor:
-    """The masked task vectors merged by TIES' election, of the chunk's shape."""
+    """Merges the masked task vectors by TIES sign election."""
     factors = scaled_weights(chunk.weights, parameters.weighting)
     return added(chunk, elected(masked(chunk), factors, parameters.consensus), parameters.scaling)
 
@@ -93,7 +91,7 @@ def breadcrumbs_ties(chunk: Chunk, parameters: BreadcrumbsTies) -> torch.Tensor:
 METHODS = [
     Method(
         name="breadcrumbs",
-        summary="sum of the task vectors without outliers and small elements, on the base",
+        summary="base plus the sum of the task vectors without outliers and small elements",
         paper=PAPER,
         url=URL,
         combine=breadcrumbs,
@@ -105,7 +103,7 @@ METHODS = [
     ),
     Method(
         name="breadcrumbs_ties",
-        summary="task vectors without outliers and small elements, merged by TIES' election of signs",
+        summary="task vectors without outliers and small elements, merged by TIES sign election",
         paper=PAPER,
         url=URL,
         combine=breadcrumbs_ties,

@@ -1,4 +1,4 @@
-"""DARE: drop elements of each task vector at random and rescale the rest, then merge them by sum or by TIES.
+"""DARE: randomly drops elements of each task vector, rescales the rest, and merges by task arithmetic or TIES.
 
 Yu et al., Language Models are Super Mario: Absorbing Abilities from Homologous Models as a Free Lunch, 2023.
 https://arxiv.org/abs/2311.03099
@@ -42,21 +42,19 @@ class DareLinear:
 
 @dataclass(frozen=True)
 class DareTies:
-    """Parameters of DARE with TIES; ``trim`` 1 leaves TIES' trimming out, as mergekit does."""
+    """Parameters of DARE with TIES; ``trim=1`` disables TIES trimming, as in mergekit."""
 
     density: float | Sequence[float] = option(0.5, DENSITY_HELP, low=0, high=1, per_source=True, model_wide=True)
     rescale: bool = option(True, RESCALE_HELP, model_wide=True)
     trim: float = option(
         0.2,
-        "TIES' share of each task vector that is kept, the largest elements",
+        "share of the largest elements that TIES trimming keeps",
         low=0,
         high=1,
         model_wide=True,
     )
     scope: str = option("model", SCOPE_HELP, choices=("model", "tensor"))
-    consensus: str = option(
-        AVERAGE, "of the sources that agree with the elected sign: average or total", choices=(AVERAGE, TOTAL)
-    )
+    consensus: str = option(AVERAGE, "merge agreeing sources by their average or their total", choices=(AVERAGE, TOTAL))
     scaling: float = option(1.0, "factor of the merged task vector (λ)")
     weighting: str = option(SUM, WEIGHTING_HELP, choices=(SUM, MEAN, RAW))
 
@@ -75,14 +73,14 @@ def dropped(chunk: Chunk, density: float | Sequence[float], rescale: bool) -> li
 
 
 def dare_linear(chunk: Chunk, parameters: DareLinear) -> torch.Tensor:
-    """Drop and rescale, then task arithmetic; of the chunk's shape."""
+    """Drops and rescales, then applies task arithmetic."""
     factors = scaled_weights(chunk.weights, parameters.weighting)
     vectors = dropped(chunk, parameters.density, parameters.rescale)
     return added(chunk, weighted_sum(vectors, factors), parameters.scaling)
 
 
 def thresholds(chunks: Chunks, parameters: DareTies) -> Sequence[float]:
-    """For each source the smallest magnitude that TIES' trimming keeps, of what was not dropped."""
+    """Magnitude threshold of TIES trimming for each source, over the elements that were not dropped."""
     densities = for_each(parameters.density, chunks.sources)
 
     def vectors(chunk: Chunk, chosen: Sequence[int]) -> list[torch.Tensor]:
@@ -92,7 +90,7 @@ def thresholds(chunks: Chunks, parameters: DareTies) -> Sequence[float]:
 
 
 def dare_ties(chunk: Chunk, parameters: DareTies) -> torch.Tensor:
-    """Drop and rescale, then trim, elect and merge; of the chunk's shape."""
+    """Drops and rescales, then applies TIES (trim, elect, merge)."""
     factors = scaled_weights(chunk.weights, parameters.weighting)
     vectors = dropped(chunk, parameters.density, parameters.rescale)
     vectors = [at_least(*pair) for pair in zip(vectors, chunk.global_statistics, strict=True)]
@@ -102,7 +100,7 @@ def dare_ties(chunk: Chunk, parameters: DareTies) -> torch.Tensor:
 METHODS = [
     Method(
         name="dare_linear",
-        summary="drop elements of the task vectors at random, rescale the rest, add them to the base",
+        summary="randomly drop elements of the task vectors, rescale the rest, add them to the base",
         paper=PAPER,
         url=URL,
         combine=dare_linear,
@@ -113,7 +111,7 @@ METHODS = [
     ),
     Method(
         name="dare_ties",
-        summary="drop elements of the task vectors at random, rescale the rest, merge them by TIES",
+        summary="randomly drop elements of the task vectors, rescale the rest, merge them by TIES",
         paper=PAPER,
         url=URL,
         combine=dare_ties,

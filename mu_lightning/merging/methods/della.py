@@ -1,4 +1,4 @@
-"""DELLA-Merging: drop elements at random, small ones more often than large ones, rescale, elect signs, average.
+"""DELLA-Merging: magnitude-based random dropping, rescaling, sign election and averaging.
 
 Deep, Bhardwaj and Poria, DELLA-Merging: Reducing Interference in Model Merging through Magnitude-Based Sampling, 2024.
 https://arxiv.org/abs/2406.11617
@@ -23,7 +23,7 @@ URL = "https://arxiv.org/abs/2406.11617"
 
 @dataclass(frozen=True)
 class DellaLinear:
-    """Parameters of DELLA without election of signs."""
+    """Parameters of DELLA without sign election."""
 
     density: float | Sequence[float] = option(
         0.5, "mean keep probability (1 minus the paper's drop rate p)", low=0, high=1, per_source=True
@@ -41,9 +41,7 @@ class Della(DellaLinear):
     """Parameters of DELLA."""
 
     scaling: float = option(1.0, "factor of the merged task vector (the paper's λ)")
-    consensus: str = option(
-        AVERAGE, "of the sources that agree with the elected sign: average or total", choices=(AVERAGE, TOTAL)
-    )
+    consensus: str = option(AVERAGE, "merge agreeing sources by their average or their total", choices=(AVERAGE, TOTAL))
 
 
 def keep_probabilities(vector: torch.Tensor, density: float, window: float) -> torch.Tensor:
@@ -56,14 +54,14 @@ def keep_probabilities(vector: torch.Tensor, density: float, window: float) -> t
 
 
 def _ascending(magnitude: torch.Tensor) -> torch.Tensor:
-    # numpy sorts rows several times faster than torch does on a CPU.
+    # On a CPU, NumPy sorts rows several times faster than torch.
     if magnitude.device.type == "cpu":
         return torch.from_numpy(np.argsort(magnitude.numpy(), -1))
     return magnitude.argsort()
 
 
 def sampled(chunk: Chunk, parameters: DellaLinear) -> list[torch.Tensor]:
-    """The task vectors with elements dropped by their rank (MagPrune) and the rest rescaled."""
+    """Drops elements of the task vectors by magnitude rank (MagPrune) and rescales the rest."""
     vectors = task_vectors(chunk)
     count = len(vectors)
     pairs = zip(for_each(parameters.density, count), for_each(parameters.window, count), strict=True)
@@ -81,13 +79,13 @@ def sampled(chunk: Chunk, parameters: DellaLinear) -> list[torch.Tensor]:
 
 
 def della_linear(chunk: Chunk, parameters: DellaLinear) -> torch.Tensor:
-    """Sample, then task arithmetic; of the chunk's shape."""
+    """Samples, then applies task arithmetic."""
     factors = scaled_weights(chunk.weights, parameters.weighting)
     return added(chunk, weighted_sum(sampled(chunk, parameters), factors), parameters.scaling)
 
 
 def della(chunk: Chunk, parameters: Della) -> torch.Tensor:
-    """Drop, elect, fuse; of the chunk's shape."""
+    """Drop, elect, fuse."""
     factors = scaled_weights(chunk.weights, parameters.weighting)
     return added(chunk, elected(sampled(chunk, parameters), factors, parameters.consensus), parameters.scaling)
 
@@ -95,7 +93,7 @@ def della(chunk: Chunk, parameters: Della) -> torch.Tensor:
 METHODS = [
     Method(
         name="della",
-        summary="drop elements at random, small ones more often, rescale, elect signs, average those that agree",
+        summary="randomly drop elements, small ones more often, rescale, elect signs, average agreeing elements",
         paper=PAPER,
         url=URL,
         combine=della,
@@ -107,7 +105,7 @@ METHODS = [
     ),
     Method(
         name="della_linear",
-        summary="drop elements at random, small ones more often, rescale, add them to the base",
+        summary="randomly drop elements, small ones more often, rescale, add them to the base",
         paper=PAPER,
         url=URL,
         combine=della_linear,

@@ -17,12 +17,12 @@ from mu_lightning.merging.methods.shared.weighting import MEAN, RAW, scaled_weig
 class Expo:
     """Parameters of ExPO."""
 
-    extrapolation: float = option(0.1, "how far beyond the average, in distances from the base (the paper's α)")
+    extrapolation: float = option(0.1, "extrapolation factor (the paper's α)")
     weighting: str = option(MEAN, "mean: weights sum to 1; raw: as given", choices=(MEAN, RAW))
 
 
 def expo(chunk: Chunk, parameters: Expo) -> torch.Tensor:
-    """θ_base + (1 + α) Σ w_i τ_i, of the chunk's shape."""
+    """Computes θ_base + (1 + α) Σ w_i τ_i."""
     factors = scaled_weights(chunk.weights, parameters.weighting)
     return added(chunk, weighted_sum(task_vectors(chunk), factors), 1 + parameters.extrapolation)
 

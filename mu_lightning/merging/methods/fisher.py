@@ -1,4 +1,4 @@
-"""Fisher merging: each element is averaged over the sources by how much each source's predictions depend on it.
+"""Fisher merging: averages parameters weighted by the diagonal Fisher information of each source.
 
 Matena and Raffel, Merging Models with Fisher-Weighted Averaging, 2021. https://arxiv.org/abs/2111.09832
 """
@@ -18,14 +18,14 @@ from mu_lightning.utilities.errors import UserError
 class Fisher:
     """Parameters of Fisher merging."""
 
-    floor: float = option(1e-6, "added to every Fisher value, so that elements without any are averaged", low=0)
+    floor: float = option(1e-6, "added to the Fisher information; parameters without any are averaged", low=0)
     normalize: bool = option(
-        False, "whether each source's Fisher is divided by its norm over the model first", model_wide=True
+        False, "divide each source's Fisher information by its norm over the model", model_wide=True
     )
 
 
 def norms(chunks: Chunks, parameters: Fisher) -> list[float]:
-    """Each source's Fisher norm over the model, or ones where they are not normalised."""
+    """Norm of each source's Fisher information over the model; ones without normalization."""
     if not parameters.normalize:
         return [1.0] * chunks.sources
     squares = torch.zeros(chunks.sources, dtype=torch.float64)
@@ -40,7 +40,7 @@ def _squares(chunk: Chunk) -> torch.Tensor:
 
 
 def importance_average(sources: Sequence[torch.Tensor], importances: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Σ c_i θ_i / Σ c_i element by element, computed around θ_0 so that equal sources come back bit for bit."""
+    """Elementwise Σ c_i θ_i / Σ c_i, computed relative to θ_0 so that equal sources are preserved exactly."""
     first = sources[0]
     total, weight = torch.zeros_like(first), torch.zeros_like(first)
     for source, importance in zip(sources, importances, strict=True):
@@ -50,10 +50,10 @@ def importance_average(sources: Sequence[torch.Tensor], importances: Sequence[to
 
 
 def fisher(chunk: Chunk, parameters: Fisher) -> torch.Tensor:
-    """Σ w_i F_i θ_i / Σ w_i F_i, of the chunk's shape. `chunk.statistics` holds the Fisher diagonals.
+    """Computes Σ w_i F_i θ_i / Σ w_i F_i. `chunk.statistics` holds the Fisher diagonals F_i.
 
     Raises:
-        UserError: a Fisher of another shape or with negative values, or one that some sources have and others lack.
+        UserError: a Fisher diagonal with a wrong shape or negative values, or one that is missing for some sources.
     """
     factors = scaled_weights(chunk.weights, MEAN)
     statistics = list(chunk.statistics or ())
@@ -61,9 +61,7 @@ def fisher(chunk: Chunk, parameters: Fisher) -> torch.Tensor:
         importances = [torch.full_like(chunk.sources[0], factor) for factor in factors]
         return importance_average(chunk.sources, importances)
     if any(each is None or each.shape != chunk.sources[0].shape or bool((each < 0).any()) for each in statistics):
-        raise UserError(
-            f"{chunk.name}: every source needs a Fisher diagonal of the tensor's shape, none of it negative"
-        )
+        raise UserError(f"{chunk.name}: every source needs a non-negative Fisher diagonal of the tensor's shape")
     scales = chunk.global_statistics if parameters.normalize else [1.0] * len(factors)
     importances = [
         (each / scale + parameters.floor) * factor
@@ -74,13 +72,13 @@ def fisher(chunk: Chunk, parameters: Fisher) -> torch.Tensor:
 
 
 def scope(parameters: Fisher) -> Scope:
-    """A norm is over the whole model."""
+    """The norm is computed over the whole model."""
     return "model" if parameters.normalize else "tensor"
 
 
 METHOD = Method(
     name="fisher",
-    summary="average weighted, element by element, by the sources' Fisher information",
+    summary="elementwise average weighted by the Fisher information of the sources",
     paper="Matena and Raffel, Merging Models with Fisher-Weighted Averaging, 2021",
     url="https://arxiv.org/abs/2111.09832",
     combine=fisher,
@@ -88,5 +86,5 @@ METHOD = Method(
     global_statistics=norms,
     statistics_scope=scope,
     row_independent=True,
-    needs_statistics="the Fisher diagonals",
+    needs_statistics="Fisher diagonals",
 )

@@ -1,4 +1,4 @@
-"""Fisher merging without data: magnitudes stand in for the Fisher information.
+"""Data-free approximation of Fisher merging: magnitudes replace the Fisher information.
 
 After Matena and Raffel, Merging Models with Fisher-Weighted Averaging, 2021. https://arxiv.org/abs/2111.09832
 """
@@ -20,21 +20,21 @@ class FisherSimple:
 
     importance: str = option(
         "tensor",
-        "what weighs: the norm of a source's tensor, or each element's magnitude",
+        "importance: the norm of the tensor, or the magnitude of each element",
         choices=("tensor", "element"),
     )
-    floor: float = option(1e-6, "added to every importance, so that zeros are averaged", low=0)
+    floor: float = option(1e-6, "added to the importance; zeros are averaged", low=0)
 
 
 def lengths(chunks: Chunks, parameters: FisherSimple) -> list[float]:
-    """Each source's norm over a tensor."""
+    """Norm of the tensor for each source."""
     if parameters.importance == "element":
         return [1.0] * chunks.sources
     return gram_matrix(chunks).diagonal().sqrt().tolist()
 
 
 def fisher_simple(chunk: Chunk, parameters: FisherSimple) -> torch.Tensor:
-    """Σ w_i m_i θ_i / Σ w_i m_i with magnitudes m, of the chunk's shape."""
+    """Computes Σ w_i m_i θ_i / Σ w_i m_i with magnitudes m_i."""
     factors = scaled_weights(chunk.weights, MEAN)
     importances = [
         (source.abs() if parameters.importance == "element" else torch.full_like(source, length))
@@ -47,7 +47,7 @@ def fisher_simple(chunk: Chunk, parameters: FisherSimple) -> torch.Tensor:
 
 METHOD = Method(
     name="fisher_simple",
-    summary="average weighted by the magnitude of the sources' tensors, in place of their Fisher information",
+    summary="average weighted by the magnitude of the tensors, instead of Fisher information",
     paper="after Matena and Raffel, Merging Models with Fisher-Weighted Averaging, 2021",
     url="https://arxiv.org/abs/2111.09832",
     combine=fisher_simple,

@@ -1,4 +1,4 @@
-"""Isotropic merging: the summed task vectors with all singular values made equal.
+"""Isotropic merging: replaces the singular values of the summed task vectors by their mean.
 
 Marczak et al., No Task Left Behind: Isotropic Model Merging with Common and Task-Specific Subspaces, 2025.
 https://arxiv.org/abs/2502.04959
@@ -33,45 +33,45 @@ class IsoC:
 class IsoCts(IsoC):
     """Parameters of Iso-CTS."""
 
-    common: float = option(0.8, "share of the directions that the sources have in common (k/r)", low=0, high=1)
+    common: float = option(0.8, "share of common directions (k/r)", low=0, high=1)
 
 
 def isotropic(vectors: Sequence[Tensor]) -> Tensor:
-    """The sum of matrices with its singular values replaced by their mean, [rows, columns]."""
+    """Sum of matrices with all singular values replaced by their mean, [rows, columns]."""
     left, values, right = decomposed(weighted_sum(vectors, [1.0] * len(vectors)))
     return left @ right * values.mean()
 
 
 def isotropic_subspaces(vectors: Sequence[Tensor], common: float) -> Tensor:
-    """Common directions of the sum and, orthogonal to them, each source's own strongest; all equally strong.
+    """Combines common directions of the sum with task-specific directions of each source, isotropically.
 
     Args:
         vectors: matrices of one shape [rows, columns].
-        common: share of the directions that is common; the rest is divided equally, the remainder being common again.
+        common: share of common directions; the others are divided equally between the sources.
     """
     rank, count = min(vectors[0].shape), len(vectors)
     own = round((rank - int(rank * common)) / count)
     shared = rank - own * count
-    if shared < 0:  # rounding up asked for more directions than there are
+    if shared < 0:  # rounded up to more directions than the matrix has
         own -= 1
         shared += count
     left, values, right = decomposed(weighted_sum(vectors, [1.0] * count))
     lefts, rights, strengths = [left[:, :shared].clone()], [right[:shared].clone()], [values[:shared]]
     for vector in vectors:
         left, values, right = decomposed(vector - lefts[0] @ (lefts[0].T @ vector))
-        lefts.append(left[:, :own].clone())  # not the whole that it views
+        lefts.append(left[:, :own].clone())  # a copy, so that U can be freed
         rights.append(right[:own].clone())
         strengths.append(values[:own])
     return orthogonal(torch.cat(lefts, 1)) @ orthogonal(torch.cat(rights)) * torch.cat(strengths).mean()
 
 
 def iso_c(chunk: Chunk, parameters: IsoC) -> Tensor:
-    """Matrices by their isotropic sum, other tensors by the average; of the chunk's shape."""
+    """Merges matrices isotropically and averages other tensors."""
     return merged_matrices(chunk, parameters.weighting, parameters.scaling, isotropic)
 
 
 def iso_cts(chunk: Chunk, parameters: IsoCts) -> Tensor:
-    """Matrices by isotropic common and own subspaces, other tensors by the average; of the chunk's shape."""
+    """Merges matrices by isotropic common and task-specific subspaces and averages other tensors."""
     merge = partial(isotropic_subspaces, common=parameters.common)
     return merged_matrices(chunk, parameters.weighting, parameters.scaling, merge)
 
@@ -79,7 +79,7 @@ def iso_cts(chunk: Chunk, parameters: IsoCts) -> Tensor:
 METHODS = [
     Method(
         name="iso_c",
-        summary="sum of the task vectors with all singular values made equal, on the base",
+        summary="base plus the sum of the task vectors with equal singular values",
         paper=PAPER,
         url=URL,
         combine=iso_c,
@@ -91,7 +91,7 @@ METHODS = [
     ),
     Method(
         name="iso_cts",
-        summary="common and source-specific singular directions of the task vectors, all equally strong, on the base",
+        summary="base plus common and task-specific singular directions, with equal singular values",
         paper=PAPER,
         url=URL,
         combine=iso_cts,

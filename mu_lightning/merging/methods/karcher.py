@@ -1,4 +1,4 @@
-"""Karcher mean: the weighted Riemannian mean of the models' directions, at the weighted mean of their lengths.
+"""Karcher mean: the weighted Riemannian mean of the models' directions, scaled to the weighted mean of their norms.
 
 Karcher, Riemannian center of mass and mollifier smoothing, 1977. https://doi.org/10.1002/cpa.3160300502
 Applied to merging: https://arxiv.org/abs/2603.04972
@@ -19,14 +19,14 @@ from mu_lightning.merging.methods.slerp import inner_products
 class Karcher:
     """Parameters of the Karcher mean."""
 
-    iterations: int = option(10, "most steps of the iteration", low=1)
-    tolerance: float = option(1e-5, "length of a step at which it stops; angles below it count as none", low=0)
+    iterations: int = option(10, "maximum number of iterations", low=1)
+    tolerance: float = option(1e-5, "step length at which the iteration stops; smaller angles count as zero", low=0)
 
 
 def karcher(chunk: Chunk, parameters: Karcher) -> torch.Tensor:
-    """The mean, of the chunk's shape: m ← exp_m(Σ a_i log_m(u_i)) from the normalised weighted sum.
+    """Iterates m ← exp_m(Σ a_i log_m(u_i)), starting from the normalized weighted sum.
 
-    It stays in the span of the sources, so it is found in coefficients over them, from their inner products alone.
+    The mean is in the span of the sources: the iteration is on coefficients and uses inner products only.
     """
     weights = torch.tensor(scaled_weights(chunk.weights, MEAN), dtype=torch.float64)
     norms, cosines = unit_products(chunk.global_statistics)
@@ -36,7 +36,7 @@ def karcher(chunk: Chunk, parameters: Karcher) -> torch.Tensor:
 
 
 def karcher_coefficients(weights: torch.Tensor, cosines: torch.Tensor, parameters: Karcher) -> torch.Tensor:
-    """The coefficients of the mean over vectors of length 1 with these inner products, of shape [sources]."""
+    """Coefficients of the mean of unit vectors with the given inner products, of shape [sources]."""
 
     def length(coefficients: torch.Tensor) -> torch.Tensor:
         return (coefficients @ cosines @ coefficients).clamp(min=0).sqrt()

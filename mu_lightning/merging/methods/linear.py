@@ -20,15 +20,15 @@ class Linear:
     """Parameters of linear merging."""
 
     weighting: str = option(
-        MEAN, "mean: the weights are divided by their sum; raw: they are factors as given", choices=(MEAN, RAW)
+        MEAN, "mean: weights are normalized to sum to 1; raw: weights are used as given", choices=(MEAN, RAW)
     )
 
 
 def linear(chunk: Chunk, parameters: Linear) -> "torch.Tensor":
-    """The weighted sum of the sources, of the chunk's shape.
+    """Computes the weighted sum of the sources.
 
-    A mean is computed as θ_0 − Σ w_i (θ_0 − θ_i), which is the same number and gives equal sources back bit for bit.
-    The order of the sources changes the result by rounding only.
+    A mean is computed as θ_0 − Σ w_i (θ_0 − θ_i), which preserves equal sources exactly. The order of the sources
+    affects rounding only.
     """
     factors = scaled_weights(chunk.weights, parameters.weighting)
     first, *others = chunk.sources

@@ -1,4 +1,4 @@
-"""MagMax: for each element the task vector with the largest magnitude.
+"""MagMax: selects, for each element, the task vector with the largest magnitude.
 
 Marczak et al., MagMax: Leveraging Model Merging for Seamless Continual Learning, 2024. https://arxiv.org/abs/2407.06322
 """
@@ -20,7 +20,7 @@ class MagMax:
 
 
 def magmax(chunk: Chunk, parameters: MagMax) -> torch.Tensor:
-    """θ_base + λ τ_{argmax |τ|}, of the chunk's shape; of τ and −τ the positive one wins, whatever the order."""
+    """Computes θ_base + λ τ_{argmax |τ|}; ties between τ and −τ are resolved to the positive one."""
     vectors = task_vectors(chunk)
     largest = smallest = vectors[0]
     for vector in vectors[1:]:
@@ -31,7 +31,7 @@ def magmax(chunk: Chunk, parameters: MagMax) -> torch.Tensor:
 
 METHOD = Method(
     name="magmax",
-    summary="for each element the task vector with the largest magnitude, on the base",
+    summary="base plus, for each element, the task vector with the largest magnitude",
     paper="Marczak et al., MagMax, 2024",
     url="https://arxiv.org/abs/2407.06322",
     combine=magmax,

@@ -1,4 +1,4 @@
-"""Model Stock: the average of the models, pulled towards the base as far as the angle between their task vectors says.
+"""Model Stock: interpolates between the base and the average of the models, by the angle between the task vectors.
 
 Jang, Yun and Han, Model Stock: All we need is just a few fine-tuned models, 2024. https://arxiv.org/abs/2403.19522
 """
@@ -13,7 +13,7 @@ from mu_lightning.merging.methods.slerp import inner_products
 
 
 def ratio(products: torch.Tensor) -> float:
-    """The share n cos θ / (1 + (n − 1) cos θ) with the mean cosine over the task vectors' pairs; 0 at its pole."""
+    """Interpolation ratio n cos θ / (1 + (n − 1) cos θ) with the mean pairwise cosine; 0 at the pole."""
     count = len(products)
     _, cosines = unit_products(products)
     cosine = (cosines.sum() - cosines.diagonal().sum()).item() / (count * (count - 1))
@@ -22,14 +22,14 @@ def ratio(products: torch.Tensor) -> float:
 
 
 def model_stock(chunk: Chunk, parameters: NoParameters) -> torch.Tensor:
-    """T times the average plus 1 − t times the base, of the chunk's shape; a layer is a tensor."""
+    """Computes t times the average plus 1 − t times the base; each tensor is a layer."""
     count = len(chunk.sources)
     return added(chunk, weighted_sum(task_vectors(chunk), [1 / count] * count), ratio(chunk.global_statistics))
 
 
 METHOD = Method(
     name="model_stock",
-    summary="average of the models, pulled towards the base by the angle between their task vectors",
+    summary="interpolation of base and average, by the angle between the task vectors",
     paper="Jang et al., Model Stock, 2024",
     url="https://arxiv.org/abs/2403.19522",
     combine=model_stock,

@@ -1,4 +1,4 @@
-"""Multi-SLERP: a weighted mean on the sphere, taken in the tangent space at the mean's direction.
+"""Multi-SLERP: a weighted mean on the sphere, computed in the tangent space at the mean direction.
 
 Goddard, Multi-SLERP, 2025. https://goddard.blog/posts/multislerp-wow-what-a-cool-idea
 """
@@ -24,20 +24,19 @@ class MultiSlerp:
 
 
 def multislerp(chunk: Chunk, parameters: MultiSlerp) -> torch.Tensor:
-    """The spherical mean, of the chunk's shape; with a base it is that of the task vectors.
+    """Computes the spherical mean of the sources, or of their task vectors if there is a base.
 
-    All happens in coefficients over the vectors at length 1, whose inner products U are known: the mean direction m =
-    Ua/‖·‖, the mean of the tangents u_i − (u_i·m) m, and the way back to the sphere; the length is the mean of the
-    vectors' lengths.
+    The computation is on coefficients of the unit vectors, whose inner products are known: the mean direction m, the
+    mean of the tangents u_i − (u_i·m) m, and the exponential map. The norm is the weighted mean of the norms.
 
     Raises:
-        UserError: the weighted directions cancel, so there is no mean direction.
+        UserError: the weighted directions cancel: the mean direction is undefined.
     """
     weights = torch.tensor(scaled_weights(chunk.weights, parameters.weighting), dtype=torch.float64)
     norms, cosines = unit_products(chunk.global_statistics)
     length = _length(weights, cosines)
     if length < 1e-8 and bool((norms > 0).any()):
-        raise UserError(f"{chunk.name}: the weighted directions of the sources cancel, there is no mean direction")
+        raise UserError(f"{chunk.name}: the weighted directions of the sources cancel: the mean direction is undefined")
     mean = weights / max(length, 1e-300)
     tangent = weights - (weights @ cosines @ mean) * mean
     angle = _length(tangent, cosines)
@@ -52,7 +51,7 @@ def _length(coefficients: torch.Tensor, cosines: torch.Tensor) -> float:
 
 METHOD = Method(
     name="multislerp",
-    summary="weighted mean of models, or of their task vectors, on the sphere, by one step in the tangent space",
+    summary="weighted spherical mean of models or task vectors, by one step in the tangent space",
     paper="Goddard, Multi-SLERP, 2025",
     url="https://goddard.blog/posts/multislerp-wow-what-a-cool-idea",
     combine=multislerp,

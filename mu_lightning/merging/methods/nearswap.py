@@ -1,4 +1,4 @@
-"""NearSwap: the first model, moved towards the second where the two are already near.
+"""NearSwap: moves the first model towards the second where the two are already close.
 
 alchemonaut, QuartetAnemoi, 2024. https://huggingface.co/alchemonaut/QuartetAnemoi-70B-t0.0001
 """
@@ -15,11 +15,11 @@ from mu_lightning.merging.method_parameters import option
 class NearSwap:
     """Parameters of NearSwap."""
 
-    t: float = option(0.0001, "elements nearer than this become the second model's, others move by t", low=0)
+    t: float = option(0.0001, "elements closer than t take the value of the second model, others move by t", low=0)
 
 
 def nearswap(chunk: Chunk, parameters: NearSwap) -> torch.Tensor:
-    """(1 − s) θ_0 + s θ_1 with s = min(1, t / |θ_0 − θ_1|), of the chunk's shape."""
+    """Computes (1 − s) θ_0 + s θ_1 with s = min(1, t / |θ_0 − θ_1|)."""
     first, second = chunk.sources
     apart = second - first
     return first + apart.clamp(-parameters.t, parameters.t)
@@ -27,7 +27,7 @@ def nearswap(chunk: Chunk, parameters: NearSwap) -> torch.Tensor:
 
 METHOD = Method(
     name="nearswap",
-    summary="the first model, moved towards the second where the two are already near",
+    summary="first model, moved towards the second where the two are already close",
     paper="alchemonaut, QuartetAnemoi, 2024",
     url="https://huggingface.co/alchemonaut/QuartetAnemoi-70B-t0.0001",
     combine=nearswap,

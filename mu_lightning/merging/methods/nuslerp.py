@@ -1,6 +1,6 @@
-"""NuSLERP: spherical interpolation of two models or of their task vectors, over whole tensors, rows or columns.
+"""NuSLERP: spherical interpolation of two models or their task vectors, over whole tensors, rows or columns.
 
-mergekit's method of that name; Shoemake, Animating rotation with quaternion curves, 1985.
+As in mergekit; Shoemake, Animating rotation with quaternion curves, 1985.
 https://doi.org/10.1145/325334.325242
 """
 
@@ -19,12 +19,12 @@ class NuSlerp:
     """Parameters of NuSLERP."""
 
     along: str = option(
-        "tensor", "what is one vector: a whole tensor, each row, or each column", choices=("tensor", "rows", "columns")
+        "tensor", "interpolated vectors: whole tensors, rows or columns", choices=("tensor", "rows", "columns")
     )
 
 
 def nuslerp(chunk: Chunk, parameters: NuSlerp) -> torch.Tensor:
-    """The interpolated tensor, of the chunk's shape; with a base its task vectors are interpolated."""
+    """Interpolates two sources, or their task vectors if there is a base."""
     share = share_of_second(chunk.weights)
     shape = chunk.sources[0].shape
     first, second = (_as_vectors(vector, parameters.along) for vector in vectors_of(chunk))
@@ -51,7 +51,7 @@ def _as_vectors(tensor: torch.Tensor, along: str) -> torch.Tensor:
 
 METHOD = Method(
     name="nuslerp",
-    summary="spherical interpolation of two models or of their task vectors, over tensors, rows or columns",
+    summary="spherical interpolation of two models or their task vectors, over tensors, rows or columns",
     paper="Shoemake, Animating rotation with quaternion curves, 1985 (as mergekit's nuslerp)",
     url="https://doi.org/10.1145/325334.325242",
     combine=nuslerp,

@@ -1,6 +1,6 @@
-"""Passthrough: one model as it is, or scaled; with per-tensor parameters it scales parts of a model.
+"""Passthrough: copies one model, optionally scaled; overrides scale single tensors.
 
-mergekit's method of that name. https://github.com/arcee-ai/mergekit/blob/main/docs/merge_methods.md
+As in mergekit. https://github.com/arcee-ai/mergekit/blob/main/docs/merge_methods.md
 """
 
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ from mu_lightning.merging.method_parameters import option
 class Passthrough:
     """Parameters of passthrough."""
 
-    scale: float = option(1.0, "factor of every element")
+    scale: float = option(1.0, "scaling factor")
 
 
 def passthrough(chunk: Chunk, parameters: Passthrough) -> torch.Tensor:
-    """The only source times the scale, of the chunk's shape."""
+    """Multiplies the source by the scale."""
     (source,) = chunk.sources
     return source * parameters.scale
 
 
 METHOD = Method(
     name="passthrough",
-    summary="one model as it is, or scaled",
+    summary="copy of one model, optionally scaled",
     paper="mergekit, passthrough, 2023",
     url="https://github.com/arcee-ai/mergekit/blob/main/docs/merge_methods.md",
     combine=passthrough,

@@ -1,4 +1,4 @@
-"""RAM: what one source alone changed is kept whole, what several changed is averaged over those that did.
+"""RAM: keeps changes that are unique to a source and averages changes that several sources share.
 
 Reinforced Agent Merging, 2026. https://arxiv.org/abs/2601.13572
 """
@@ -17,13 +17,13 @@ from mu_lightning.utilities.errors import UserError
 class Ram:
     """Parameters of RAM, and of RAM+ where ``boost`` is above 0."""
 
-    epsilon: float = option(1e-5, "an element counts as changed by a source above this distance from the base", low=0)
-    boost: float = option(0.0, "RAM+: how much unique changes grow with a source's overlap (r; its paper: 0.1)", low=0)
-    limit: float = option(0.2, "RAM+: the overlap counts up to this ratio (α)", low=0)
+    epsilon: float = option(1e-5, "minimum distance from the base for an element to count as changed", low=0)
+    boost: float = option(0.0, "RAM+: amplification of unique changes by the overlap ratio (r; paper: 0.1)", low=0)
+    limit: float = option(0.2, "RAM+: maximum overlap ratio (α)", low=0)
 
 
 def growth(chunks: Chunks, parameters: Ram) -> list[float]:
-    """RAM+'s factor of each source's unique changes: 1 + r min(shared / unique, α), over a tensor; 1 for RAM."""
+    """Factor of each source's unique changes in a tensor: 1 + r min(shared / unique, α) for RAM+, 1 for RAM."""
     if parameters.boost == 0:
         return [1.0] * chunks.sources
 
@@ -39,13 +39,13 @@ def growth(chunks: Chunks, parameters: Ram) -> list[float]:
 
 
 def ram(chunk: Chunk, parameters: Ram) -> torch.Tensor:
-    """The merged tensor, of the chunk's shape; where several sources changed an element it is their weighted mean.
+    """Merges a chunk; elements that several sources changed are their weighted mean.
 
     Raises:
         UserError: a weight is negative.
     """
     if min(chunk.weights) < 0:
-        raise UserError("ram averages the sources that changed an element: their weights must not be negative")
+        raise UserError("ram needs non-negative weights: it averages over the sources that changed an element")
     vectors = task_vectors(chunk)
     total, weight = torch.zeros_like(vectors[0]), torch.zeros_like(vectors[0])
     alone, count = torch.zeros_like(vectors[0]), torch.zeros_like(vectors[0])
@@ -62,7 +62,7 @@ def ram(chunk: Chunk, parameters: Ram) -> torch.Tensor:
 
 METHOD = Method(
     name="ram",
-    summary="what one source alone changed is kept whole, what several changed is averaged over those",
+    summary="unique changes are kept, shared changes are averaged over the sources that made them",
     paper="Reinforced Agent Merging, 2026",
     url="https://arxiv.org/abs/2601.13572",
     combine=ram,

@@ -1,7 +1,7 @@
-"""RegMean: a linear layer's merged weight gives on every source's inputs nearest to what that source's weight gave.
+"""RegMean: merges linear layers by least squares on each source's inputs.
 
 Jin et al., Dataless Knowledge Fusion by Merging Weights of Language Models, 2022. https://arxiv.org/abs/2212.09849
-RegMean++: the Gram matrices are those of the merged model's inputs, layer after layer; the formula is the same.
+RegMean++: the same formula with Gram matrices of the merged model's inputs, layer by layer.
 Nguyen et al., RegMean++: Enhancing Effectiveness and Generalization of Regression Mean, 2025. https://arxiv.org/abs/2508.03121
 """
 
@@ -19,17 +19,19 @@ from mu_lightning.utilities.errors import UserError
 class RegMean:
     """Parameters of RegMean."""
 
-    reduction: float = option(0.9, "factor of the Gram matrices' off-diagonal elements (the paper's α)", low=0, high=1)
+    reduction: float = option(
+        0.9, "factor of off-diagonal elements of the Gram matrices (the paper's α)", low=0, high=1
+    )
 
 
 def regmean(chunk: Chunk, parameters: RegMean) -> torch.Tensor:
-    """(Σ w_i W_i G_i)(Σ w_i G_i)⁻¹, of the weight's shape [out, in]; a tensor without Gram matrices is averaged.
+    """Computes (Σ w_i W_i G_i)(Σ w_i G_i)⁻¹ of shape [out, in]; tensors without Gram matrices are averaged.
 
-    `chunk.statistics` holds G_i = Xᵀ X of shape [in, in] over the inputs X of that layer. The sum is inverted as a
-    pseudo-inverse in float64, around the average: directions that no input took stay the average's.
+    `chunk.statistics` holds G_i = Xᵀ X of shape [in, in] over the inputs X of the layer. The inverse is a
+    pseudo-inverse in float64, relative to the average: directions without inputs keep the average.
 
     Raises:
-        UserError: a Gram matrix of another shape, or one that some sources have and others lack.
+        UserError: a Gram matrix with a wrong shape, or one that is missing for some sources.
     """
     factors = scaled_weights(chunk.weights, MEAN)
     first = chunk.sources[0]
@@ -55,7 +57,7 @@ def regmean(chunk: Chunk, parameters: RegMean) -> torch.Tensor:
 METHODS = [
     Method(
         name="regmean",
-        summary="linear layers merged by regression on the sources' own inputs, the rest averaged",
+        summary="regression on the sources' inputs for linear layers, average for the rest",
         paper="Jin et al., Dataless Knowledge Fusion (RegMean), 2022",
         url="https://arxiv.org/abs/2212.09849",
         combine=regmean,
@@ -63,11 +65,11 @@ METHODS = [
         granularity="tensor",
         tensors_in_memory=4,
         row_independent=True,
-        needs_statistics="the Gram matrices of its linear layers' inputs",
+        needs_statistics="Gram matrices of the inputs of linear layers",
     ),
     Method(
         name="regmean_plus",
-        summary="RegMean on the inputs that the merged layers below give, layer after layer",
+        summary="RegMean on the inputs of the merged model, layer by layer",
         paper="Nguyen et al., RegMean++, 2025",
         url="https://arxiv.org/abs/2508.03121",
         combine=regmean,
@@ -75,6 +77,6 @@ METHODS = [
         granularity="tensor",
         tensors_in_memory=4,
         row_independent=True,
-        needs_statistics="the Gram matrices of its linear layers' inputs in the model merged so far",
+        needs_statistics="Gram matrices of the inputs of linear layers in the merged model",
     ),
 ]

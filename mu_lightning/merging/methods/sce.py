@@ -1,4 +1,4 @@
-"""SCE: select the elements in which sources differ most, weigh sources by the energy left, erase minority signs.
+"""SCE: selects the elements with the largest variance, weights sources by their energy, erases minority signs.
 
 Wan et al., FuseChat: Knowledge Fusion of Chat Models, 2024. https://arxiv.org/abs/2408.07990
 """
@@ -18,24 +18,26 @@ from mu_lightning.merging.methods.ties import kept_count
 class Sce:
     """Parameters of SCE."""
 
-    density: float = option(0.1, "share of each tensor that is selected, by variance over the sources", low=0, high=1)
+    density: float = option(
+        0.1, "share of each tensor's elements to select, by variance over the sources", low=0, high=1
+    )
     consensus: str = option(
         TOTAL,
-        "of the sources that agree: the weighted total (the paper), or the average by their weights (mergekit)",
+        "merge agreeing sources by their weighted total (the paper) or weighted average (mergekit)",
         choices=(TOTAL, AVERAGE),
     )
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What SCE needs to know of a tensor: the smallest variance that is selected, and each source's weight."""
+    """Statistics of a tensor for SCE: the variance threshold, and the weight of each source."""
 
     threshold: float
     weights: list[float]
 
 
 def select(chunks: Chunks, parameters: Sce) -> Selection:
-    """The selection, and the sources' shares of its energy (sum of squares)."""
+    """Computes the selection threshold and each source's share of the energy (sum of squares)."""
     threshold = 0.0
     if parameters.density < 1:
         ranks = [[kept_count(parameters.density, chunks.total)]]
@@ -53,7 +55,7 @@ def select(chunks: Chunks, parameters: Sce) -> Selection:
 
 
 def sce(chunk: Chunk, parameters: Sce) -> torch.Tensor:
-    """Select, calculate, erase; of the chunk's shape."""
+    """Select, calculate, erase."""
     vectors = _selected(task_vectors(chunk), chunk.global_statistics.threshold)
     return added(chunk, elected(vectors, chunk.global_statistics.weights, parameters.consensus, "plain mass"), 1.0)
 
@@ -73,7 +75,7 @@ def _selected(vectors: list[torch.Tensor], threshold: float) -> list[torch.Tenso
 
 METHOD = Method(
     name="sce",
-    summary="task vectors where the sources differ most, weighed by their energy, minority signs erased",
+    summary="task vector elements with the largest variance, weighted by energy, minority signs erased",
     paper="Wan et al., FuseChat, 2024",
     url="https://arxiv.org/abs/2408.07990",
     combine=sce,

@@ -20,18 +20,16 @@ from mu_lightning.utilities.errors import UserError
 class Slerp:
     """Parameters of spherical interpolation."""
 
-    colinear: float = option(
-        0.9995, "cosine above which (or below minus which) the tensors are interpolated linearly", low=0, high=1
-    )
+    colinear: float = option(0.9995, "absolute cosine above which tensors are interpolated linearly", low=0, high=1)
 
 
 def inner_products(chunks: Chunks, parameters: object) -> torch.Tensor:
-    """The inner products of the sources (or of their task vectors, where there is a base) over a tensor."""
+    """Inner products of the sources over a tensor, or of their task vectors if there is a base."""
     return gram_matrix(chunks)
 
 
 def share_of_second(weights: Sequence[float]) -> float:
-    """How far the interpolation goes from the first source (0) to the second (1): the second's share of the weights."""
+    """Interpolation parameter from the first source (0) to the second (1): the normalized second weight."""
     share = scaled_weights(weights, MEAN)[1]
     if not 0 <= share <= 1:
         raise UserError(f"interpolation between two models needs weights of one sign, got {weights}")
@@ -39,13 +37,13 @@ def share_of_second(weights: Sequence[float]) -> float:
 
 
 def arc(share: float, cosine: float) -> tuple[float, float]:
-    """The coefficients of two vectors on the arc between them; a share of 0 is the first."""
+    """Coefficients of two unit vectors for a point on the arc between them; share 0 is the first."""
     angle = math.acos(max(-1.0, min(1.0, cosine)))
     return math.sin((1 - share) * angle) / math.sin(angle), math.sin(share * angle) / math.sin(angle)
 
 
 def slerp(chunk: Chunk, parameters: Slerp) -> torch.Tensor:
-    """sin((1−t)φ)/sin φ θ_0 + sin(tφ)/sin φ θ_1, of the chunk's shape; t is the second source's share."""
+    """Computes sin((1−t)φ)/sin φ θ_0 + sin(tφ)/sin φ θ_1; t is the normalized second weight."""
     share = share_of_second(chunk.weights)
     _, cosines = unit_products(chunk.global_statistics)
     cosine = cosines[0, 1].item()
@@ -55,7 +53,7 @@ def slerp(chunk: Chunk, parameters: Slerp) -> torch.Tensor:
 
 METHOD = Method(
     name="slerp",
-    summary="spherical interpolation of two models; their weights say how far from one to the other",
+    summary="spherical interpolation of two models by their weights",
     paper="Shoemake, Animating rotation with quaternion curves, 1985",
     url="https://doi.org/10.1145/325334.325242",
     combine=slerp,

@@ -1,4 +1,4 @@
-"""Consensus merging by TALL masks: of the summed task vectors only what at least two sources care about is kept.
+"""Consensus merging with TALL masks: keeps elements of the summed task vectors that at least two sources select.
 
 Wang et al., Localizing Task Information for Improved Model Merging and Compression, 2024. https://arxiv.org/abs/2405.07813
 """
@@ -17,14 +17,16 @@ from mu_lightning.merging.methods.shared.weighting import MEAN, RAW, SUM, WEIGHT
 class TallMask:
     """Parameters of consensus merging."""
 
-    mask: float = option(0.4, "a source cares where |τ_i| ≥ mask · |τ − τ_i| (the paper's λ, tuned in 0.2..0.6)", low=0)
-    agreement: int = option(2, "so many sources must care about an element for it to be kept (k)", low=0)
+    mask: float = option(
+        0.4, "a source selects elements with |τ_i| ≥ mask · |τ − τ_i| (the paper's λ, 0.2 to 0.6)", low=0
+    )
+    agreement: int = option(2, "number of sources that must select an element (k)", low=0)
     scaling: float = option(0.3, "factor of the merged task vector (α)")
     weighting: str = option(SUM, WEIGHTING_HELP, choices=(SUM, MEAN, RAW))
 
 
 def tall_mask(chunk: Chunk, parameters: TallMask) -> torch.Tensor:
-    """θ_base + α m ∘ τ, with τ the sum of task vectors and m where enough sources care; of the chunk's shape."""
+    """Computes θ_base + α m ∘ τ with the sum τ of the task vectors and the consensus mask m."""
     vectors = task_vectors(chunk)
     total = weighted_sum(vectors, scaled_weights(chunk.weights, parameters.weighting))
     votes = torch.zeros_like(total)
@@ -35,7 +37,7 @@ def tall_mask(chunk: Chunk, parameters: TallMask) -> torch.Tensor:
 
 METHOD = Method(
     name="tall_mask",
-    summary="sum of the task vectors where at least two sources care, on the base (consensus merging)",
+    summary="base plus the sum of the task vectors where at least two sources agree (consensus merging)",
     paper="Wang et al., Localizing Task Information (TALL masks), 2024",
     url="https://arxiv.org/abs/2405.07813",
     combine=tall_mask,

@@ -1,4 +1,4 @@
-"""Task arithmetic: the scaled sum of the task vectors, on the base.
+"""Task arithmetic: adds the scaled sum of the task vectors to the base.
 
 Ilharco et al., Editing models with task arithmetic, 2022. https://arxiv.org/abs/2212.04089
 """
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TaskArithmetic:
-    """Parameters of task arithmetic; 0.4 is what the paper recommends where there is nothing to tune on."""
+    """Parameters of task arithmetic; the paper recommends 0.4 if the scaling cannot be tuned."""
 
     scaling: float = option(0.4, "factor of the merged task vector (the paper's λ)")
     weighting: str = option(SUM, WEIGHTING_HELP, choices=(SUM, MEAN, RAW))
 
 
 def task_arithmetic(chunk: Chunk, parameters: TaskArithmetic) -> "torch.Tensor":
-    """θ_base + λ Σ w_i τ_i, of the chunk's shape."""
+    """Computes θ_base + λ Σ w_i τ_i."""
     factors = [parameters.scaling * factor for factor in scaled_weights(chunk.weights, parameters.weighting)]
     merged: torch.Tensor = moved(base_of(chunk), chunk.sources, factors)
     return merged
@@ -31,7 +31,7 @@ def task_arithmetic(chunk: Chunk, parameters: TaskArithmetic) -> "torch.Tensor":
 
 METHOD = Method(
     name="task_arithmetic",
-    summary="scaled sum of the task vectors, on the base",
+    summary="base plus the scaled sum of the task vectors",
     paper="Ilharco et al., Editing models with task arithmetic, 2022",
     url="https://arxiv.org/abs/2212.04089",
     combine=task_arithmetic,

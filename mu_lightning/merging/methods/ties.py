@@ -1,4 +1,4 @@
-"""TIES-Merging: trim each task vector to its largest elements, elect a sign for each element, average those that agree.
+"""TIES-Merging: trims task vectors to their largest elements, elects signs and averages agreeing elements.
 
 Yadav et al., TIES-Merging: Resolving Interference When Merging Models, 2023. https://arxiv.org/abs/2306.01708
 """
@@ -15,7 +15,7 @@ from mu_lightning.merging.methods.shared.order_statistics import each_kth_larges
 from mu_lightning.merging.methods.shared.task_vectors import AVERAGE, TOTAL, added, at_least, elected, task_vectors
 from mu_lightning.merging.methods.shared.weighting import MEAN, RAW, SUM, WEIGHTING_HELP, scaled_weights
 
-SCOPE_HELP = "the share is of each source's whole model (the paper) or of each tensor (mergekit)"
+SCOPE_HELP = "keep the share of each whole model (the paper) or of each tensor (mergekit)"
 
 
 @dataclass(frozen=True)
@@ -24,37 +24,35 @@ class Ties:
 
     density: float | Sequence[float] = option(
         0.2,
-        "share of each task vector that is kept, the largest",
+        "share of the largest elements of each task vector to keep",
         low=0,
         high=1,
         per_source=True,
         model_wide=True,
     )
     scope: str = option("model", SCOPE_HELP, choices=("model", "tensor"))
-    consensus: str = option(
-        AVERAGE, "of the sources that agree with the elected sign: average or total", choices=(AVERAGE, TOTAL)
-    )
-    vote: str = option("mass", "the sign wins that has more mass, or the greater count", choices=("mass", "count"))
+    consensus: str = option(AVERAGE, "merge agreeing sources by their average or their total", choices=(AVERAGE, TOTAL))
+    vote: str = option("mass", "elect signs by total magnitude or number of sources", choices=("mass", "count"))
     scaling: float = option(1.0, "factor of the merged task vector (the paper's λ)")
     weighting: str = option(SUM, WEIGHTING_HELP, choices=(SUM, MEAN, RAW))
 
 
 def kept_count(density: float, total: int) -> int:
-    """How many of `total` elements a density keeps: at least one, unless it is zero."""
+    """Number of elements that a density keeps: at least one, unless the density is zero."""
     return max(1, int(density * total)) if density > 0 else 0
 
 
 def thresholds(chunks: Chunks, parameters: Ties) -> list[float]:
-    """For each source the smallest magnitude that is kept."""
+    """Magnitude threshold for each source."""
     return trim_thresholds(chunks, lambda chunk, chosen: task_vectors(chunk), parameters.density)
 
 
 def trim_thresholds(
     chunks: Chunks, vectors: Callable[[Chunk, Sequence[int]], list[torch.Tensor]], density: float | Sequence[float]
 ) -> list[float]:
-    """For each source's vector the magnitude of the last element that a density keeps; 0 where it keeps all.
+    """Smallest magnitude that a density keeps, for each source's vector; 0 if it keeps all elements.
 
-    An element that ties with it is kept too. `vectors` is as of `each_kth_largest`.
+    Ties are kept. For `vectors` see `each_kth_largest`.
     """
     densities = for_each(density, chunks.sources)
     if min(densities) >= 1:
@@ -67,20 +65,20 @@ def trim_thresholds(
 
 
 def ties(chunk: Chunk, parameters: Ties) -> torch.Tensor:
-    """Trim, elect, merge; of the chunk's shape. `chunk.global_statistics` holds the thresholds."""
+    """Trim, elect, merge. `chunk.global_statistics` holds the thresholds."""
     vectors = [at_least(*pair) for pair in zip(task_vectors(chunk), chunk.global_statistics, strict=True)]
     factors = scaled_weights(chunk.weights, parameters.weighting)
     return added(chunk, elected(vectors, factors, parameters.consensus, parameters.vote), parameters.scaling)
 
 
 def scope(parameters: Any) -> Scope:
-    """What the parameter ``scope`` says."""
+    """Returns the parameter ``scope``."""
     return "model" if parameters.scope == "model" else "tensor"
 
 
 METHOD = Method(
     name="ties",
-    summary="trim task vectors to their largest elements, elect a sign, average those that agree",
+    summary="trim task vectors to their largest elements, elect signs, average agreeing elements",
     paper="Yadav et al., TIES-Merging, 2023",
     url="https://arxiv.org/abs/2306.01708",
     combine=ties,

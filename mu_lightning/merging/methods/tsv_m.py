@@ -1,4 +1,4 @@
-"""TSV-Merge: the strongest singular directions of each source's task vector, made orthogonal to each other's and added.
+"""TSV-Merge: keeps the top singular directions of each task vector, orthogonalizes them across sources and adds them.
 
 Gargiulo et al., Task Singular Vectors: Reducing Task Interference in Model Merging, 2024. https://arxiv.org/abs/2412.00081
 """
@@ -24,17 +24,16 @@ class TsvM:
 
 
 def interference_free(vectors: Sequence[Tensor]) -> Tensor:
-    """Of each of n matrices the first 1/n of the singular directions, orthogonalised together; [rows, columns]."""
+    """Orthogonalizes the top 1/n singular directions of each of n matrices, [rows, columns]."""
     share = min(vectors[0].shape) // len(vectors)
-    if share == 0:  # fewer directions than sources: each keeps its first
+    if share == 0:  # fewer directions than sources: each keeps one
         share = 1
     parts = []
     for left, values, right in map(decomposed, vectors):
-        # A direction that the source does not have is arbitrary, and would bend the others' when made orthogonal.
+        # Directions beyond the rank of a matrix are arbitrary and would distort the others when orthogonalized.
         count = min(share, int((values > values[0] * torch.finfo(values.dtype).eps * max(vectors[0].shape)).sum()))
-        parts.append(
-            (left[:, :count].clone(), values[:count], right[:count].clone())
-        )  # copies, so that U and V can be freed
+        # Copies, so that the full U and V are freed.
+        parts.append((left[:, :count].clone(), values[:count], right[:count].clone()))
     left = torch.cat([part[0] for part in parts], 1)
     values = torch.cat([part[1] for part in parts])
     right = torch.cat([part[2] for part in parts])
@@ -42,13 +41,13 @@ def interference_free(vectors: Sequence[Tensor]) -> Tensor:
 
 
 def tsv_m(chunk: Chunk, parameters: TsvM) -> Tensor:
-    """Matrices by their singular vectors, other tensors by the average; of the chunk's shape."""
+    """Merges matrices by their singular vectors and averages other tensors."""
     return merged_matrices(chunk, parameters.weighting, parameters.scaling, interference_free)
 
 
 METHOD = Method(
     name="tsv_m",
-    summary="strongest singular directions of the task vectors, made orthogonal to each other, on the base",
+    summary="base plus the top singular directions of the task vectors, orthogonalized",
     paper="Gargiulo et al., Task Singular Vectors, 2024",
     url="https://arxiv.org/abs/2412.00081",
     combine=tsv_m,

@@ -1,4 +1,4 @@
-"""WUDI-Merging: the merged task vector of a layer is the one that disturbs each source's own subspace least.
+"""WUDI-Merging: minimizes the interference of the merged task vector with the subspace of each source.
 
 Cheng et al., Whoever Started the Interference Should End It: Guiding Data-Free Model Merging via Task Vectors, 2025.
 https://arxiv.org/abs/2503.08099
@@ -22,19 +22,17 @@ from mu_lightning.merging.methods.shared.weighting import MEAN, RAW, SUM, WEIGHT
 class Wudi:
     """Parameters of WUDI-Merging, with the paper's defaults."""
 
-    solver: str = option(
-        "adam", "the paper's steps of Adam from the sum, or the exact least squares", choices=("adam", "exact")
-    )
-    iterations: int = option(300, "steps of Adam", low=0)
-    learning_rate: float = option(1e-5, "Adam's step size", low=0)
+    solver: str = option("adam", "Adam from the sum (the paper), or exact least squares", choices=("adam", "exact"))
+    iterations: int = option(300, "number of Adam steps", low=0)
+    learning_rate: float = option(1e-5, "learning rate of Adam", low=0)
     weighting: str = option(SUM, WEIGHTING_HELP, choices=(SUM, MEAN, RAW))
 
 
 def least_interference(vectors: Sequence[Tensor], parameters: Wudi) -> Tensor:
-    """The matrix τ that minimises Σ_i ‖(τ − τ_i) τ_iᵀ‖² / ‖τ_i‖², [rows, columns].
+    """Returns the matrix τ that minimizes Σ_i ‖(τ − τ_i) τ_iᵀ‖² / ‖τ_i‖², [rows, columns].
 
     With C_i = τ_iᵀ τ_i / ‖τ_i‖² of shape [columns, columns] the gradient is 2 (τ Σ C_i − Σ τ_i C_i), so a step costs
-    one matrix product whatever the number of sources, and rows² never appears.
+    one matrix product, independent of the number of sources.
     """
     columns = vectors[0].shape[1]
     norm = vectors[0].new_zeros((columns, columns))
@@ -47,7 +45,7 @@ def least_interference(vectors: Sequence[Tensor], parameters: Wudi) -> Tensor:
             aim += vector @ own
     merged = weighted_sum(vectors, [1.0] * len(vectors))
     if parameters.solver == "exact":
-        # Among the minimisers the one nearest to the sum: directions that no source has stay as they are.
+        # The minimizer closest to the sum: directions that no source uses are unchanged.
         return merged + (aim - merged @ norm) @ torch.linalg.pinv(norm.double(), hermitian=True).to(norm.dtype)
     mean, square = torch.zeros_like(merged), torch.zeros_like(merged)
     for step in range(1, parameters.iterations + 1):
@@ -60,14 +58,14 @@ def least_interference(vectors: Sequence[Tensor], parameters: Wudi) -> Tensor:
 
 
 def wudi(chunk: Chunk, parameters: Wudi) -> Tensor:
-    """Matrices by least interference, other tensors by the average; of the chunk's shape."""
+    """Merges matrices by least interference and averages other tensors."""
     merge = partial(least_interference, parameters=parameters)
     return merged_matrices(chunk, parameters.weighting, 1.0, merge)
 
 
 METHOD = Method(
     name="wudi",
-    summary="merged task vector that disturbs each source's own subspace least, on the base",
+    summary="base plus the task vector with the least interference with each source's subspace",
     paper="Cheng et al., Whoever Started the Interference Should End It (WUDI), 2025",
     url="https://arxiv.org/abs/2503.08099",
     combine=wudi,

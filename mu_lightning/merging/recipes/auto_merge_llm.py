@@ -1,8 +1,7 @@
-"""The same merges through auto-merge-llm, for those who must compare; the library is installed separately.
+"""Merge backend auto-merge-llm, for comparisons; the library is installed separately.
 
 https://github.com/Guinan-Su/auto-merge-llm and its fork https://github.com/Erland366/auto-merge-llm, which has the
-``merge_tensor`` of each method that is called here. Its TIES keeps one element of each tensor more than the density
-says.
+``merge_tensor`` functions that are used here. Its TIES keeps one more element of each tensor than the density implies.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +20,7 @@ NAME = "auto-merge-llm"
 
 @dataclass(frozen=True)
 class _Counterpart:
-    """A method there: its name, its parameters from ours, and ours that must have the values it cannot change."""
+    """The library's method: its name, its parameters as a function of ours, and the values that ours must have."""
 
     name: str
     parameters: Callable[[Chunk, Any], dict[str, Any]] = lambda chunk, parameters: {}
@@ -57,19 +56,19 @@ _COUNTERPARTS = {
 
 
 def through_library(name: str) -> Method:
-    """A registered method whose arithmetic is auto-merge-llm's, a whole tensor at a time.
+    """Returns a registered method that is computed by auto-merge-llm, one tensor at a time.
 
     Raises:
-        UserError: the library is not installed, or it has no such method on single tensors.
+        UserError: the library is not installed, or does not have the method for single tensors.
     """
     method = find_method(name)
     if name not in _COUNTERPARTS:
-        raise UserError(f"--engine {NAME} merges by {', '.join(_COUNTERPARTS)}, not by {name}")
+        raise UserError(f"--engine {NAME} supports {', '.join(_COUNTERPARTS)}, not {name}")
     try:
         from auto_merge_llm.methods import merging_methods_dict
     except ImportError as error:
         raise UserError(
-            f"--engine {NAME} needs that library, which no package index has: install it from its repository ({error})"
+            f"--engine {NAME} needs auto-merge-llm, which is not on PyPI: install it from its repository ({error})"
         ) from error
     counterpart = _COUNTERPARTS[name]
     theirs = merging_methods_dict[counterpart.name]()
@@ -77,9 +76,11 @@ def through_library(name: str) -> Method:
     def combine(chunk: Chunk, parameters: Any) -> torch.Tensor:
         for key, value in (counterpart.required or {}).items():
             if getattr(parameters, key) != value:
-                raise UserError(f"--engine {NAME} does {name} with {key} {value} only, not {getattr(parameters, key)}")
+                raise UserError(
+                    f"--engine {NAME} supports {name} with {key}={value} only, not {getattr(parameters, key)}"
+                )
         if not counterpart.weighted and len(set(chunk.weights)) > 1:
-            raise UserError(f"--engine {NAME} does {name} with equal weights only: add --preweight equal")
+            raise UserError(f"--engine {NAME} supports {name} with equal weights only: add --preweight equal")
         base = chunk.sources[0] if chunk.base is None else chunk.base
         given = {counterpart.argument: counterpart.parameters(chunk, parameters)}
         merged: torch.Tensor = theirs.merge_tensor(base, list(chunk.sources), **given)

@@ -1,4 +1,4 @@
-"""A merge's parameters, overrides and sizes as they are written on a command line."""
+"""Parses parameters, overrides and sizes of a merge from the command line."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,40 +14,40 @@ OVERRIDE_KEYS = ("pattern", "weights", "parameters")
 
 
 def parse_parameters(given: str | Mapping[str, Any] | None, what: str = "--parameters") -> dict[str, Any]:
-    """A method's parameters from the command line or a YAML file.
+    """Parses the parameters of a method from the command line or YAML.
 
     >>> parse_parameters("density=0.2,scope=tensor")
     {'density': '0.2', 'scope': 'tensor'}
 
-    A parameter that may differ between sources takes ``density.sv-SE=0.2,density.nl-NL=0.5``.
+    Per-source parameters are written ``density.sv-SE=0.2,density.nl-NL=0.5``.
 
     Raises:
-        UserError: text of another form, or a parameter named twice.
+        UserError: invalid syntax, or a repeated parameter.
     """
     if not isinstance(given, str):
         return dict(given or {})
     values: dict[str, Any] = {}
     for part in given.split(","):
-        name, equals, value = (chunk.strip() for chunk in part.partition("="))
+        name, equals, value = (text.strip() for text in part.partition("="))
         if not name or not equals:
             raise UserError(f"{what} '{given}' is not of the form density=0.2,scaling=1")
         name, dot, source = name.partition(".")
         into = values.setdefault(name, {}) if dot else values
         key = source if dot else name
         if not isinstance(into, dict) or key in into:
-            raise UserError(f"{what} '{given}' names {part.partition('=')[0].strip()} twice")
+            raise UserError(f"{what} '{given}' repeats {part.partition('=')[0].strip()}")
         into[key] = value
     return values
 
 
 def parse_overrides(given: Sequence[str | Mapping[str, Any]] | None) -> tuple[Override, ...]:
-    """Overrides from the command line, or in the form that recipes have.
+    """Parses overrides from the command line or from recipes.
 
     >>> parse_overrides(["classifier.*:density=1,weight.nl-NL=0.5"])
     (Override(pattern='classifier.*', weights={'nl-NL': 0.5}, parameters={'density': '1'}),)
 
     Raises:
-        UserError: an override of another form, without a pattern, or one that changes nothing.
+        UserError: invalid syntax, a missing pattern, or an empty override.
     """
     return tuple(_override(each) for each in given or ())
 
@@ -71,7 +71,7 @@ def _override(given: str | Mapping[str, Any]) -> Override:
         if key not in OVERRIDE_KEYS:
             raise UserError(f"an override is a mapping with {', '.join(OVERRIDE_KEYS)}, not {key}")
     if not given.get("pattern"):
-        raise UserError("an override names no pattern")
+        raise UserError("an override has no pattern")
     pattern = text("an override's pattern", given["pattern"])
     return _built(
         pattern,
@@ -82,7 +82,7 @@ def _override(given: str | Mapping[str, Any]) -> Override:
 
 def _built(pattern: str, weights: Mapping[str, Any], parameters: Mapping[str, Any]) -> Override:
     if not weights and not parameters:
-        raise UserError(f"the override for '{pattern}' changes nothing: name a weight or a parameter")
+        raise UserError(f"the override for '{pattern}' is empty: give a weight or a parameter")
     numbers = {
         str(source): number(f"the weight of {source} for '{pattern}'", weight) for source, weight in weights.items()
     }
@@ -90,16 +90,16 @@ def _built(pattern: str, weights: Mapping[str, Any], parameters: Mapping[str, An
 
 
 def parse_bytes(given: str | int, what: str) -> int:
-    """A size in bytes, as Hugging Face writes it.
+    """Parses a size in bytes, as in Hugging Face libraries.
 
     >>> parse_bytes("200MB", "--max-shard-size")
     200000000
 
     Raises:
-        UserError: it is no size, or not above zero.
+        UserError: invalid or non-positive size.
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?I?B?)", str(given).strip().upper())
     unit = None if found is None else found[2] if found[2] in _UNITS else f"{found[2]}B"
     if found is None or unit not in _UNITS or float(found[1]) == 0:
-        raise UserError(f"{what} {given} is not a size: write 5GB, 200MB or a number of bytes")
+        raise UserError(f"{what} {given} is not a size: expected 5GB, 200MB or a number of bytes")
     return max(1, int(float(found[1]) * _UNITS[unit]))

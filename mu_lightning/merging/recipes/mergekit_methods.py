@@ -1,4 +1,4 @@
-"""What mergekit's methods and parameters are called here, and what makes ours do as they do."""
+"""Maps mergekit's methods and parameters to ours."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ def _consensus(normalize: Any) -> str:
 
 
 def _window(epsilon: Any) -> float:
-    return 2 * float(epsilon)  # mergekit's is half of the paper's
+    return 2 * float(epsilon)  # mergekit's epsilon is half of the paper's
 
 
 def _refused(what: str) -> Callable[[Any], None]:
@@ -33,7 +33,7 @@ def _refused(what: str) -> Callable[[Any], None]:
 
 @dataclass(frozen=True)
 class Parameter:
-    """What a parameter of mergekit's is here: our name (None: it is only checked), its default, how it converts."""
+    """A parameter of mergekit: our name (None: validated only), its default, its conversion."""
 
     name: str | None
     default: Any
@@ -42,14 +42,14 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Counterpart:
-    """What a method of mergekit's is here.
+    """The counterpart of a mergekit method.
 
     Attributes:
         name: our name.
         parameters: mergekit's parameter -> ours.
-        fixed: parameters of ours that make it do as mergekit's does.
-        weighted: whether it takes a weight for each model.
-        base: whether the base model is the base, the first source, or nothing but the place of a config.
+        fixed: parameters of ours that reproduce mergekit's behavior.
+        weighted: whether each model has a weight.
+        base: whether ``base_model`` is the base, the first source, or only provides the config.
     """
 
     name: str

@@ -1,8 +1,7 @@
-"""mergekit's recipes in our words, so that they give the same model here (https://github.com/arcee-ai/mergekit, 0.1.5).
+"""Translates mergekit recipes, so that they yield the same model (https://github.com/arcee-ai/mergekit, 0.1.5).
 
-What differs on purpose: arithmetic is in float32 whatever ``dtype`` says; DARE and DELLA rescale by the chance that an
-element was kept, as their papers do, not to the old mass, and draw other numbers; what needs other architectures
-(slices), gradients over layers or another tokenizer is refused.
+Intended differences: the computation is in float32 for every ``dtype``; DARE and DELLA rescale by the keep probability,
+as in their papers, and use other random masks; slices, gradients over layers and other tokenizers are rejected.
 """
 
 import dataclasses
@@ -18,13 +17,13 @@ from mu_lightning.merging.recipes.recipe_fields import entries, mapping, number,
 from mu_lightning.merging.registry import find_method
 from mu_lightning.utilities.errors import UserError, unknown
 
-# Keys that change nothing here: sources must share one tokenizer anyway, and masks are never stored.
+# Keys without effect: sources must share a tokenizer, and masks are not stored.
 _WITHOUT_EFFECT = ("tokenizer_source", "tokenizer", "chat_template", "name", "int8_mask")
 _KEYS = ("merge_method", "models", "base_model", "parameters", "dtype", "out_dtype", *_WITHOUT_EFFECT)
 
 
 def translated(content: Mapping[str, Any]) -> Recipe:
-    """A mergekit recipe as one of ours; raises UserError for what has no counterpart."""
+    """Translates a mergekit recipe; raises UserError for unsupported features."""
     if "slices" in content or "modules" in content:
         raise UserError("mergekit recipes with slices or modules build other architectures: only whole models merge")
     for key in content:
@@ -71,7 +70,7 @@ def translated(content: Mapping[str, Any]) -> Recipe:
 
 @dataclass(frozen=True)
 class _Value:
-    """A value, and other values where a filter is part of a tensor's name."""
+    """A value, with other values for tensors whose names contain a filter."""
 
     default: Any
     by_filter: tuple[tuple[str, Any], ...] = ()
@@ -128,17 +127,17 @@ def _weights(
 
 
 def _uniform(name: str, shared: Mapping[str, Any], own: Mapping[str, Mapping[str, Any]]) -> Any:
-    """A parameter's value, which must be the same for every model."""
+    """Returns a parameter that must be the same for all models."""
     values = [parameters.get(name, shared.get(name)) for parameters in own.values()]
     if any(value != values[0] for value in values):
-        raise UserError(f"mergekit's {name} differs between models ({values}): here all models share one")
+        raise UserError(f"mergekit's {name} differs between models ({values}): it must be the same for all models")
     return values[0]
 
 
 def _converted(
     method: Counterpart, name: str, shared: Mapping[str, Any], own: Mapping[str, Mapping[str, Any]]
 ) -> tuple[Any, list[tuple[str, Any]]]:
-    """A parameter's value here, for all models or for each, and its values where a filter matches."""
+    """Converts a parameter, for all models or per model, with its values by filter."""
     parameter = method.parameters[name]
     given = {model: parameters.get(name, shared.get(name)) for model, parameters in own.items()}
     fields = {field.name: field for field in dataclasses.fields(find_method(method.name).parameters)}
@@ -153,7 +152,7 @@ def _converted(
     filters = {model: [part for part, _ in value.by_filter] for model, value in values.items()}
     patterns = next(iter(filters.values()))
     if any(other != patterns for other in filters.values()):
-        raise UserError(f"mergekit's {name} has other filters for one model than for another ({filters})")
+        raise UserError(f"mergekit's {name} has different filters for different models ({filters})")
     special = [
         (pattern, {model: _here(name, parameter, value.by_filter[index][1]) for model, value in values.items()})
         for index, pattern in enumerate(patterns)
@@ -162,7 +161,7 @@ def _converted(
 
 
 def _here(name: str, parameter: Parameter, value: Any) -> Any:
-    """A parameter's value as ours takes it."""
+    """Converts a value of mergekit to ours."""
     try:
         return parameter.convert(value)
     except UserError:

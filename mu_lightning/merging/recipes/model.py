@@ -1,4 +1,4 @@
-"""What a recipe says, whoever wrote it."""
+"""A merge recipe, independent of its format."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,18 +8,18 @@ from mu_lightning.merging.engine.job import Override
 
 @dataclass(frozen=True)
 class Recipe:
-    """A merge as a recipe asks for it.
+    """A merge recipe.
 
     Attributes:
-        method: the method's name.
+        method: name of the merge method.
         models: source name -> folder or hub id.
         weights: source name -> weight.
-        base: the base model's folder or hub id.
-        parameters: the method's parameters that are not its defaults.
-        overrides: what differs by tensor.
-        dtype: of the result; None for the sources'.
-        seed: for methods that draw.
-        data: which texts the method learns from, where it does.
+        base: folder or hub id of the base model.
+        parameters: parameters of the method that differ from the defaults.
+        overrides: weights and parameters by tensor.
+        dtype: dtype of the result; None for the sources' dtype.
+        seed: random seed, for stochastic methods.
+        data: texts for methods that need data-dependent statistics.
     """
 
     method: str

@@ -1,4 +1,4 @@
-"""The old scripts' ``--mode``: each is a pair of where the weights come from and what is done with them."""
+"""The ``--mode`` of earlier versions: pairs of a weight source and a merge method."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ _PAIRS: dict[str, tuple[str | None, str]] = {
     "shuffled": ("shuffled", "linear"),
     "dare": (None, "dare_linear"),
 }
-# The method that drops task vectors' elements at random before it does what the key does.
+# Methods with DARE's random dropping.
 _WITH_DROPPING = {
     "task_arithmetic": "dare_linear",
     "ties": "dare_ties",
@@ -26,15 +26,15 @@ DEFAULT_METHOD = "linear"
 
 
 def modes() -> dict[str, tuple[str | None, str]]:
-    """Every mode: the pairs with a name of their own, and each method under its name."""
+    """Returns all modes: named pairs, and every method by its name."""
     return {name: (None, name) for name in METHODS} | _PAIRS
 
 
 def resolve(mode: str | None, method: str | None, preweight: str | None) -> tuple[str, str]:
-    """The weight source and the method that were asked for, by mode or by name.
+    """Returns the weight source and the method, given by mode or by name.
 
     Raises:
-        UserError: an unknown mode, or a mode that says otherwise than the weight source or method named beside it.
+        UserError: an unknown mode, or a mode that contradicts the given weight source or method.
     """
     if mode is None:
         return preweight or DEFAULT_PREWEIGHT, method or DEFAULT_METHOD
@@ -48,20 +48,19 @@ def resolve(mode: str | None, method: str | None, preweight: str | None) -> tupl
 
 
 def with_dropping(method: str, rate: float, parameters: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The method and parameters for the old ``--param-value-mask-rate``: DARE inside task arithmetic and TIES.
+    """Translates ``--param-value-mask-rate`` of earlier versions to DARE with task arithmetic or TIES.
 
     Raises:
-        UserError: the method works on no task vectors that could be dropped from, a density is given too, or the rate
-            is no chance.
+        UserError: the method does not support dropping, a density is given, too, or the rate is not a probability.
     """
     if method not in _WITH_DROPPING:
         raise UserError(f"--param-value-mask-rate is for {', '.join(_WITH_DROPPING)}, not for {method}")
     if not 0 <= rate < 1:
-        raise UserError(f"--param-value-mask-rate {rate:g}: the chance to be dropped is at least 0 and below 1")
+        raise UserError(f"--param-value-mask-rate {rate:g}: the drop rate must be at least 0 and below 1")
     found = _WITH_DROPPING[method]
     taken = dict(parameters)
     if method == "ties" and "density" in taken:
         taken["trim"] = taken.pop("density")
     if "density" in taken:
-        raise UserError("--param-value-mask-rate and the parameter density say the same: leave one out")
+        raise UserError("--param-value-mask-rate and the parameter density are mutually exclusive")
     return found, {"density": 1 - rate, **taken}

@@ -1,6 +1,6 @@
-"""Recipes: a merge written down as YAML, to be run again. Ours, and mergekit's where we have the method.
+"""Reads and writes merge recipes in YAML: our format, and mergekit's for supported methods.
 
-Ours::
+Our format::
 
     method: ties
     sources:
@@ -13,7 +13,7 @@ Ours::
     dtype: float32
     seed: 0
 
-A method that learns from texts (fisher, regmean, regmean_plus, adamerging) also needs to know which::
+Methods that need text (fisher, regmean, regmean_plus, adamerging) also need::
 
     data: {corpus: cldr, mode: target, target: sq-AL, examples: 100}
 """
@@ -26,7 +26,7 @@ from typing import Any
 from mu_lightning.merging.engine.job import Job
 from mu_lightning.merging.recipes.command_line import OVERRIDE_KEYS, parse_overrides
 from mu_lightning.merging.recipes.model import Recipe
-from mu_lightning.merging.recipes.recipe_fields import entries, mapping, number, optional_text, text, whole
+from mu_lightning.merging.recipes.recipe_fields import entries, integer, mapping, number, optional_text, text
 from mu_lightning.merging.registry import find_method
 from mu_lightning.utilities.errors import UserError, unknown
 from mu_lightning.utilities.yaml_files import read_yaml
@@ -37,17 +37,17 @@ _DATA_KEYS = ("corpus", "mode", "target", "examples", "max_length")
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Reads a recipe, ours or mergekit's.
+    """Reads a recipe in our format or mergekit's.
 
     Raises:
-        UserError: no such file, no YAML, an unknown key, method or parameter (the nearest ones are named), or a
-            feature of mergekit's that has no counterpart here.
+        UserError: missing file, invalid YAML, an unknown key, method or parameter (similar names are suggested), or an
+            unsupported feature of mergekit.
     """
     if not path.is_file():
         raise UserError(f"no recipe at {path}")
     content = read_yaml(path)
     if not isinstance(content, dict):
-        raise UserError(f"{path} is not a recipe: it holds no mapping")
+        raise UserError(f"{path} is not a recipe: expected a mapping")
     if "merge_method" in content:
         from mu_lightning.merging.recipes.mergekit_recipes import translated
 
@@ -62,7 +62,7 @@ def read_recipe(path: Path) -> Recipe:
     for name, source in sources.items():
         fields = {"model": source} if isinstance(source, str) else source
         if not isinstance(fields, dict) or "model" not in fields:
-            raise UserError(f"{path}: source {name} names no model")
+            raise UserError(f"{path}: source {name} has no model")
         _check_keys(f"source {name}", fields, _SOURCE_KEYS)
         models[str(name)] = text(f"the model of {name}", fields["model"])
         weights[str(name)] = number(f"the weight of {name}", fields.get("weight", 1 / len(sources)))
@@ -79,22 +79,25 @@ def read_recipe(path: Path) -> Recipe:
         parameters=mapping("a recipe's parameters", content.get("parameters")),
         overrides=parse_overrides(overrides),
         dtype=optional_text("a recipe's dtype", content.get("dtype")),
-        seed=whole("the seed", content.get("seed", 0)),
-        data={**data, **{key: whole(f"data's {key}", data[key]) for key in ("examples", "max_length") if key in data}},
+        seed=integer("the seed", content.get("seed", 0)),
+        data={
+            **data,
+            **{key: integer(f"data's {key}", data[key]) for key in ("examples", "max_length") if key in data},
+        },
     )
 
 
 def recipe_of(
     job: Job, models: Mapping[str, str], base: str | None, dtype: str | None, data: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The recipe of a merge, as `read_recipe` reads it.
+    """Builds the recipe of a merge, in the format of `read_recipe`.
 
     Args:
         job: the merge.
         models: source name -> folder or hub id.
-        base: the base model's, if it was used.
-        dtype: of the result.
-        data: which texts the method learned from.
+        base: folder or hub id of the base model, if it was used.
+        dtype: dtype of the result.
+        data: texts that the statistics were computed on.
     """
     recipe = {
         "method": job.method.name,
@@ -117,7 +120,7 @@ def recipe_of(
 
 
 def _written(parameters: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    """Parameters as they are read: what differs between sources by the source's name."""
+    """Formats parameters; per-source values become mappings by source name."""
     return {
         key: dict(zip(names, value, strict=True)) if isinstance(value, tuple) else value
         for key, value in parameters.items()

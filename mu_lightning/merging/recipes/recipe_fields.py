@@ -1,4 +1,4 @@
-"""What stands in a recipe, read as what it must be."""
+"""Validates the fields of a recipe."""
 
 from typing import Any
 
@@ -6,52 +6,52 @@ from mu_lightning.utilities.errors import UserError, shown
 
 
 def mapping(what: str, given: Any) -> dict[str, Any]:
-    """A mapping, empty where nothing is given; raises UserError for anything else.
+    """Returns a mapping, empty for None; raises UserError for other types.
 
     Args:
-        what: what it is of the recipe, such as ``the recipe's parameters``.
-        given: what YAML gave.
+        what: description of the field for the error, such as ``the recipe's parameters``.
+        given: the value in YAML.
     """
     if given is None:
         return {}
     if not isinstance(given, dict):
-        raise UserError(f"{what}: {shown(given)} is given, it must be a mapping")
+        raise UserError(f"{what}: expected a mapping, got {shown(given)}")
     return {str(key): value for key, value in given.items()}
 
 
 def entries(what: str, given: Any) -> list[Any]:
-    """A list, empty where nothing is given; raises UserError for anything else."""
+    """Returns a list, empty for None; raises UserError for other types."""
     if given is None:
         return []
     if not isinstance(given, list):
-        raise UserError(f"{what}: {shown(given)} is given, it must be a list")
+        raise UserError(f"{what}: expected a list, got {shown(given)}")
     return given
 
 
 def text(what: str, given: Any) -> str:
-    """A name; raises UserError for nothing, a list or a mapping."""
+    """Returns a string; raises UserError for None, a list or a mapping."""
     if isinstance(given, bool) or not isinstance(given, (str, int, float)):
-        raise UserError(f"{what}: {shown(given)} is given, it must be a name")
+        raise UserError(f"{what}: expected a name, got {shown(given)}")
     return str(given)
 
 
 def optional_text(what: str, given: Any) -> str | None:
-    """A name, or None where nothing is given; raises UserError for a list or a mapping."""
+    """Returns a string or None; raises UserError for a list or a mapping."""
     return None if given is None else text(what, given)
 
 
-def whole(what: str, given: Any) -> int:
-    """A whole number; raises UserError for anything else."""
+def integer(what: str, given: Any) -> int:
+    """Returns an integer; raises UserError for other types."""
     if isinstance(given, bool) or not isinstance(given, int):
-        raise UserError(f"{what} is {shown(given)}: it must be a whole number")
+        raise UserError(f"{what} is {shown(given)}: expected an integer")
     return given
 
 
 def number(what: str, given: Any) -> float:
-    """A number, also one that YAML takes for text (``1e-5``); raises UserError for anything else."""
+    """Returns a float, also from a string (YAML reads ``1e-5`` as one); raises UserError for other types."""
     try:
         if not isinstance(given, bool):
             return float(given)
     except (TypeError, ValueError, OverflowError):
         pass
-    raise UserError(f"{what} is {shown(given)}: it must be a number")
+    raise UserError(f"{what} is {shown(given)}: expected a number")

@@ -1,5 +1,5 @@
-"""What some methods must know from data: functions of a model and of batches, which know no corpus and no files.
+"""Data-dependent statistics for merge methods: functions of a model and batches.
 
-A model is one of transformers' sequence classifiers (a batch's ``input_ids`` and ``attention_mask`` in, ``logits``
-out), and a batch holds those two tensors, of shape [rows, tokens].
+A model is a sequence classifier of transformers. A batch has the tensors ``input_ids`` and ``attention_mask``, both of
+shape [rows, tokens].
 """

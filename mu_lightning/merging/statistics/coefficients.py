@@ -1,4 +1,4 @@
-"""AdaMerging's coefficients: those with which the merged model is most certain of unlabelled texts.
+"""Learns AdaMerging's coefficients by entropy minimization on unlabeled text.
 
 Yang et al., AdaMerging: Adaptive Model Merging for Multi-Task Learning, 2023. https://arxiv.org/abs/2310.02575
 """
@@ -23,28 +23,28 @@ def learned_coefficients(
     batches: Iterable[Mapping[str, Tensor]],
     parameters: AdaMerging,
 ) -> dict[str, dict[str, Tensor]]:
-    """The λ of θ_base + Σ λ_i τ_i that minimise the entropy of the predictions, by Adam, one step a batch.
+    """Learns the λ of θ_base + Σ λ_i τ_i that minimize the entropy of the predictions, with one Adam step per batch.
 
-    The merge is linear in λ, so ∂/∂λ_i is the inner product of the merged tensors' gradient with τ_i: neither the task
-    vectors nor a graph of the merge are kept, and the states may lie in files.
+    The merge is linear in λ: ∂/∂λ_i is the inner product of the gradient with τ_i. Neither task vectors nor an autograd
+    graph of the merge are kept in memory, and the state dicts may be memory-mapped.
 
     Args:
-        model: a classifier of the sources' architecture, on the device to compute on.
-        base: the base's state dict; its tensors are those that get coefficients.
-        sources: source name -> its state dict.
-        fixed: the tensors that the base lacks, as they are merged (a head).
-        batches: unlabelled texts, a batch for each step.
-        parameters: the method's parameters.
+        model: a classifier of the sources' architecture, on the device of the computation.
+        base: state dict of the base; its tensors get coefficients.
+        sources: source name -> state dict.
+        fixed: merged tensors that the base lacks (a head).
+        batches: unlabeled text, one batch per step.
+        parameters: parameters of the method.
 
     Returns:
-        Source name -> tensor name -> its λ, a tensor without dimensions, on the CPU.
+        Source name -> tensor name -> λ, a scalar tensor on the CPU.
     """
     model.eval()
     device = next(model.parameters()).device
     names = [name for name in base if name not in fixed and base[name].is_floating_point()]
     column = {name: place if parameters.coefficients == LAYER else 0 for place, name in enumerate(names)}
     learned = torch.full((len(sources), max(column.values()) + 1), parameters.initial, requires_grad=True)
-    optimiser = torch.optim.Adam([learned], lr=parameters.learning_rate)
+    optimizer = torch.optim.Adam([learned], lr=parameters.learning_rate)
     still = {name: tensor.to(device).float() for name, tensor in fixed.items() if tensor.is_floating_point()}
 
     def vector(source: str, name: str) -> Tensor:
@@ -74,7 +74,7 @@ def learned_coefficients(
                         product = (gradient * along).sum()
                     slope[index, column[name]] += product.cpu()
             learned.grad = slope
-            optimiser.step()
+            optimizer.step()
     return {
         source: {name: learned[index, column[name]].detach().clone() for name in names}
         for index, source in enumerate(sources)

@@ -1,4 +1,4 @@
-"""The diagonal of a classifier's Fisher information on some texts; the labels are drawn from the model itself.
+"""Diagonal Fisher information of a classifier, with labels sampled from its predictions.
 
 Matena and Raffel, Merging Models with Fisher-Weighted Averaging, 2021. https://arxiv.org/abs/2111.09832
 """
@@ -13,18 +13,18 @@ from mu_lightning.utilities.errors import UserError
 
 
 def fisher_diagonal(model: nn.Module, texts: Iterable[Mapping[str, Tensor]], seed: int = 0) -> dict[str, Tensor]:
-    """The mean over texts of (d log p(y | x) / dθ)², with y drawn from the model's own p(· | x).
+    """Computes the mean over texts of (d log p(y | x) / dθ)², with y sampled from the model's p(· | x).
 
     Args:
-        model: the classifier; it is put into evaluation mode.
-        texts: batches of one text each: the square is of a text's gradient, which a batch's sum would not give.
-        seed: decides the labels drawn.
+        model: the classifier; it is set to evaluation mode.
+        texts: batches of one text each: gradients are squared per text.
+        seed: random seed for sampling labels.
 
     Returns:
-        Parameter name -> its Fisher diagonal, of the parameter's shape, on the model's device.
+        Parameter name -> Fisher diagonal, of the parameter's shape, on the model's device.
 
     Raises:
-        UserError: there is no text.
+        UserError: no texts are given.
     """
     model.eval()
     generator = torch.Generator().manual_seed(seed)
@@ -46,13 +46,13 @@ def fisher_diagonal(model: nn.Module, texts: Iterable[Mapping[str, Tensor]], see
                     sums[name].addcmul_(gradient, gradient)
             count += 1
     if count == 0:
-        raise UserError("the Fisher information needs at least one text")
+        raise UserError("Fisher information needs at least one text")
     return {name: total.div_(count) for name, total in sums.items()}
 
 
 @contextmanager
 def sparse_embeddings(model: nn.Module) -> Iterator[None]:
-    """Gradients of embeddings as the few rows that a text reads, not as a table of all rows."""
+    """Uses sparse gradients for embeddings: a text reads few rows."""
     changed = [module for module in model.modules() if isinstance(module, nn.Embedding) and not module.sparse]
     for module in changed:
         module.sparse = True

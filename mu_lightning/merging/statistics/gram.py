@@ -1,4 +1,4 @@
-"""Gram matrices of the inputs of linear layers, in a model as it is, or in the model that is being merged.
+"""Gram matrices of the inputs of linear layers, in a source model (RegMean) or in the merged model (RegMean++).
 
 RegMean: Jin et al., Dataless Knowledge Fusion by Merging Weights of Language Models, 2022.
 https://arxiv.org/abs/2212.09849
@@ -22,14 +22,14 @@ Grams = dict[str, Tensor]
 
 @torch.no_grad()
 def gram_matrices(model: nn.Module, batches: Iterable[Batch]) -> Grams:
-    """The mean of x xᵀ over the inputs x (one for each token that is no padding) of every linear layer.
+    """Computes the mean of x xᵀ over the inputs x of every linear layer, one for each non-padding token.
 
     Args:
-        model: the classifier; it is put into evaluation mode.
+        model: the classifier; it is set to evaluation mode.
         batches: the texts.
 
     Returns:
-        Name of a layer's weight -> its Gram matrix, [inputs, inputs], symmetric, on the model's device.
+        Weight name -> Gram matrix, [inputs, inputs], symmetric, on the model's device.
     """
     model.eval()
     with _collecting(_linear_layers(model)) as collected:
@@ -46,21 +46,21 @@ def merged_gram_matrices(
     batches: Mapping[str, Sequence[Batch]],
     merge: Callable[[Sequence[str], Mapping[str, Grams]], State],
 ) -> Iterator[dict[str, Grams]]:
-    """The same, of the inputs that the merged layers below give: block after block of the encoder, then the head.
+    """Computes Gram matrices of the inputs in the merged model: block by block of the encoder, then the head.
 
-    Within a block the layers are the source's own, as in the paper.
+    Within a block the layers are those of the source, as in the paper.
 
     Args:
         model: a classifier of the sources' architecture; its weights are overwritten.
-        sources: source name -> its state dict, which may lie in files.
-        batches: source name -> its texts.
-        merge: merges the tensors of these names, given each source's Gram matrices of them.
+        sources: source name -> state dict, which may be memory-mapped.
+        batches: source name -> texts.
+        merge: merges the named tensors, given the Gram matrices of each source.
 
     Yields:
-        Source name -> Gram matrices, for one block after another and at last for the head.
+        Source name -> Gram matrices, for each block and then for the head.
 
     Raises:
-        UserError: the model has no stack of blocks.
+        UserError: the model has no list of blocks.
     """
     model.eval()
     prefix, blocks = _blocks(model)
@@ -101,7 +101,7 @@ def merged_gram_matrices(
 
 
 class _Collected:
-    """Sums of x xᵀ by layer. `mask` [rows, tokens] says which places of the current batch hold a token."""
+    """Sums of x xᵀ by layer. `mask` [rows, tokens] marks the non-padding tokens of the current batch."""
 
     def __init__(self) -> None:
         self.mask: Tensor | None = None
@@ -109,7 +109,7 @@ class _Collected:
         self._counts: dict[str, int] = {}
 
     def add(self, name: str, inputs: Tensor) -> None:
-        """Takes a layer's inputs, [rows, tokens, inputs] or [rows, inputs]."""
+        """Adds the inputs of a layer, [rows, tokens, inputs] or [rows, inputs]."""
         if self.mask is not None and inputs.dim() == 3 and inputs.shape[:2] == self.mask.shape:
             inputs = inputs[self.mask]
         inputs = inputs.reshape(-1, inputs.shape[-1]).float()
@@ -120,7 +120,7 @@ class _Collected:
         self._counts[key] += len(inputs)
 
     def means(self) -> Grams:
-        """The mean of x xᵀ by layer."""
+        """Returns the mean of x xᵀ by layer."""
         return {name: total / self._counts[name] for name, total in self._sums.items()}
 
 
@@ -144,10 +144,10 @@ def _linear_layers(model: nn.Module) -> dict[str, nn.Linear]:
 
 
 def _blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
-    """The encoder's stack of blocks and its name: the longest list of modules."""
+    """Returns the encoder's blocks and their name: the longest module list."""
     stacks = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.ModuleList)]
     if not stacks:
-        raise UserError("RegMean++ merges block after block, and this model has no stack of blocks: choose regmean")
+        raise UserError("RegMean++ merges block by block, and this model has no list of blocks: use regmean")
     return max(stacks, key=lambda found: len(found[1]))
 
 
@@ -159,22 +159,22 @@ def _load(model: nn.Module, tensors: State) -> None:
 
 
 class _ReachedError(Exception):
-    """The first block is reached: nothing behind it is asked for."""
+    """Raised at the first block, to skip the rest of the forward pass."""
 
 
 class _Call:
-    """What the current block is called with for one batch."""
+    """Arguments of the current block for one batch."""
 
     def __init__(self, arguments: tuple[Any, ...], named: dict[str, Any], mask: Tensor) -> None:
         self._arguments, self._named, self.mask = arguments, named, mask
 
     def through(self, block: nn.Module) -> Tensor:
-        """What the block makes of it, [rows, tokens, width]."""
+        """Returns the output of the block, [rows, tokens, width]."""
         output = block(*self._arguments, **self._named)
         return output[0] if isinstance(output, tuple) else output
 
     def advance(self, block: nn.Module) -> None:
-        """Makes the block's output the next block's input."""
+        """Uses the output of the block as the input of the next."""
         output = self.through(block)
         if self._arguments:
             self._arguments = (output, *self._arguments[1:])
@@ -183,7 +183,7 @@ class _Call:
 
 
 def _first_call(model: nn.Module, block: nn.Module, batch: Batch) -> _Call:
-    """What the model calls its first block with."""
+    """Captures the arguments of the first block."""
     seen: list[_Call] = []
 
     def stop(module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The methods as text."""
+"""Listings of the merge methods."""
 
 from pathlib import Path
 
@@ -17,6 +17,6 @@ def test_each_method_says_what_it_needs() -> None:
     blocks = dict(zip(METHODS, list_methods().split("\n\n"), strict=True))
     assert "[2 sources]" in blocks["slerp"].splitlines()[0]
     assert "[a base model; 1 source; no weights]" in blocks["arcee_fusion"].splitlines()[0]
-    assert "density = 0.2 (0..1): share of each task vector" in blocks["ties"]
+    assert "density = 0.2 (0..1): share of" in blocks["ties"]
     assert "weighting = mean (mean or raw)" in blocks["linear"]
     assert all(METHODS[name].url in block for name, block in blocks.items())

@@ -1,8 +1,7 @@
-"""Inner products of the sources, a chunk at a time: enough for every method that works in the span of its sources.
+"""Inner products of the sources, for methods whose result is in the span of the sources.
 
-A spherical mean of n vectors is a weighted sum of them, and its weights follow from the n x n inner products alone. So
-such a method reads a tensor twice, once for the products and once for the sum, and never needs more than a chunk of it
-in memory.
+A spherical mean of n vectors is a weighted sum whose weights follow from the n x n inner products. Such a method reads
+a tensor twice, once for the inner products and once for the sum, and needs one chunk in memory.
 """
 
 import torch
@@ -13,12 +12,12 @@ from mu_lightning.merging.methods.shared.task_vectors import task_vectors
 
 
 def vectors_of(chunk: Chunk) -> list[Tensor]:
-    """The sources, or their task vectors where there is a base."""
+    """The sources, or their task vectors if there is a base."""
     return list(chunk.sources) if chunk.base is None else task_vectors(chunk)
 
 
 def gram_matrix(chunks: Chunks) -> Tensor:
-    """The inner products of the vectors, of shape [sources, sources], in float64 on the CPU."""
+    """Inner products of the vectors, [sources, sources], in float64 on the CPU."""
     products = torch.zeros(chunks.sources, chunks.sources, dtype=torch.float64)
     for part in chunks.map(_products):
         products += part
@@ -31,7 +30,7 @@ def _products(chunk: Chunk) -> Tensor:
 
 
 def unit_products(products: Tensor) -> tuple[Tensor, Tensor]:
-    """The vectors' norms, and the inner products of the vectors at length 1 (zeros for a vector of length 0)."""
+    """Norms of the vectors, and inner products of the unit vectors (zeros for a zero vector)."""
     norms = products.diagonal().sqrt()
     lengths = norms.clamp(min=torch.finfo(torch.float64).tiny)
     cosines = (products / lengths[:, None] / lengths).clamp(-1, 1)
@@ -40,10 +39,9 @@ def unit_products(products: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def combined(chunk: Chunk, coefficients: Tensor) -> Tensor:
-    """Σ c_i v_i, on the base where there is one; of the chunk's shape.
+    """Computes Σ c_i v_i, plus the base if there is one.
 
-    It is computed around the first source, θ_0 + Σ c_i (θ_i − θ_0) + (Σ c_i − 1) θ_0, so that nearly equal sources
-    lose nothing to rounding.
+    It is computed as θ_0 + Σ c_i (θ_i − θ_0) + (Σ c_i − 1) θ_0, to avoid rounding errors for nearly equal sources.
     """
     first = chunk.sources[0]
     total = torch.zeros_like(first)

@@ -1,8 +1,8 @@
-"""Exact order statistics of vectors that come in chunks: the k-th largest magnitude, as a full sort would give it.
+"""Exact order statistics of chunked vectors: the k-th largest magnitude, without sorting the full vector.
 
-A sample brackets the value; one pass counts what lies above the bracket and keeps the few elements inside; the answer
-is among those (Floyd and Rivest's idea, https://doi.org/10.1145/360680.360691). A bracket that misses is widened, so
-the sample costs time at worst, never exactness.
+A sample yields a bracket for the value; one pass counts the elements above the bracket and collects those inside (after
+Floyd and Rivest, https://doi.org/10.1145/360680.360691). If the value is outside, the bracket is widened and the pass
+repeated: the result is always exact.
 """
 
 import math
@@ -14,22 +14,22 @@ from torch import Tensor
 from mu_lightning.merging.method import Chunk, Chunks
 
 SAMPLE = 2**20
-AT_ONCE = 5  # sources; to look at fewer reads the base more often
+AT_ONCE = 5  # sources per pass; with fewer, the base is read more often
 _SIGMAS = 5.0
 
 
 def kth_largest(
     chunks: Chunks, vectors: Callable[[Chunk], Sequence[Tensor]], ranks: Sequence[Sequence[int]]
 ) -> list[list[float]]:
-    """The k-th largest magnitudes of several vectors.
+    """Computes the k-th largest magnitudes of several vectors.
 
     Args:
-        chunks: the tensor or model whose chunks hold the vectors; elements that it leaves out count as zeros.
-        vectors: the vectors' parts in a chunk.
-        ranks: for each vector the ranks asked, from 1.
+        chunks: chunks of a tensor or model; omitted elements count as zeros.
+        vectors: returns the slices of the vectors in a chunk.
+        ranks: the requested ranks for each vector, from 1.
 
     Returns:
-        For each vector and rank the magnitude of that rank; 0 beyond the last element, infinity for rank 0.
+        The magnitude for each vector and rank; 0 beyond the last element, infinity for rank 0.
     """
     step = max(1, -(-chunks.total // SAMPLE))
 
@@ -45,7 +45,7 @@ def kth_largest(
     searches = []
     for index, asked in enumerate(ranks):
         ordered = np.sort(samples[index].all())[::-1]
-        samples[index] = _Values()  # of many sources they would add up
+        samples[index] = _Values()  # releases the memory of the sample
         searches.append([_Search(rank, seen[index], ordered, exact=step == 1) for rank in asked])
     while open_searches := [search for group in searches for search in group if search.value is None]:
 
@@ -67,12 +67,12 @@ def kth_largest(
 def each_kth_largest(
     chunks: Chunks, vectors: Callable[[Chunk, Sequence[int]], Sequence[Tensor]], ranks: Sequence[Sequence[int]]
 ) -> list[list[float]]:
-    """`kth_largest` of one vector of each source, a few sources at a time, so that memory does not grow with them.
+    """Computes `kth_largest` for one vector per source, a few sources at a time to bound memory.
 
     Args:
-        chunks: the tensor or model whose chunks hold the vectors.
-        vectors: the vectors' parts in a chunk of the sources with the given indices.
-        ranks: for each source the ranks asked, from 1.
+        chunks: chunks of a tensor or model.
+        vectors: returns the slices of the vectors in a chunk, for the sources with the given indices.
+        ranks: the requested ranks for each source, from 1.
     """
 
     def of(chosen: range) -> list[list[float]]:
@@ -83,10 +83,9 @@ def each_kth_largest(
 
 
 class _Values:
-    """Numbers collected from many chunks, in one growing array.
+    """Values collected from many chunks, in one growing array.
 
-    Thousands of small arrays that stay, made between large ones that go, would leave the process's memory full of
-    holes.
+    Thousands of small arrays between large temporary ones would fragment the memory of the process.
     """
 
     def __init__(self, expected: int = 2**12) -> None:
@@ -94,7 +93,7 @@ class _Values:
         self._count = 0
 
     def add(self, values: np.ndarray) -> None:
-        """Appends values, doubling the array where it is full."""
+        """Appends values; doubles the array if it is full."""
         end = self._count + len(values)
         if end > len(self._array) or values.dtype.itemsize > self._array.dtype.itemsize:
             dtype = np.promote_types(values.dtype, self._array.dtype)
@@ -105,7 +104,7 @@ class _Values:
         self._count = end
 
     def all(self) -> np.ndarray:
-        """What was collected."""
+        """Returns the collected values."""
         return self._array[: self._count]
 
 
@@ -133,23 +132,23 @@ class _Search:
             self._low = sample[last].item() if last < len(sample) else 0.0
 
     def look(self, magnitude: Tensor) -> tuple[int, np.ndarray]:
-        """How many elements of a chunk lie above the bracket, and those inside but for zeros: there may be many."""
+        """Counts the elements of a chunk above the bracket and returns the nonzero elements inside."""
         low, high = self._low, self._high
         if magnitude.device.type != "cpu":
             enough = magnitude > 0 if low == 0 else magnitude >= low
             return int((magnitude > high).sum()), magnitude[enough & (magnitude <= high)].cpu().numpy()
-        # numpy compares, picks a few elements out of many and sorts several times faster than torch does on a CPU.
+        # On a CPU, NumPy compares, selects and sorts several times faster than torch.
         values = magnitude.numpy()
         inside = values[(values > 0 if low == 0 else values >= low) & (values <= high)]
         return int(np.count_nonzero(values > high)), inside
 
     def add(self, above: int, inside: np.ndarray) -> None:
-        """Takes in what `look` found in a chunk."""
+        """Adds the result of `look` for a chunk."""
         self._above += above
         self._inside.add(inside)
 
     def settle(self) -> None:
-        """Finds the value among the elements inside, or widens the bracket on the side where it must be."""
+        """Selects the value among the elements inside, or widens the bracket on the side of the value."""
         inside = self._inside.all()
         within = self._rank - self._above
         if 1 <= within <= len(inside):

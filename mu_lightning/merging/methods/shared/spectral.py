@@ -1,7 +1,4 @@
-"""Singular value decompositions of task vectors, one source at a time.
-
-Rows that no source changed are left out, which only saves time.
-"""
+"""Singular value decompositions of task vectors, one source at a time; unchanged rows are skipped."""
 
 from collections.abc import Callable, Sequence
 
@@ -16,13 +13,13 @@ from mu_lightning.merging.methods.shared.weighting import MEAN, scaled_weights
 def merged_matrices(
     chunk: Chunk, weighting: str, scaling: float, merge: Callable[[Sequence[Tensor]], Tensor]
 ) -> Tensor:
-    """The base plus the scaled `merge` of the weighted task vectors; tensors that are no matrices are averaged.
+    """Adds the scaled `merge` of the weighted task vectors to the base; tensors other than matrices are averaged.
 
     Args:
-        chunk: a whole tensor; the result is of its shape.
-        weighting: how the sources' weights enter.
+        chunk: a whole tensor.
+        weighting: see `scaled_weights`.
         scaling: factor of the merged task vector.
-        merge: a function of matrices of one shape, as of `on_changed_rows`.
+        merge: merges matrices of one shape; see `on_changed_rows`.
     """
     base, sources = base_of(chunk), chunk.sources
     if base.dim() != 2:
@@ -33,11 +30,11 @@ def merged_matrices(
 
 
 def on_changed_rows(vectors: Sequence[Tensor], merge: Callable[[Sequence[Tensor]], Tensor]) -> Tensor:
-    """`merge` of the matrices without the rows that are zero in all of them, put back among zeros.
+    """Applies `merge` to matrices without the rows that are zero in all of them.
 
     Args:
         vectors: matrices of one shape [rows, columns].
-        merge: a function of matrices that keeps zero rows zero and does not look at a row's place.
+        merge: merges matrices; it must map zero rows to zero rows and must not depend on row positions.
     """
     rows, columns = vectors[0].shape
     changed = vectors[0].new_zeros(rows, dtype=torch.bool)
@@ -52,12 +49,12 @@ def on_changed_rows(vectors: Sequence[Tensor], merge: Callable[[Sequence[Tensor]
 
 
 def decomposed(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """U [rows, r], S [r] and Vᵀ [r, columns] of a matrix, thin."""
+    """Thin SVD of a matrix: U [rows, r], S [r] and Vᵀ [r, columns]."""
     left, values, right = torch.linalg.svd(matrix, full_matrices=False)
     return left, values, right
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """The nearest matrix with orthonormal columns (or rows, if it is wide), in the Frobenius norm."""
+    """Closest matrix in the Frobenius norm with orthonormal columns (rows for a wide matrix)."""
     left, _, right = decomposed(matrix)
     return left @ right

@@ -1,4 +1,4 @@
-"""What the methods on task vectors share: the vectors, their weighted sums, and the sign that the sources elect."""
+"""Task vectors, their weighted sums, and TIES sign election."""
 
 import math
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ TOTAL = "total"
 
 
 def task_vectors(chunk: Chunk) -> list[Tensor]:
-    """Source minus base, for every source (Ilharco et al., 2022)."""
+    """Task vectors: source minus base (Ilharco et al., 2022)."""
     base = base_of(chunk)
     return [source - base for source in chunk.sources]
 
 
 def weighted_sum(vectors: Sequence[Tensor], factors: Sequence[float]) -> Tensor:
-    """Σ f_i v_i, of the vectors' shape."""
+    """Computes Σ f_i v_i."""
     total = torch.zeros_like(vectors[0])
     for vector, factor in zip(vectors, factors, strict=True):
         total.add_(vector, alpha=factor)
@@ -27,17 +27,17 @@ def weighted_sum(vectors: Sequence[Tensor], factors: Sequence[float]) -> Tensor:
 
 
 def elected(vectors: Sequence[Tensor], factors: Sequence[float], how: str, vote: str = "mass") -> Tensor:
-    """For each element the sources elect a sign; those that disagree, or are zero, are left out (TIES).
+    """Merges task vectors by TIES sign election: elements that disagree with the elected sign are ignored.
 
     Args:
-        vectors: task vectors, of one shape.
-        factors: their weights.
-        how: ``average`` of the agreeing, weighted; or their weighted ``total``.
-        vote: the sign wins that has the greater ``mass`` (sum of weighted values), ``plain mass`` (of values without
-            their weights) or ``count`` (of sources).
+        vectors: task vectors of one shape.
+        factors: weights of the task vectors.
+        how: weighted ``average`` or weighted ``total`` of the agreeing elements.
+        vote: elects the sign by weighted sum (``mass``), by unweighted sum (``plain mass``) or by number of sources
+            (``count``).
 
     Returns:
-        The merged task vector, of the vectors' shape; a tie goes to plus.
+        The merged task vector; ties are resolved to the positive sign.
     """
     if vote == "count":
         counted = weighted_sum(
@@ -46,7 +46,7 @@ def elected(vectors: Sequence[Tensor], factors: Sequence[float], how: str, vote:
     else:
         counted = weighted_sum(vectors, [1.0] * len(vectors) if vote == "plain mass" else factors)
     sign = torch.copysign(torch.ones((), dtype=counted.dtype, device=counted.device), counted)
-    # On a CPU arithmetic on floats is many times faster than masks and `where`: what agrees is what is positive after
+    # On a CPU, float arithmetic is many times faster than masks and `where`: agreeing elements are positive after
     # multiplication with the elected sign.
     merged, weight = torch.zeros_like(sign), torch.zeros_like(sign)
     for vector, factor in zip(vectors, factors, strict=True):
@@ -60,7 +60,7 @@ def elected(vectors: Sequence[Tensor], factors: Sequence[float], how: str, vote:
 
 
 def at_least(vector: Tensor, threshold: float) -> Tensor:
-    """The vector with elements of a magnitude below the threshold set to zero."""
+    """Sets elements with a magnitude below the threshold to zero."""
     if threshold <= 0:
         return vector
     below = torch.nextafter(torch.tensor(threshold, dtype=vector.dtype), torch.tensor(0.0, dtype=vector.dtype))
@@ -68,5 +68,5 @@ def at_least(vector: Tensor, threshold: float) -> Tensor:
 
 
 def added(chunk: Chunk, vector: Tensor, scaling: float) -> Tensor:
-    """The base plus the scaled merged task vector."""
+    """Adds the scaled task vector to the base."""
     return torch.add(base_of(chunk), vector, alpha=scaling)

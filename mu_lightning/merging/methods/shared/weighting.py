@@ -1,4 +1,4 @@
-"""How the sources' weights enter a sum: as a mean, as the paper's sum, or as they are."""
+"""Weighting of the sources: mean, sum or raw."""
 
 import math
 from collections.abc import Sequence
@@ -9,35 +9,34 @@ from mu_lightning.utilities.errors import UserError
 MEAN = "mean"
 SUM = "sum"
 RAW = "raw"
-WEIGHTING_HELP = "sum: weights average 1, so equal ones give the paper's plain sum; mean: they sum to 1; raw: as given"
+WEIGHTING_HELP = "sum: weights average to 1 (equal weights give the paper's sum); mean: weights sum to 1; raw: as given"
 
 
 def scaled_weights(weights: Sequence[float], weighting: str) -> list[float]:
-    """The factors of a weighted sum over sources.
+    """Scales merge weights to the factors of a weighted sum.
 
     Args:
-        weights: the sources' merge weights.
-        weighting: ``mean`` divides by their sum; ``sum`` makes the factors average 1, so that equal weights give the
-            plain sum of the papers; ``raw`` leaves them.
+        weights: merge weights of the sources.
+        weighting: ``mean`` normalizes the weights to sum to 1; ``sum`` normalizes them to average to 1, so that equal
+            weights give the unweighted sum of the papers; ``raw`` does not change them.
 
     Raises:
-        UserError: the weights sum to zero and are to be divided by their sum.
+        UserError: the weights sum to zero and cannot be normalized.
     """
     if weighting == RAW:
         return [float(weight) for weight in weights]
     total = math.fsum(weights)
     if abs(total) < 1e-12:
-        raise UserError("the merge weights sum to 0: nothing to normalise by (give other weights, or weighting raw)")
+        raise UserError("the merge weights sum to 0 and cannot be normalized: change the weights or use weighting=raw")
     factor = len(weights) / total if weighting == SUM else 1.0 / total
     return [float(weight) * factor for weight in weights]
 
 
 def moved(anchor: Any, sources: Sequence[Any], factors: Sequence[float]) -> Any:
-    """A tensor, or an array of numpy's, moved towards others of its shape: x − Σ f_i (x − s_i).
+    """Computes x − Σ f_i (x − s_i) for tensors or NumPy arrays.
 
-    Where the others equal it, it comes back bit for bit whatever rounding the factors carry: every difference is then
-    +0, and so is their sum, since that starts at +0 (which keeps even a −0 of the anchor). It is written in operators
-    alone, so that torch and numpy round alike.
+    Elements where all sources equal x are preserved exactly, including −0: every difference is +0, and so is the sum.
+    The function uses operators only, so that torch and NumPy round alike.
 
     Args:
         anchor: x.

@@ -179,7 +179,7 @@ def test_other_tokenizers_are_refused(folders: dict[str, Path], tmp_path: Path) 
 def test_a_label_map_without_numbers_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
     config = folders["en-US"] / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"id2label": {"x": "alarm"}}))
-    refused(folders, tmp_path, "id2label is {'x': 'alarm'}: it must name a class for each number")
+    refused(folders, tmp_path, "id2label is {'x': 'alarm'}.*class names")
 
 
 def test_broken_folders_are_refused(folders: dict[str, Path], tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_broken_folders_are_refused(folders: dict[str, Path], tmp_path: Path) ->
     weights.write_bytes(whole[:-8])
     refused(folders, tmp_path, "model.safetensors is truncated")
     weights.write_bytes(whole[:20])
-    refused(folders, tmp_path, "not a whole safetensors file")
+    refused(folders, tmp_path, "not a complete safetensors file")
     weights.write_bytes((2).to_bytes(8, "little") + b"[]")
     refused(folders, tmp_path, "not a safetensors file: its header is no JSON object")
     weights.write_bytes(whole + b"more")
@@ -197,7 +197,7 @@ def test_broken_folders_are_refused(folders: dict[str, Path], tmp_path: Path) ->
     weights.unlink()
     refused(folders, tmp_path, "has no model.safetensors")
     (folders["en-US"] / "pytorch_model.bin").write_bytes(b"pickle")
-    refused(folders, tmp_path, "as a pickle")
+    refused(folders, tmp_path, "pickled weights")
     index = folders["de-DE"] / "model.safetensors.index.json"
     content = json.loads(index.read_text())
     content["weight_map"]["classifier.dense.bias"] = "../nl/model.safetensors"
@@ -215,7 +215,7 @@ def test_overlapping_tensors_are_refused(folders: dict[str, Path], tmp_path: Pat
     header["classifier.dense.bias"]["data_offsets"] = [start, start + 64]
     text = json.dumps(header).encode()
     weights.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + length :])
-    refused(folders, tmp_path, "leaves a hole|overlaps")
+    refused(folders, tmp_path, "leaves a gap|overlaps")
 
 
 def test_sources_in_float8_give_a_model_in_float8(folders: dict[str, Path], tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ class TestEveryMethod:
             with pytest.raises(UserError, match="needs the base model"):
                 merge_tensors(**arguments(method) | {"base": None})
         if described.needs_statistics:
-            with pytest.raises(UserError, match="needs the"):
+            with pytest.raises(UserError, match="for every source"):
                 merge_tensors(**arguments(method) | {"statistics": None})
         if described.min_sources > 1:
             with pytest.raises(UserError, match="needs at least"):
