@@ -18,7 +18,7 @@ from mu_lightning.locales import locale_list
 from mu_lightning.typology.plan import SourcePlan, reweighted, table
 from mu_lightning.typology.weights import WEIGHT_SOURCES
 from mu_lightning.utilities.errors import UserError
-from mu_lightning.utilities.files import refuse_existing
+from mu_lightning.utilities.files import reserved
 
 if TYPE_CHECKING:
     from mu_lightning.approaches.evaluation_context import Bench, Scoring
@@ -69,8 +69,11 @@ def run(argv: list[str]) -> int:
         if arguments[one] and arguments[several]:
             flags = [f"--{name.replace('_', '-')}" for name in (one, several)]
             raise UserError(f"{flags[0]} names one {what} and {flags[1]} several: give one of the two")
-    if arguments.output_dir is not None:
-        refuse_existing(arguments.output_dir)
+    with reserved(arguments.output_dir):
+        return _ensemble(arguments)
+
+
+def _ensemble(arguments: Namespace) -> int:
     plans = _plans(arguments)
     from mu_lightning.approaches.evaluation_context import prepare
     from mu_lightning.commands.arguments import scoring_from, workers_from

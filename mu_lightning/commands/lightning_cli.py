@@ -29,7 +29,7 @@ from mu_lightning.training.missing_models import settle_locales
 from mu_lightning.training.run import TrainingRun
 from mu_lightning.training.run_plan import is_first_process, plan_run
 from mu_lightning.utilities.errors import UserError, check_number
-from mu_lightning.utilities.files import atomic_file, refuse_existing
+from mu_lightning.utilities.files import atomic_folder, refuse_existing, reserved
 from mu_lightning.utilities.precision import check_precision, settled_precision
 
 # What Trainer.fit and the others take that we give them, or that our own arguments replace.
@@ -161,6 +161,10 @@ class ScoreCLI(_GroupedCLI):
             self.datamodule.rows(tag, split)
         self.trainer = Trainer(**{**settings.trainer, "logger": settings.trainer.logger or False})
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        with reserved(self.settings.output_dir if is_first_process() else None):
+            super()._run_subcommand(subcommand)
+
     def validate(self) -> None:
         """Scores the dev splits."""
         self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
@@ -179,25 +183,31 @@ class ScoreCLI(_GroupedCLI):
         names = self.model.label_names
         batches: Any = self.trainer.predict(self.model, datamodule=self.datamodule)
         locales = self.datamodule.eval_locales
+        tables = {}
         for tag, parts in zip(locales, batches if len(locales) > 1 else [batches], strict=True):
             index, prediction, confidence = (
                 torch.cat([part[key] for part in parts]).cpu() for key in ("index", "prediction", "confidence")
             )
             ids = self.datamodule.encoded(tag, "test").ids
-            table = pandas.DataFrame(
+            tables[tag] = pandas.DataFrame(
                 {
                     "id": [ids[row] for row in index],
                     "intent": [names[label] for label in prediction],
                     "probability": confidence.numpy().round(6),
                 }
             ).iloc[index.argsort().numpy()]
-            if self.settings.output_dir is None:
+        self._write_tables(tables)
+
+    def _write_tables(self, tables: Mapping[str, Any]) -> None:
+        if self.settings.output_dir is None:
+            for table in tables.values():
                 print(table.to_csv(index=False), end="")
-                continue
-            path = self.settings.output_dir / f"predictions_{tag}.csv"
-            with atomic_file(path) as temporary:
-                table.to_csv(temporary, index=False)
-            print(f"predictions: {path}")
+            return
+        with atomic_folder(self.settings.output_dir) as folder:
+            for tag, table in tables.items():
+                table.to_csv(folder / f"predictions_{tag}.csv", index=False)
+        for tag in tables:
+            print(f"predictions: {self.settings.output_dir / f'predictions_{tag}.csv'}")
 
     def _report(self) -> None:
         if not self.trainer.is_global_zero:
@@ -206,5 +216,6 @@ class ScoreCLI(_GroupedCLI):
         results = [Result(path, each, recorded_supervision(path, tag)) for tag, each in self.model.scores.items()]
         print(show(results))
         if self.settings.output_dir:
-            write_results(self.settings.output_dir, results, {"verb": self.verb, "config": self.plain_config})
+            with atomic_folder(self.settings.output_dir) as folder:
+                write_results(folder, results, {"verb": self.verb, "config": self.plain_config})
             print(f"scores: {self.settings.output_dir}")

@@ -12,6 +12,7 @@ from mu_lightning.merging.recipes.modes import DEFAULT_METHOD, resolve, with_dro
 from mu_lightning.merging.registry import METHODS, find_method
 from mu_lightning.typology.plan import table
 from mu_lightning.utilities.errors import UserError
+from mu_lightning.utilities.files import reserved
 from mu_lightning.utilities.resources import resource
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def run(argv: list[str]) -> int:
         return 0
     from mu_lightning.training.checkpointing.signals import terminable
 
-    with terminable():
+    with reserved(plan.output, "a model"), terminable():
         _merge(plan, details, texts)
     print(f"merged model: {plan.output}")
     if arguments.push_to_hub:

@@ -12,6 +12,7 @@ from mu_lightning.commands.arguments import (
 )
 from mu_lightning.commands.parsing import OneLineErrors
 from mu_lightning.locales import locale, locale_list
+from mu_lightning.utilities.locks import locked
 from mu_lightning.utilities.tables import counted
 
 
@@ -51,12 +52,13 @@ def run(argv: list[str]) -> int:
     scoring = scoring_from(arguments)
     columns = locale_list(arguments.locales)
     folder = arguments.output_dir or Path("runs") / f"nxn_{scoring.corpus}_{scoring.split}"
-    plan = plan_nxn(scoring, models, None if columns is None else tuple(columns), folder)
-    print(
-        f"{counted(len(models), 'model')} on {counted(len(plan.locales), 'locale')} of {scoring.corpus} "
-        f"({scoring.split}), in {folder}"
-    )
-    matrix = run_nxn(plan, workers)
+    with locked(folder):
+        plan = plan_nxn(scoring, models, None if columns is None else tuple(columns), folder)
+        print(
+            f"{counted(len(models), 'model')} on {counted(len(plan.locales), 'locale')} of {scoring.corpus} "
+            f"({scoring.split}), in {folder}"
+        )
+        matrix = run_nxn(plan, workers)
     for tag in matrix.locales:
         scores = sorted(matrix.column(tag).items(), key=lambda item: -item[1])
         print(f"{tag}: " + ", ".join(f"{source} {accuracy:.3f}" for source, accuracy in scores[:4]))

@@ -9,7 +9,7 @@ from mu_lightning import __version__
 from mu_lightning.commands.console import quiet_lightning
 from mu_lightning.commands.parsing import OneLineErrors
 from mu_lightning.settings import EMBEDDED_BASE, PretrainSettings
-from mu_lightning.utilities.files import refuse_existing
+from mu_lightning.utilities.files import reserved
 
 
 def parser() -> ArgumentParser:
@@ -32,9 +32,9 @@ def parser() -> ArgumentParser:
 def run(argv: list[str]) -> int:
     """Trains and writes the base; returns the exit status."""
     arguments = parser().parse_args(argv)
-    refuse_existing(arguments.output, "a model")
     settings = parser().instantiate(arguments).size
-    _pretrain(arguments, settings)
+    with reserved(arguments.output, "a model"):
+        _pretrain(arguments, settings)
     return 0
 
 

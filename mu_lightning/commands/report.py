@@ -3,12 +3,12 @@
 import shlex
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
 from mu_lightning.commands.parsing import OneLineErrors
 from mu_lightning.locales import locale_list
 from mu_lightning.utilities.errors import UserError
-from mu_lightning.utilities.files import refuse_existing
+from mu_lightning.utilities.files import reserved
 
 
 def parser() -> ArgumentParser:
@@ -45,7 +45,12 @@ def run(argv: list[str]) -> int:
         UserError: nothing to report on, a filter that leaves nothing, several matrices, or as of `write_report`.
     """
     arguments = parser().parse_args(argv)
-    refuse_existing(arguments.output, "a report")
+    with reserved(arguments.output, "a report"):
+        _report(arguments, argv)
+    return 0
+
+
+def _report(arguments: Namespace, argv: list[str]) -> None:
     from mu_lightning.reporting.filtering import Filters
     from mu_lightning.reporting.write import write_report
     from mu_lightning.results.matrix import read_nxn
@@ -78,4 +83,3 @@ def run(argv: list[str]) -> int:
     )
     print("\n" + "\n".join(sections[0].points))
     print(f"\npage: {arguments.output / 'report.html'}")
-    return 0

@@ -13,6 +13,7 @@ from mu_lightning.schedules.schedules import Schedule
 from mu_lightning.settings import MergeSettings
 from mu_lightning.utilities.errors import UserError, unknown
 from mu_lightning.utilities.files import refuse_existing
+from mu_lightning.utilities.locks import locked
 from mu_lightning.utilities.resources import resource
 from mu_lightning.utilities.yaml_files import read_yaml
 
@@ -108,7 +109,8 @@ def run(argv: list[str]) -> int:
             print(_left(text_table(("merge", "epoch", "step", "gain in the run", "  reason"), rows)) + "\n")
     from mu_lightning.reporting.schedule_picture import draw_schedules
 
-    draw_schedules(recorded.epochs, merges, target, stem)
+    with locked(stem):
+        draw_schedules(recorded.epochs, merges, target, stem, replace=arguments.output is None)
     print(f"picture: {stem.with_name(stem.name + '.png')}")
     return 0
 

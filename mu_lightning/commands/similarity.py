@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
 from mu_lightning.commands.arguments import add_source_arguments, plan_from, settings_from
 from mu_lightning.commands.parsing import OneLineErrors
@@ -10,7 +10,7 @@ from mu_lightning.reporting.similarity_figure import FORMATS, check_format, draw
 from mu_lightning.typology.plan import source_matrix, table
 from mu_lightning.typology.similarity import write_csv
 from mu_lightning.utilities.errors import UserError
-from mu_lightning.utilities.files import refuse_existing
+from mu_lightning.utilities.files import reserved
 
 
 def parser() -> ArgumentParser:
@@ -42,9 +42,11 @@ def run(argv: list[str]) -> int:
         raise UserError(
             "nothing to do: name a --target-lang to see its neighbours, or an --output or --figure to write"
         )
-    for path, what in ((arguments.output, "a file"), (arguments.figure, "a picture")):
-        if path is not None:
-            refuse_existing(path, what)
+    with reserved(arguments.output, "a file"), reserved(arguments.figure, "a picture"):
+        return _write(arguments)
+
+
+def _write(arguments: Namespace) -> int:
     if arguments.figure is not None:
         check_format(arguments.figure)
     plan = plan_from(arguments) if arguments.target_lang is not None else None

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
 from mu_lightning.commands.parsing import OneLineErrors
 from mu_lightning.locales import locale_list
 from mu_lightning.utilities.errors import UserError
-from mu_lightning.utilities.files import refuse_existing
+from mu_lightning.utilities.files import reserved
 
 POOLINGS = ("mean", "cls", "first-last")
 
@@ -51,8 +51,12 @@ def run(argv: list[str]) -> int:
     for name in ("batch_size", "max_length"):
         if getattr(arguments, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(arguments, name)}")
-    if arguments.output_dir is not None:
-        refuse_existing(arguments.output_dir)
+    with reserved(arguments.output_dir):
+        _score(arguments, models)
+    return 0
+
+
+def _score(arguments: Namespace, models: list[str]) -> None:
     from mu_lightning.data.stsb import Stsb
     from mu_lightning.experiments.sts import fingerprints, score_models, show, write_similarities
     from mu_lightning.experiments.workers import devices
@@ -84,4 +88,3 @@ def run(argv: list[str]) -> int:
         }
         write_similarities(arguments.output_dir, results, pairs, provenance)
         print(f"\nscores: {arguments.output_dir / 'sts.json'}")
-    return 0

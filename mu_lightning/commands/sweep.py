@@ -1,6 +1,7 @@
 """The verb `sweep`: targets by merges, votes and baselines, from a grid."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from mu_lightning.commands.arguments import (
 from mu_lightning.commands.parsing import OneLineErrors
 from mu_lightning.locales import LOCALES, locale_list
 from mu_lightning.utilities.errors import UserError, unknown
+from mu_lightning.utilities.locks import locked
 from mu_lightning.utilities.resources import resource
 from mu_lightning.utilities.yaml_files import read_yaml
 
@@ -94,20 +96,22 @@ def run(argv: list[str]) -> int:
     grid = _grid(arguments, targets)
     models = models_from(arguments) or {}
     folder = arguments.output_dir or Path("runs") / f"sweep_{scoring.corpus}_{scoring.split}"
-    sweep = plan_sweep(
-        grid,
-        scoring,
-        models,
-        folder,
-        base=_base(arguments, grid, models),
-        joint_model=arguments.joint_model,
-        learning=_learning(arguments, grid),
-    )
-    print(sweep.describe(), flush=True)
-    if arguments.dry_run:
-        print("\n".join(f"{cell.target}/{cell.key}  {cell.name}: {', '.join(cell.sources)}" for cell in sweep.cells))
-        return 0
-    failures = run_sweep(sweep, workers)
+    with nullcontext() if arguments.dry_run else locked(folder):
+        sweep = plan_sweep(
+            grid,
+            scoring,
+            models,
+            folder,
+            base=_base(arguments, grid, models),
+            joint_model=arguments.joint_model,
+            learning=_learning(arguments, grid),
+        )
+        print(sweep.describe(), flush=True)
+        if arguments.dry_run:
+            for cell in sweep.cells:
+                print(f"{cell.target}/{cell.key}  {cell.name}: {', '.join(cell.sources)}")
+            return 0
+        failures = run_sweep(sweep, workers)
     print("\n" + summary(sweep))
     for cell in failures:
         print(f"failed: {sweep.place(cell) / 'error.json'}")

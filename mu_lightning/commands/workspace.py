@@ -6,7 +6,7 @@ from jsonargparse import ArgumentParser
 
 from mu_lightning.commands.parsing import OneLineErrors
 from mu_lightning.utilities.errors import UserError
-from mu_lightning.utilities.files import refuse_existing
+from mu_lightning.utilities.files import reserved
 
 SUMMARY = "Saves a workspace for merges into a W&B project; every run with --enable-wandb fills it."
 
@@ -34,10 +34,10 @@ def run(argv: list[str]) -> int:
     from mu_lightning.monitoring.workspace import build_workspace, save_workspace, write_definition
 
     if arguments.output is not None:
-        refuse_existing(arguments.output, "a file")
-        write_definition(
-            build_workspace(arguments.entity or "you", arguments.project, arguments.name), arguments.output
-        )
+        with reserved(arguments.output, "a file"):
+            write_definition(
+                build_workspace(arguments.entity or "you", arguments.project, arguments.name), arguments.output
+            )
         print(f"definition: {arguments.output}")
         return 0
     entity = arguments.entity or _own_entity()

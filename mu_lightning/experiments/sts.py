@@ -20,7 +20,7 @@ from mu_lightning.merging.folders.model_folders import open_folder
 from mu_lightning.models.sentences import SentenceEncoder
 from mu_lightning.results.provenance import versions
 from mu_lightning.utilities.errors import UserError
-from mu_lightning.utilities.files import atomic_file, write_json, write_text
+from mu_lightning.utilities.files import atomic_folder, write_json, write_text
 from mu_lightning.utilities.hub import settle_hub
 from mu_lightning.utilities.progress import progress
 from mu_lightning.utilities.resources import resource
@@ -124,7 +124,7 @@ def show(results: Sequence[Similarity]) -> str:
 def write_similarities(
     folder: Path, results: Sequence[Similarity], pairs: Mapping[str, Pairs], provenance: Mapping[str, Any]
 ) -> None:
-    """Writes ``sts.json``, ``similarities.npz`` and ``sts.md`` into `folder`; the JSON, last, marks it whole.
+    """Writes the folder `folder` atomically: ``sts.json``, ``similarities.npz`` and ``sts.md``.
 
     ``similarities.npz`` holds, for each result's number i, ``ids_i``, ``scores_i`` (people's) and ``similarities_i``.
     """
@@ -133,14 +133,11 @@ def write_similarities(
         arrays[f"ids_{place}"] = np.asarray(pairs[result.locale].ids)
         arrays[f"scores_{place}"] = np.asarray(pairs[result.locale].scores)
         arrays[f"similarities_{place}"] = result.similarities
-    with atomic_file(folder / "similarities.npz") as temporary, temporary.open("wb") as stream:
-        np.savez_compressed(stream, **arrays)
-    write_text(folder / "sts.md", markdown_table(HEADER, [result.row() for result in results]))
     summaries = [result.summary() for result in results]
-    write_json(
-        folder / "sts.json",
-        {"results": summaries, **provenance, "versions": versions()},
-    )
+    with atomic_folder(folder) as temporary:
+        np.savez_compressed(temporary / "similarities.npz", **arrays)
+        write_text(temporary / "sts.md", markdown_table(HEADER, [result.row() for result in results]))
+        write_json(temporary / "sts.json", {"results": summaries, **provenance, "versions": versions()})
 
 
 def fingerprints(models: Sequence[str], pairs: Mapping[str, Pairs]) -> dict[str, dict[str, str]]:

@@ -17,6 +17,8 @@ def draw_schedules(
     merges: Mapping[str, Sequence[Mapping[str, Any]]],
     target: str,
     stem: Path,
+    *,
+    replace: bool = True,
 ) -> None:
     """Draws ``<stem>.svg`` and ``<stem>.png``: scores and drift by epoch above, a row of merges a schedule below.
 
@@ -28,6 +30,10 @@ def draw_schedules(
         merges: name of the row -> its merges, with ``step`` and ``recorded``; those of the run itself first.
         target: the primary target.
         stem: the path without a suffix.
+        replace: whether earlier pictures of that name are replaced.
+
+    Raises:
+        UserError: a picture is there that is not to be replaced.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -70,7 +76,7 @@ def draw_schedules(
     for axes in (scores, drift):
         axes.grid(axis="y", alpha=0.3)
     for suffix in ("svg", "png"):
-        with atomic_file(stem.with_name(f"{stem.name}.{suffix}")) as temporary:
+        with atomic_file(stem.with_name(f"{stem.name}.{suffix}"), replace=replace) as temporary:
             figure.savefig(temporary, format=suffix, dpi=150)
 
 

@@ -49,7 +49,7 @@ def draw_heat_map(matrix: SimilarityMatrix, path: Path, plan: "SourcePlan | None
         plan: a target and its sources.
 
     Raises:
-        UserError: another kind of file.
+        UserError: another kind of file, or it exists.
     """
     check_format(path)
     from matplotlib import rc_context
@@ -94,5 +94,5 @@ def draw_heat_map(matrix: SimilarityMatrix, path: Path, plan: "SourcePlan | None
         axes.set_xlabel(f"boxed: the sources of {plan.target}", fontsize=9)
     # No date and no random ids in the file: the same matrix gives the same bytes.
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower(), {})
-    with rc_context({"svg.hashsalt": "mu-lightning"}), atomic_file(path) as temporary:
+    with rc_context({"svg.hashsalt": "mu-lightning"}), atomic_file(path, replace=False) as temporary:
         figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=160, metadata=metadata)

@@ -26,9 +26,10 @@ from mu_lightning.training.exports import Exports
 from mu_lightning.training.fitting import bare_trainer, fit, stacked
 from mu_lightning.training.merging.merge_plan import check_merge
 from mu_lightning.training.merging.merge_round import last_weights
-from mu_lightning.training.run_plan import RunPlan, is_first_process
+from mu_lightning.training.run_plan import RunPlan, is_first_process, refuse_existing_outputs
 from mu_lightning.typology.plan import table
 from mu_lightning.utilities.files import write_json, write_text
+from mu_lightning.utilities.locks import locked
 from mu_lightning.utilities.tables import counted
 
 
@@ -63,9 +64,18 @@ class TrainingRun:
         self.exports = Exports(plan, config, resumed=self._resumption is not None)
 
     def run(self) -> list[Result]:
-        """Fits, exports, scores and reports; with a target also merges, and compares if asked."""
+        """Fits, exports, scores and reports; with a target also merges, and compares if asked.
+
+        Raises:
+            UserError: another process is writing into one of the run's folders, or has written into it.
+        """
+        outputs = [self.folder, *self.plan.exports.values()] if is_first_process() else []
         try:
-            return self._run()
+            with locked(*outputs):
+                refuse_existing_outputs(self.plan.config, self.folder, self.plan.exports.values())
+                if self._resumption is not None:
+                    self._resumption.refuse_finished()
+                return self._run()
         finally:
             for logger in self._open_loggers:
                 if isinstance(logger, WandbLogger):

@@ -2,7 +2,7 @@
 
 import copy
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,7 @@ from mu_lightning.training.merging.merge_plan import check_merge
 from mu_lightning.typology.plan import SourcePlan, plan_sources
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import refuse_existing
+from mu_lightning.utilities.locks import refuse_locked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -172,11 +173,7 @@ def plan_run(config: Any) -> RunPlan:
     if not targets:
         names = {name: model_folder_name(config.model.base, corpus.name, name) for name in members}
         exports = {name: config.models_dir / folder for name, folder in names.items()}
-    if is_first_process() and not resumes(config, output_dir):
-        for folder in exports.values():
-            refuse_existing(folder, "a model")
-        unfinished = (output_dir / BEGUN).is_file() and not (output_dir / "results.json").exists()
-        refuse_existing(output_dir, "an unfinished run (--resume goes on with it)" if unfinished else "a result")
+    refuse_existing_outputs(config, output_dir, exports.values())
     base = load_base(config.model.base, corpus.label_names, seed)
     _check_length(config.data.max_length, base)
     plan = RunPlan(config, corpus, tokenizer, base, members, unseen, targets, output_dir, exports, seed)
@@ -190,6 +187,19 @@ def plan_run(config: Any) -> RunPlan:
                 "--merge.adapter adapters, or --merge.sync replace"
             )
     return plan
+
+
+def refuse_existing_outputs(config: Any, output_dir: Path, exports: Iterable[Path]) -> None:
+    """Raises UserError for folders that another process holds, or that hold something where a new run is to go."""
+    if not is_first_process():
+        return
+    if resumes(config, output_dir):
+        refuse_locked(output_dir)
+        return
+    for folder in exports:
+        refuse_existing(folder, "a model")
+    unfinished = (output_dir / BEGUN).is_file() and not (output_dir / "results.json").exists()
+    refuse_existing(output_dir, "an unfinished run (--resume goes on with it)" if unfinished else "a result")
 
 
 def is_first_process() -> bool:

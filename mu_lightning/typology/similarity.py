@@ -118,8 +118,12 @@ def _cosines(rows: np.ndarray, locales: Sequence[str], feature_set: str) -> np.n
 
 
 def write_csv(matrix: SimilarityMatrix, path: Path) -> None:
-    """Writes the matrix with a header and an index column of tags, as pandas would; `read_csv` gives back the same."""
-    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    """Writes the matrix with a header and an index column of tags, as pandas would; `read_csv` gives back the same.
+
+    Raises:
+        UserError: `path` exists.
+    """
+    with atomic_file(path, replace=False) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["", *matrix.locales])
         for tag, row in zip(matrix.locales, matrix.values.tolist(), strict=True):

@@ -40,8 +40,7 @@ class Resumption:
         self.verify = verify
         self.chosen = Path(ckpt_path) if ckpt_path else None
         begun = folder / BEGUN
-        if (folder / "results.json").exists():
-            raise UserError(f"{folder} holds a finished run: there is nothing to resume")
+        self.refuse_finished()
         if begun.is_file():
             facts = json.loads(begun.read_text(encoding="utf-8"))
             check_same_run(config, facts["config"], folder)
@@ -53,6 +52,11 @@ class Resumption:
         if self.chosen is not None:
             check_same_run(config, _chosen(self.chosen, verify).config, self.chosen)
         self.last("fit")
+
+    def refuse_finished(self) -> None:
+        """Raises UserError if the run is finished."""
+        if (self.folder / "results.json").exists():
+            raise UserError(f"{self.folder} holds a finished run: there is nothing to resume")
 
     def last(self, stage: str) -> Saved | None:
         """The checkpoint that a stage (``fit``, ``references``, ``joint``) goes on from; None: from its beginning."""

@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from threading import Event
+from unittest.mock import Mock
 
 import pytest
 
@@ -17,6 +19,9 @@ from mu_lightning.utilities.files import (
     atomic_folder,
     clear_temporaries,
     refuse_existing,
+    reserved,
+    set_aside,
+    temporary_folder,
     write_json,
     write_text,
     written_behind,
@@ -197,11 +202,103 @@ def test_a_place_where_not_even_root_may_write_is_refused() -> None:
 
 def test_what_a_kill_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
     run, export = tmp_path / "run", tmp_path / "models" / "af"
-    for folder in (run / "deep" / ".one.0000.tmp", run / "whole", export.parent / ".af.0000.tmp"):
+    for folder in (run / "deep" / ".one.0000aaaa.tmp", run / "whole", export.parent / ".af.0000aaaa.tmp"):
         folder.mkdir(parents=True)
         (folder / "file").write_text("half")
-    for name in (run / ".two.0000.tmp", export.parent / ".other.0000.tmp", run / "three.tmp"):
+    for name in (run / ".two.0000aaaa.tmp", export.parent / ".other.0000aaaa.tmp", run / "three.tmp"):
         name.write_text("half")
     clear_temporaries(run, [export])
     left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
-    assert left == ["models/.other.0000.tmp", "run/three.tmp", "run/whole/file"]
+    assert left == ["models/.other.0000aaaa.tmp", "run/three.tmp", "run/whole/file"]
+
+
+def named(path: Path) -> dict[str, str]:
+    """Every file below a folder with its content."""
+    return {str(one.relative_to(path)): one.read_text() for one in path.rglob("*") if one.is_file()}
+
+
+def test_what_came_to_be_at_a_folders_name_stays_and_the_finished_work_lies_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "xlm-v1.0"
+
+    def fill(what: str) -> None:
+        with atomic_folder(path) as temporary:
+            (temporary / "model").write_text("merged")
+            if what == "folder":
+                path.mkdir()
+                (path / "thesis").write_text("only copy")
+            else:
+                path.write_text("only copy")
+
+    for what in ("folder", "file"):
+        with pytest.raises(UserError, match=rf"v1.0 came to exist meanwhile .* lies in {tmp_path}/xlm-v1.0-\d$"):
+            fill(what)
+        found = named(tmp_path)
+        assert list(found.values()).count("only copy") == 1
+        if what == "folder":
+            assert found == {"xlm-v1.0/thesis": "only copy", "xlm-v1.0-2/model": "merged"}
+            shutil.rmtree(path)
+    assert named(tmp_path) == {"xlm-v1.0": "only copy", "xlm-v1.0-2/model": "merged", "xlm-v1.0-3/model": "merged"}
+
+
+def test_a_file_that_may_not_be_replaced_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(name: str, meanwhile: str = "") -> None:
+        with atomic_file(tmp_path / name, replace=False) as temporary:
+            temporary.write_text("new")
+            if meanwhile:
+                (tmp_path / name).write_text(meanwhile)
+
+    for links in (True, False):
+        if not links:  # as on some network and removable disks
+            monkeypatch.setattr(Path, "hardlink_to", Mock(side_effect=PermissionError(1, "not permitted")))
+        name = f"{links}.csv"
+        write(f"free-{name}")
+        with pytest.raises(UserError, match=rf"{name} came to exist meanwhile .*{links}-2.csv"):
+            write(name, "only copy")
+        assert (tmp_path / name).read_text() == "only copy"
+        assert (tmp_path / f"{links}-2.csv").read_text() == (tmp_path / f"free-{name}").read_text() == "new"
+    assert len(list(tmp_path.iterdir())) == 6
+
+
+def test_a_link_to_an_empty_folder_is_filled(tmp_path: Path) -> None:
+    (tmp_path / "disk" / "large" / "empty").mkdir(parents=True)
+    (tmp_path / "out").symlink_to("disk/large")
+    with atomic_folder(tmp_path / "out") as temporary:
+        (temporary / "one").write_text("1")
+    assert (tmp_path / "out").is_symlink()
+    assert named(tmp_path / "disk") == {"large/one": "1"}
+    (tmp_path / "broken").symlink_to("nowhere")
+    with pytest.raises(UserError, match="broken already holds"), reserved(tmp_path / "broken"):
+        pytest.fail("the block must not run")
+
+
+def test_a_write_removes_what_a_kill_left_of_its_name_but_nothing_that_is_held_or_not_its_own(tmp_path: Path) -> None:
+    (tmp_path / ".a.json.0000aaaa.tmp").write_text("killed")
+    (tmp_path / ".a.json.0000bbbb.tmp").mkdir()
+    (tmp_path / ".a.json.0000bbbb.tmp" / "half").write_text("killed")
+    others = (".a.json.backup.tmp", ".a.json.tmp", "a.json.0000aaaa.tmp", ".b.json.0000aaaa.tmp")
+    for name in others:
+        (tmp_path / name).write_text("somebody's")
+    (tmp_path / ".a.json.0000cccc.tmp").symlink_to(".b.json.0000aaaa.tmp")
+    with atomic_file(tmp_path / "a.json") as held, temporary_folder(tmp_path / "a.json") as folder:
+        write_json(tmp_path / "a.json", 1)
+        assert held.exists()
+        assert folder.exists()
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == sorted([*others, ".a.json.0000cccc.tmp", "a.json"])
+
+
+def test_a_reserved_name_is_refused_where_it_holds_something(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes").write_text("mine")
+    with pytest.raises(UserError, match="already holds a model"), reserved(tmp_path / "run", "a model"):
+        pytest.fail("the block must not run")
+    with reserved(None), reserved(tmp_path / "new"):
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".new.lock", "run"]
+
+
+def test_what_is_set_aside_keeps_its_content_under_another_name(tmp_path: Path) -> None:
+    for place in range(2, 4):
+        (tmp_path / "cell").mkdir()
+        (tmp_path / "cell" / "notes").write_text("mine")
+        assert set_aside(tmp_path / "cell") == tmp_path / f"cell-{place}"
+    assert named(tmp_path) == {"cell-2/notes": "mine", "cell-3/notes": "mine"}
