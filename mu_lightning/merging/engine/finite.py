@@ -36,9 +36,10 @@ def all_finite(tensor: Any) -> bool:
 
 
 def unequal(tensor: str, dtype: str, source: str, other: str) -> UserError:
-    """The error for an integer tensor that differs between two sources."""
+    """The error for a tensor that differs between two sources and is of a dtype that is not averaged."""
     return UserError(
-        f"{tensor} ({dtype}) differs between {source} and {other}: integer tensors are not averaged and must be equal"
+        f"{tensor} ({dtype}) differs between {source} and {other}: tensors of this dtype are not averaged and must be "
+        "equal"
     )
 
 

@@ -1,26 +1,23 @@
 """Merges model folders with NumPy: importing torch takes as long as the merge itself."""
 
-import mmap
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mu_lightning.merging.engine.dtypes import SIZES, is_float
-from mu_lightning.merging.engine.finite import check_sources, too_large, unequal
+from mu_lightning.merging.engine.dtypes import BITS, is_float
+from mu_lightning.merging.engine.finite import check_sources, too_large
 from mu_lightning.merging.engine.job import Job
 from mu_lightning.merging.engine.slicing import Slicer, slicers
 from mu_lightning.merging.engine.thread_pool import map_ordered, thread_count
 from mu_lightning.merging.engine.unchanged import changed_rows
 from mu_lightning.merging.folders.folder_plan import FolderPlan
+from mu_lightning.merging.folders.mapped_bytes import MappedBytes
 from mu_lightning.merging.folders.safetensor_files import Entry
 from mu_lightning.merging.method import Chunk
 
-# Dtypes that NumPy lacks.
-_UNKNOWN = ("bfloat16", "float8_e4m3fn", "float8_e5m2")
-_MOST_FILES = 256  # below the usual limit of 1,024 open files
+_NUMPY = {"float64", "float32", "float16"}  # the floating dtypes that NumPy has
 
 
 def suits(plan: FolderPlan) -> bool:
@@ -28,8 +25,9 @@ def suits(plan: FolderPlan) -> bool:
     folders = [*plan.folders.values(), *([plan.base] if plan.base else [])]
     dtypes = {entry.dtype for folder in folders for entry in folder.tensors.values()}
     dtypes |= {dtype for dtype, _ in plan.tensors.values()}
+    known = all(dtype in _NUMPY for dtype in dtypes if is_float(dtype))
     on_cpu = plan.job.device is None or plan.job.device.type == "cpu"
-    return plan.job.method.numpy_compatible and on_cpu and dtypes.isdisjoint(_UNKNOWN)
+    return plan.job.method.numpy_compatible and on_cpu and known
 
 
 class ArrayMerge:
@@ -41,7 +39,7 @@ class ArrayMerge:
 
     def __init__(self, plan: FolderPlan) -> None:
         self._plan = plan
-        self._maps: dict[Path, mmap.mmap] = {}
+        self._files = MappedBytes()
 
     def chunks(self, name: str) -> Iterator[np.ndarray]:
         """Yields the merged tensor in consecutive chunks, in the dtype of the result.
@@ -50,14 +48,12 @@ class ArrayMerge:
             UserError: see `merge_folders`.
         """
         plan, job = self._plan, self._plan.job.of(name)
-        sources = [self._array(folder.tensors[name]) for folder in plan.folders.values()]
+        entries = [folder.tensors[name] for folder in plan.folders.values()]
         dtype, shape = plan.tensors[name]
         if not is_float(dtype):
-            for source, other in zip(job.names[1:], sources[1:], strict=True):
-                if not np.array_equal(sources[0], other):
-                    raise unequal(name, dtype, job.names[0], source)
-            yield sources[0]
+            yield self._files.shared(name, job.names, entries)
             return
+        sources = [self._array(entry) for entry in entries]
         entry = None if plan.base is None else plan.base.tensors.get(name)
         every = [None if entry is None else self._array(entry), *sources]
         wide = np.float64 if any(source.dtype == np.float64 for source in sources) else np.float32
@@ -67,7 +63,7 @@ class ArrayMerge:
             with np.errstate(all="ignore"):  # non-finite results are reported below, with the source
                 result = _combined(job, Chunk(name, arrays[1:], job.weights, arrays[0]))
                 narrowed = result.astype(dtype, copy=False)
-            if SIZES[dtype] < result.itemsize and not np.isfinite(narrowed).all():
+            if BITS[dtype] < 8 * result.itemsize and not np.isfinite(narrowed).all():
                 raise too_large(name, dtype)
             return narrowed
 
@@ -77,16 +73,8 @@ class ArrayMerge:
     def _array(self, entry: Entry) -> np.ndarray:
         """Memory-maps a tensor, read-only. A tensor without dimensions gets one of size 1."""
         shape = entry.shape or (1,)
-        if entry.start == entry.stop:
-            return np.empty(shape, entry.dtype)
-        found = self._maps.get(entry.path)
-        if found is None:
-            if len(self._maps) == _MOST_FILES:
-                self._maps.pop(next(iter(self._maps)))
-            with entry.path.open("rb") as file:
-                found = self._maps[entry.path] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        raw = np.frombuffer(found, np.uint8, entry.stop - entry.start, entry.start)
-        return (raw.copy() if entry.start % SIZES[entry.dtype] else raw).view(entry.dtype).reshape(shape)
+        raw = self._files.raw(entry)
+        return (raw.copy() if 8 * entry.start % BITS[entry.dtype] else raw).view(entry.dtype).reshape(shape)
 
 
 def _combined(job: Job, chunk: Chunk) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mu_lightning.merging.engine.checks import check_same_tensors, missing_from_base
-from mu_lightning.merging.engine.dtypes import SIZES, is_float, promoted
+from mu_lightning.merging.engine.dtypes import BITS, is_float, promoted
 from mu_lightning.merging.engine.job import Job, Override, check_overrides, plan_job
 from mu_lightning.merging.engine.slicing import chunk_size
 from mu_lightning.merging.engine.thread_pool import thread_count
@@ -94,7 +94,7 @@ class FolderPlan:
         wide = 8 if any(dtype == "float64" for dtype, _ in self.tensors.values()) else 4
         if method.granularity == "tensor":
             first = next(iter(self.folders.values()))
-            converted = any(SIZES[entry.dtype] != wide for entry in first.tensors.values())
+            converted = any(BITS[entry.dtype] != 8 * wide for entry in first.tensors.values())
             held = method.tensors_in_memory or sources + 4
             return int((held + converted) * largest * wide)
         elements = sum(math.prod(shape) for _, shape in self.tensors.values())

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from mu_lightning.merging.engine.dtypes import SIZES
+from safetensors import SafetensorError, safe_open
+
+from mu_lightning.merging.engine.dtypes import BITS
 from mu_lightning.utilities.errors import UserError
+from mu_lightning.utilities.reading import check_not_lfs_pointer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,16 +30,25 @@ DTYPES = {
     "F16": "float16",
     "BF16": "bfloat16",
     "F8_E4M3": "float8_e4m3fn",
+    "F8_E4M3FNUZ": "float8_e4m3fnuz",
     "F8_E5M2": "float8_e5m2",
+    "F8_E5M2FNUZ": "float8_e5m2fnuz",
+    "F8_E8M0": "float8_e8m0fnu",
+    "F6_E2M3": "float6_e2m3",
+    "F6_E3M2": "float6_e3m2",
+    "F4": "float4_e2m1",
+    "C64": "complex64",
     "I64": "int64",
     "I32": "int32",
     "I16": "int16",
     "I8": "int8",
+    "U64": "uint64",
+    "U32": "uint32",
+    "U16": "uint16",
     "U8": "uint8",
     "BOOL": "bool",
 }
 CODES = {dtype: code for code, dtype in DTYPES.items()}
-_LONGEST_HEADER = 100_000_000  # as the safetensors library allows
 
 
 @dataclass(frozen=True)
@@ -51,63 +63,54 @@ class Entry:
 
 
 def read_header(path: Path) -> dict[str, Entry]:
-    """Reads the header of a safetensors file: tensor name -> location.
+    """Reads the header of a safetensors file, which the safetensors library validates: tensor name -> location.
 
     Raises:
-        UserError: the file is truncated, not a safetensors file, or its tensors overlap or leave gaps.
+        UserError: the file is truncated, not a safetensors file, its tensors overlap or leave gaps, or a name is
+            repeated.
     """
-    size = path.stat().st_size
+    check_not_lfs_pointer(path)
+    try:
+        with safe_open(path, framework="numpy"):  # reads and checks the header alone
+            pass
+    except (SafetensorError, OSError) as error:
+        reason, size = str(error).removeprefix("Error while deserializing header: "), path.stat().st_size
+        raise UserError(f"{path} ({size:,} bytes) is not a complete safetensors file: {reason}") from error
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > min(size - 8, _LONGEST_HEADER):
-            raise UserError(f"{path} is not a complete safetensors file: its header exceeds its {size} bytes")
-        try:
-            header = json.loads(file.read(length), object_pairs_hook=_no_duplicates)
-            if not isinstance(header, dict):
-                raise ValueError("its header is no JSON object")
-            header.pop("__metadata__", None)
-            entries = {name: _entry(path, 8 + length, fields) for name, fields in header.items()}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{path} is not a safetensors file: {error}") from error
-    at = 8 + length
-    for name, entry in sorted(entries.items(), key=lambda item: (item[1].start, item[1].stop)):
-        if entry.start != at:
-            problem = "overlaps the one before it" if entry.start < at else "leaves a gap before it"
-            raise UserError(f"{path} is not a valid safetensors file: tensor {name} {problem}")
-        at = entry.stop
-    if at > size:
-        raise UserError(f"{path} is truncated: its header declares {at} bytes, the file has {size}")
-    if at < size:
-        raise UserError(f"{path} is not a valid safetensors file: {size - at} bytes after its last tensor")
+        text = file.read(length)
+    try:
+        header = json.loads(text, object_pairs_hook=_without_duplicates)
+    except ValueError as error:
+        raise UserError(f"{path} is not a valid safetensors file: {error}") from error
+    header.pop("__metadata__", None)
+    entries = {}
+    for name, fields in header.items():
+        if fields["dtype"] not in DTYPES:
+            raise UserError(f"{path}: {name} is of dtype {fields['dtype']}, which is not supported")
+        start, stop = fields["data_offsets"]
+        kind, shape = DTYPES[fields["dtype"]], tuple(fields["shape"])
+        entries[name] = Entry(path, kind, shape, 8 + length + start, 8 + length + stop)
     return entries
 
 
-def _entry(path: Path, offset: int, fields: Mapping[str, Any]) -> Entry:
-    if fields["dtype"] not in DTYPES:
-        raise ValueError(f"dtype {fields['dtype']} is not supported")
-    dtype, shape = DTYPES[fields["dtype"]], tuple(int(size) for size in fields["shape"])
-    start, stop = (int(position) for position in fields["data_offsets"])
-    if start < 0 or any(size < 0 for size in shape) or stop - start != tensor_bytes((dtype, shape)):
-        raise ValueError(f"a tensor of shape {list(shape)} and dtype {fields['dtype']} has {stop - start} bytes")
-    return Entry(path, dtype, shape, offset + start, offset + stop)
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = dict(pairs)
     if len(names) < len(pairs):
-        raise ValueError("a name is repeated in its header")
+        twice = next(name for place, (name, _) in enumerate(pairs) if name in dict(pairs[:place]))
+        raise ValueError(f"the name '{twice}' is repeated in its header")
     return names
 
 
 def tensor_bytes(tensor: Kind) -> int:
     """Number of bytes of a tensor."""
     dtype, shape = tensor
-    return SIZES[dtype] * math.prod(shape)
+    return BITS[dtype] * math.prod(shape) // 8
 
 
 def layout(tensors: Mapping[str, Kind]) -> list[str]:
     """Order of the tensors in a file: wide dtypes first, which keeps all tensors aligned."""
-    return sorted(tensors, key=lambda name: (-SIZES[tensors[name][0]], name))
+    return sorted(tensors, key=lambda name: (-BITS[tensors[name][0]], name))
 
 
 def write_header(file: BinaryIO, tensors: Mapping[str, Kind]) -> None:

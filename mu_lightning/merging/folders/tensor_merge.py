@@ -5,11 +5,12 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from mu_lightning.merging.engine.chunked_merge import ProgressCallback, equal_buffer, merged_chunks, model_statistics
+from mu_lightning.merging.engine.chunked_merge import ProgressCallback, merged_chunks, model_statistics
 from mu_lightning.merging.engine.chunks import SourceTensors
-from mu_lightning.merging.engine.dtypes import SIZES, is_float
+from mu_lightning.merging.engine.dtypes import BITS, is_float
 from mu_lightning.merging.engine.finite import too_large
 from mu_lightning.merging.folders.folder_plan import FolderPlan
+from mu_lightning.merging.folders.mapped_bytes import MappedBytes
 from mu_lightning.merging.folders.mapped_files import MappedFiles
 
 
@@ -24,7 +25,8 @@ class TensorMerge:
     @torch.no_grad()
     def __init__(self, plan: FolderPlan, progress: ProgressCallback) -> None:
         self._plan, self._progress, self._files = plan, progress, MappedFiles()
-        self._statistics = model_statistics(plan.job, map(self._tensors, plan.tensors), progress)
+        averaged = [name for name, (dtype, _) in plan.tensors.items() if is_float(dtype)]
+        self._statistics = model_statistics(plan.job, map(self._tensors, averaged), progress)
 
     @torch.no_grad()
     def chunks(self, name: str) -> Iterator[np.ndarray]:
@@ -33,13 +35,13 @@ class TensorMerge:
         Raises:
             UserError: see `merge_folders`.
         """
-        dtype, tensors = self._plan.tensors[name][0], self._tensors(name)
+        plan, dtype = self._plan, self._plan.tensors[name][0]
         if not is_float(dtype):
-            yield _bytes(equal_buffer(self._plan.job.names, tensors))
+            yield MappedBytes().shared(name, plan.job.names, [each.tensors[name] for each in plan.folders.values()])
             return
-        for chunk in merged_chunks(self._plan.job, tensors, self._statistics, self._progress):
+        for chunk in merged_chunks(plan.job, self._tensors(name), self._statistics, self._progress):
             result = chunk.to(getattr(torch, dtype))
-            if SIZES[dtype] < chunk.dtype.itemsize and not bool(torch.isfinite(result.float()).all()):
+            if BITS[dtype] < 8 * chunk.dtype.itemsize and not bool(torch.isfinite(result.float()).all()):
                 raise too_large(name, dtype)
             yield _bytes(result)
 

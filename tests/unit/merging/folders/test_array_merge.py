@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from mu_lightning.merging.engine import slicing
 from mu_lightning.merging.engine.job import Override
 from mu_lightning.merging.engine.unchanged import changed_rows
-from mu_lightning.merging.folders import array_merge, streaming
+from mu_lightning.merging.folders import array_merge, mapped_bytes, streaming
 from mu_lightning.merging.folders.array_merge import ArrayMerge
 from mu_lightning.merging.folders.folder_plan import plan_folders
 from mu_lightning.merging.folders.streaming import merge_folders
@@ -132,7 +132,7 @@ def test_rows_that_no_source_changed_are_the_base_s(tmp_path: Path, monkeypatch:
         ("linear", "layer.bias", 69, float("nan"), "layer.bias of de-DE contains a NaN"),
         ("linear", "embeddings", (59, 7), float("-inf"), "embeddings of de-DE contains an infinity"),
         ("task_arithmetic", "embeddings", (0, 0), float("nan"), "embeddings of de-DE contains a NaN"),
-        ("linear", "ids", 0, 7, r"ids \(int64\) differs between nl-NL and de-DE: integer tensors are not averaged"),
+        ("linear", "ids", 0, 7, r"ids \(int64\) differs between nl-NL and de-DE: .* not averaged"),
         ("linear", "scale", (), 1e6, "scale overflows float16: use bfloat16"),
     ],
 )
@@ -189,7 +189,7 @@ def test_large_values_whose_sum_overflows_are_no_infinities(tmp_path: Path, monk
 
 
 def test_few_files_are_open_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(array_merge, "_MOST_FILES", 2)
+    monkeypatch.setattr(mapped_bytes, "_MOST_FILES", 2)
     merged("linear", folders(tmp_path)[1], tmp_path, monkeypatch)
 
 

@@ -187,13 +187,13 @@ def test_broken_folders_are_refused(folders: dict[str, Path], tmp_path: Path) ->
     weights = folders["en-US"] / "model.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-8])
-    refused(folders, tmp_path, "model.safetensors is truncated")
+    refused(folders, tmp_path, r"model.safetensors \([0-9,]+ bytes\) is not a complete .*not fully covered")
     weights.write_bytes(whole[:20])
     refused(folders, tmp_path, "not a complete safetensors file")
     weights.write_bytes((2).to_bytes(8, "little") + b"[]")
-    refused(folders, tmp_path, "not a safetensors file: its header is no JSON object")
+    refused(folders, tmp_path, "not a complete safetensors file: .*JSON")
     weights.write_bytes(whole + b"more")
-    refused(folders, tmp_path, "4 bytes after its last tensor")
+    refused(folders, tmp_path, "not fully covered")
     weights.unlink()
     refused(folders, tmp_path, "has no model.safetensors")
     (folders["en-US"] / "pytorch_model.bin").write_bytes(b"pickle")
@@ -215,7 +215,7 @@ def test_overlapping_tensors_are_refused(folders: dict[str, Path], tmp_path: Pat
     header["classifier.dense.bias"]["data_offsets"] = [start, start + 64]
     text = json.dumps(header).encode()
     weights.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + length :])
-    refused(folders, tmp_path, "leaves a gap|overlaps")
+    refused(folders, tmp_path, "invalid offset for tensor")
 
 
 def test_sources_in_float8_give_a_model_in_float8(folders: dict[str, Path], tmp_path: Path) -> None:
