@@ -1,7 +1,8 @@
 """Training as `fit` does it, for `training_ways`."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from training_batches import stretched_rows
 from training_task import CLIP, WEIGHT_DECAY, Clock, Outcome, Task
@@ -21,38 +22,28 @@ def our_arguments(task: Task, folder: Path) -> list[str]:
     ]
 
 
-def fitting(task: Task, folder: Path, more: Any, started: Any = None) -> Any:
-    """Fits as our verb does, up to the end of training; returns the trainer.
+def fitting(task: Task, folder: Path, more: Any) -> None:
+    """Fits as our command does, up to the end of training.
 
     Args:
         task: what is trained.
         folder: for what the run writes.
         more: a callback.
-        started: called with the joint module and the data before training.
     """
-    from mu_lightning.callbacks import RunCheckpoint
     from mu_lightning.commands.lightning_cli import FitCLI
-
-    class NoCheckpoints(RunCheckpoint):
-        def _save(self, trainer: Any, reason: str) -> Path:
-            return self.folder
-
-        def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-            pass
+    from mu_lightning.settings import RunSettings
 
     class Fit(FitCLI):
-        callbacks: ClassVar[dict[str, Any]] = {**FitCLI.callbacks, "RunCheckpoint": NoCheckpoints}
+        def settings(self) -> RunSettings:
+            asked = super().settings()
+            callbacks = {"checkpoint": "no_checkpoints.NoCheckpoints"}
+            return replace(asked, callbacks=callbacks, trainer={**asked.trainer, "callbacks": [more]})
 
         def fit(self) -> None:
-            run = self.run
-            assert run is not None
-            module = run.plan.joint(list(run.plan.members))
-            data = run.plan.data(run.plan.members)
-            if started is not None:
-                started(module, data)
-            self.trainer = run._fit(module, data, "fit", [more])
+            assert self.run is not None
+            self.run.train()
 
-    return Fit(our_arguments(task, folder)).trainer
+    Fit(our_arguments(task, folder))
 
 
 def ours(task: Task, folder: Path) -> Outcome:
@@ -60,15 +51,16 @@ def ours(task: Task, folder: Path) -> Outcome:
 
     clock, losses = Clock(task), []
 
-    def started(module: Any, data: Any) -> None:
-        if task.length is not None:
-            for tag in task.locales:
-                data._encoded[tag, "train"] = stretched_rows(data.encoded(tag, "train"), task.length)
-
     class Watch(Callback):
+        def setup(self, trainer: Any, module: Any, stage: str) -> None:
+            data = trainer.datamodule
+            if task.length is not None:
+                for tag in task.locales:
+                    data._encoded[tag, "train"] = stretched_rows(data.encoded(tag, "train"), task.length)
+
         def on_train_batch_end(self, trainer: Any, module: Any, *rest: Any) -> None:
             losses.append(dict(module.losses))
             clock.step()
 
-    fitting(task, folder, Watch(), started)
+    fitting(task, folder, Watch())
     return Outcome(clock.seconds, {tag: [float(step[tag]) for step in losses] for tag in task.locales})

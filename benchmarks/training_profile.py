@@ -22,6 +22,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,7 @@ def epoch(scratch: Path) -> tuple[float, dict[str, float]]:
     from lightning.pytorch import Callback
 
     from mu_lightning.commands.lightning_cli import FitCLI
+    from mu_lightning.settings import RunSettings
 
     found: dict[str, float] = {}
     marks: list[float] = []
@@ -224,10 +226,9 @@ def epoch(scratch: Path) -> tuple[float, dict[str, float]]:
             watching.__exit__(None, None, None)
 
     class Fit(FitCLI):
-        def fit(self) -> None:
-            assert self.run is not None
-            self.run._trainer_arguments["callbacks"] = [Watch()]
-            self.run.run()
+        def settings(self) -> RunSettings:
+            asked = super().settings()
+            return replace(asked, trainer={**asked.trainer, "callbacks": [Watch()]})
 
     # Imported before they are marked, so that the marks are what is called.
     label(PARTS | WHOLES)

@@ -21,14 +21,16 @@ class Dashboard(Callback):
     Args:
         merges: the callback whose merges are reported.
         folder: the run's folder.
+        quiet: whether to leave out the line that is said of each merge.
     """
 
     # A picture takes a second or so: it is drawn again once a hundred times as long has passed, and at the end.
     PATIENCE = 100
 
-    def __init__(self, merges: MergeCallback, folder: Path) -> None:
+    def __init__(self, merges: MergeCallback, folder: Path, quiet: bool = False) -> None:
         self.merges = merges
         self.folder = folder
+        self.quiet = quiet
         self.reported = 0
         self._drawn, self._draw_at = 0, 0.0
 
@@ -61,7 +63,8 @@ class Dashboard(Callback):
         for place in range(self.reported, len(history)):
             for logger in trainer.loggers:
                 report(logger, history[: place + 1])
-            self._say(trainer, history[place])
+            if not self.quiet:
+                self._say(trainer, history[place])
         self.reported = len(history)
         write_files(self.folder, history)
         if time.monotonic() >= self._draw_at:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mu_lightning.locales import LOCALES
-from mu_lightning.settings import EMBEDDED_BASE
+from mu_lightning.settings import DEFAULT_MODELS_DIR, EMBEDDED_BASE
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import atomic_folder, write_json
 from mu_lightning.utilities.hub import settle_hub
@@ -17,7 +17,6 @@ from mu_lightning.utilities.resources import resource
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-DEFAULT_MODELS_DIR = Path("checkpoints")
 CSV_MODEL_COLUMNS = ("path", "model", "model_name", "hub_id")
 
 

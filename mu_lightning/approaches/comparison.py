@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from mu_lightning.checkpoints import model_folder_name
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.evaluation.loop import evaluate, evaluate_named
 from mu_lightning.merging.engine.in_memory import merge_tensors
@@ -11,10 +12,42 @@ from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.ensemble import Panel
 from mu_lightning.models.votes import VOTES
 from mu_lightning.results.results import Result
+from mu_lightning.results.run_folders import POOLED
 from mu_lightning.settings import MergeSettings
+from mu_lightning.training.outcome import pooled
+from mu_lightning.training.run import TrainingRun
 from mu_lightning.typology.plan import SourcePlan, reweighted
 
 ONE_SHOT = {"equal": "equal", "uriel": "URIEL", "shuffled": "shuffled URIEL"}
+
+
+def compared(run: TrainingRun) -> list[Result]:
+    """Trains and scores what a run's merges are set beside: members apart, the targets' own, and one joint model."""
+    return [*references(run), *joint_reference(run)]
+
+
+def references(run: TrainingRun) -> list[Result]:
+    """The same members without merges, and the targets' own: trained side by side, kept, and scored."""
+    plan = run.plan
+    targets = [sources.target for sources in plan.targets]
+    members = {**plan.members, **{target: (target,) for target in targets}}
+    run.say(f"for comparison, without merges: {', '.join(plan.members)}, and {', '.join(targets)} natively")
+    trained = run.train("references", members)
+    for name in members:
+        folder = model_folder_name(plan.settings.model.base, plan.corpus.name, name)
+        run.exports.save(run.folder / "sources" / folder, trained.member(name), [name], trained.trainer)
+    base, results = plan.start or plan.joint([targets[0]]).member(targets[0]).merge_state(), []
+    for sources in plan.targets:
+        classifiers = {name: trained.member(name) for name in sources.sources}
+        native = trained.member(sources.target)
+        results += compare(classifiers, native, sources, trained.data, plan.settings.merge, plan.seed, base)
+    return results
+
+
+def joint_reference(run: TrainingRun) -> list[Result]:
+    """One model on all the sources together, as ``--multilingual`` trains it."""
+    run.say(f"for comparison, one model on all of: {', '.join(run.plan.members)}")
+    return pooled(run, run.train("joint", {POOLED: tuple(run.plan.members)}))
 
 
 def compare(
@@ -58,16 +91,6 @@ def compare(
         scored = evaluate(merged, loaders)[target]
         results.append(Result(f"merged once, {label} weights", scored, details={"weights": chosen}))
     return results + [Result(f"ensemble, {vote}", scores[vote], details={"weights": weights}) for vote in VOTES]
-
-
-def score_members(sources: Mapping[str, IntentClassifier], plan: SourcePlan, data: IntentDataModule) -> list[Result]:
-    """Scores each source alone and their weighted vote on the target's test split, where there is no merged model."""
-    weights = {name: plan.weights[name] for name in sources}
-    panel = Panel(sources, {"ensemble": ("uriel_logits", list(weights.values()))}, with_members=True)
-    scores = evaluate_named(panel, data.eval_loaders("test", [plan.target]))
-    alone = [Result(f"source {name}", scores[name][plan.target]) for name in sources]
-    vote = Result("ensemble, uriel_logits", scores["ensemble"][plan.target], details={"weights": weights})
-    return [*alone, vote]
 
 
 def merge_once(

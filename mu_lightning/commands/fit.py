@@ -10,10 +10,17 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
-from mu_lightning.checkpoints import DEFAULT_MODELS_DIR
 from mu_lightning.commands.parsing import OneLineErrors
-from mu_lightning.settings import CheckpointSettings, DataSettings, GuardSettings, MergeSettings, ModelSettings
-from mu_lightning.typology.plan import TypologySettings
+from mu_lightning.settings import (
+    DEFAULT_MODELS_DIR,
+    TRAINER_DEFAULTS,
+    CheckpointSettings,
+    DataSettings,
+    GuardSettings,
+    MergeSettings,
+    ModelSettings,
+    TypologySettings,
+)
 from mu_lightning.utilities.resources import resource
 
 SUMMARIES = {
@@ -58,18 +65,6 @@ SWITCHES = {"--adaptive-merge-frequency", "--checkpoint-before-merge", "--perfor
 
 # Of arguments that switch something on: alone or with a value, so that false overrides a configuration file.
 _SWITCH: dict[str, Any] = {"type": bool, "nargs": "?", "const": True, "default": False}
-
-TRAINER_DEFAULTS: dict[str, Any] = {
-    "max_epochs": 6,
-    "accelerator": "auto",
-    "devices": 1,
-    "precision": "32-true",
-    "gradient_clip_val": 1.0,
-    "log_every_n_steps": 10,
-    "num_sanity_val_steps": 0,
-    "enable_model_summary": False,
-    "use_distributed_sampler": False,
-}
 
 
 def add_arguments(parser: ArgumentParser, verb: str) -> None:
@@ -148,6 +143,12 @@ def add_arguments(parser: ArgumentParser, verb: str) -> None:
     )
     parser.add_argument("--enable-tensorboard", **_SWITCH, help="log to TensorBoard too")
     parser.add_argument("--enable-wandb", **_SWITCH, help="log to W&B too (WANDB_MODE=offline: no account)")
+    parser.add_argument(
+        "--callbacks",
+        type=dict[str, str] | None,
+        default=None,
+        help="other class paths for parts of the run: {progress: my_package.MyProgress}",
+    )
     parser.add_class_arguments(ModelSettings, "model")
     parser.add_class_arguments(TypologySettings, "typology")
     parser.add_class_arguments(MergeSettings, "merge")
@@ -162,10 +163,10 @@ def parser(verb: str) -> ArgumentParser:
     result.add_argument("--seed_everything", type=int, default=0, help="the run's seed")
     add_arguments(result, verb)
     trainer = result.add_argument_group("trainer", "Lightning's Trainer: --trainer.NAME for any of its arguments")
-    shown = TRAINER_DEFAULTS if verb == "fit" else {name: TRAINER_DEFAULTS[name] for name in ("devices", "precision")}
-    for name, default in shown.items():
+    shown = [name for name in TRAINER_DEFAULTS if verb == "fit" or name in ("devices", "precision")]
+    for name in shown:
         more = "; auto: bf16-mixed where the hardware multiplies bfloat16, else 32-true" if name == "precision" else ""
-        trainer.add_argument(f"--trainer.{name}", default=default, help=f"see Lightning's Trainer{more}")
+        trainer.add_argument(f"--trainer.{name}", default=TRAINER_DEFAULTS[name], help=f"see Lightning's Trainer{more}")
     return result
 
 

@@ -2,18 +2,18 @@
 
 import sys
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import yaml
+from jsonargparse import Namespace
 from lightning.fabric.connector import _PRECISION_INPUT
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from mu_lightning import callbacks
+from mu_lightning.approaches.comparison import compared
 from mu_lightning.checkpoints import load_tokenizer
 from mu_lightning.commands.console import quiet_lightning
-from mu_lightning.commands.fit import SHORT_NAMES, SUMMARIES, TRAINER_DEFAULTS, add_arguments
+from mu_lightning.commands.fit import SHORT_NAMES, SUMMARIES, add_arguments
 from mu_lightning.commands.parsing import OneLineErrors
 from mu_lightning.data.corpus import Split, check_labels
 from mu_lightning.data.module import IntentDataModule
@@ -23,14 +23,17 @@ from mu_lightning.locales import locale_list
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.results.model_records import recorded_supervision
 from mu_lightning.results.results import Result, show, write_results
+from mu_lightning.settings import TRAINER_DEFAULTS, RunSettings
 from mu_lightning.training.checkpointing.signals import terminable
 from mu_lightning.training.dry_run import describe
 from mu_lightning.training.missing_models import settle_locales
+from mu_lightning.training.outcome import export_and_score, write_outcome
 from mu_lightning.training.run import TrainingRun
 from mu_lightning.training.run_plan import is_first_process, plan_run
-from mu_lightning.utilities.errors import UserError, check_number
+from mu_lightning.training.trainer import check_arguments
+from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import atomic_folder, refuse_existing, reserved
-from mu_lightning.utilities.precision import check_precision, settled_precision
+from mu_lightning.utilities.precision import settled_precision
 
 # What Trainer.fit and the others take that we give them, or that our own arguments replace.
 _GIVEN = {"model", "train_dataloaders", "val_dataloaders", "dataloaders", "datamodule", "return_predictions", "verbose"}
@@ -60,7 +63,7 @@ class _GroupedCLI(LightningCLI):
             parser_class=_Parser,
             save_config_callback=None,
             seed_everything_default=0,
-            trainer_defaults=TRAINER_DEFAULTS,
+            trainer_defaults=dict(TRAINER_DEFAULTS),
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
             parser_kwargs={"prog": "mu-lightning"},
@@ -97,44 +100,38 @@ class _GroupedCLI(LightningCLI):
         return yaml.safe_load(self.parser.dump(self.config, skip_unset=False, format="yaml"))[self.verb]
 
 
-def _check_trainer(arguments: Mapping[str, Any]) -> None:
-    """Raises UserError for what Lightning, or a library that it asks for, would only refuse later."""
-    check_number("trainer.gradient_clip_val", arguments.get("gradient_clip_val"), least=0)
-    try:
-        Trainer(**{**arguments, "logger": False, "callbacks": None, "enable_checkpointing": False})
-    except (MisconfigurationException, ValueError, TypeError, ImportError) as error:
-        raise UserError(f"trainer: {' '.join(str(error).split())}") from error
-
-
 class FitCLI(_GroupedCLI):
-    """The verb `fit`.
-
-    Attributes:
-        callbacks: the classes of the callbacks that a run uses, by name.
-    """
-
-    callbacks: ClassVar[dict[str, Any]] = {name: getattr(callbacks, name) for name in callbacks.__all__}
+    """The verb `fit`."""
 
     def instantiate_classes(self) -> None:
-        self.config_init = self.parser.instantiate(self.config)
-        settings = self.config_init[self.verb]
-        check_precision(settings.trainer.precision, settings.model.moments_dtype)
-        _check_trainer(settings.trainer)
-        self.run = None
-        if settle_locales(settings):
-            self.run = TrainingRun(plan_run(settings), settings.trainer, self.plain_config, self.callbacks)
+        self.run: TrainingRun | None = None
+        settings = settle_locales(self.settings())
+        if settings is not None:
+            self.run = TrainingRun(plan_run(settings))
+
+    def settings(self) -> RunSettings:
+        """What was parsed, as the one configuration that everything below is given."""
+        asked = self.config[self.verb].clone()
+        asked.pop("config", None)
+        # Plain values: the Trainer's objects are built for each training, and settings can be sent to other processes.
+        trainer = self.plain_config["trainer"]
+        del asked["trainer"]
+        groups = self.parser.instantiate(Namespace({self.verb: asked}))[self.verb]
+        found = vars(groups) | {"trainer": trainer}
+        return RunSettings(seed=int(found.pop("seed_everything")), **found)
 
     def fit(self) -> None:
         """Trains, merges, exports, scores and reports."""
         if self.run is None:
             print("nothing to train")
             return
-        settings = self.config_init[self.verb]
-        if settings.dry_run:
-            print(describe(self.run.plan, settings.trainer))
+        if self.run.settings.dry_run:
+            print(describe(self.run.plan))
             return
-        with terminable():
-            self.run.run()
+        with terminable(), self.run as run:
+            trained = run.train()
+            results = compared(run) if run.settings.compare else []
+            write_outcome(run, trained, [*results, *export_and_score(run, trained)])
 
 
 class ScoreCLI(_GroupedCLI):
@@ -150,7 +147,7 @@ class ScoreCLI(_GroupedCLI):
             raise UserError(f"nothing to {self.verb}: name --locales")
         if settings.output_dir and is_first_process():
             refuse_existing(settings.output_dir)
-        _check_trainer(settings.trainer)
+        check_arguments(settings.trainer)
         self.model: IntentClassifier = IntentClassifier.from_folder(settings.model_path)
         corpus = open_corpus(settings.data.corpus, settings.data.data_dir)
         check_labels(settings.model_path, self.model.label_names, corpus)

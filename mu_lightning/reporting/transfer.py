@@ -23,7 +23,8 @@ from mu_lightning.reporting.evidence import Evidence
 from mu_lightning.reporting.formats import best_of
 from mu_lightning.reporting.similarity_figure import clustered_order
 from mu_lightning.results.matrix import NByN
-from mu_lightning.typology.features import DEFAULT_FEATURE_SET, FEATURE_SETS, locales_with_data
+from mu_lightning.settings import DEFAULT_FEATURE_SET
+from mu_lightning.typology.features import FEATURE_SETS, locales_with_data
 from mu_lightning.typology.similarity import from_features
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.tables import counted

@@ -1,44 +1,42 @@
 """What a training run will do, for reading, before it does anything."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from lightning.pytorch import Trainer
 
 from mu_lightning.data.turns import Turns
 from mu_lightning.monitoring.forecast import next_merge
 from mu_lightning.schedules.schedules import Past
-from mu_lightning.training.fitting import bare_trainer
 from mu_lightning.training.memory import phases, try_out
 from mu_lightning.training.merging.merge_plan import check_merge
 from mu_lightning.training.run_plan import RunPlan
+from mu_lightning.training.trainer import bare_trainer
 from mu_lightning.typology.plan import table
 from mu_lightning.utilities.tables import counted, text_table
 
 MIB = 2**20
 
 
-def describe(plan: RunPlan, arguments: Mapping[str, Any]) -> str:
+def describe(plan: RunPlan) -> str:
     """The members, weights, steps, merges and files of a run, and the memory that it will take at its most.
 
     A few members are trained for a few steps and one is scored, to see what that takes; nothing of it is kept.
 
     Args:
         plan: the checked run.
-        arguments: those of Lightning's Trainer.
     """
-    trainer = bare_trainer(arguments)
+    trainer = bare_trainer(plan.settings.trainer)
     return "\n".join((*_members(plan, trainer), *_files(plan), *_memory(plan, trainer)))
 
 
 def _members(plan: RunPlan, trainer: Trainer) -> Iterator[str]:
-    config, data = plan.config, plan.data(plan.members)
+    settings, data = plan.settings, plan.data(plan.members)
     yield from map(table, plan.targets)
     module = plan.joint(list(plan.members)[:1])
     count = sum(one.numel() for one in module.parameters())
     yield (
-        f"{counted(len(plan.members), 'member')} of {Path(config.model.base).name} on {plan.corpus.name}, "
+        f"{counted(len(plan.members), 'member')} of {Path(settings.model.base).name} on {plan.corpus.name}, "
         f"{count / 1e6:,.1f} million parameters each ({plan.pieces}), learning rate {module.learning_rate:.1e}, "
         f"{trainer.precision}:"
     )
@@ -60,9 +58,10 @@ def _members(plan: RunPlan, trainer: Trainer) -> Iterator[str]:
         + (counted(epochs, "epoch") if epochs else counted(steps, "step") if steps else "no end")
     )
     if plan.sources is not None and plan.merges:
-        schedule = check_merge(config.merge, plan.sources)
+        schedule = check_merge(settings.merge, plan.sources)
         first = next_merge(schedule, Past([], []), 0, 0, turns.steps, epochs)
-        yield f"merged by {config.merge.method}, schedule {schedule.name}: {first}; then members {config.merge.sync}"
+        merging = settings.merge
+        yield f"merged by {merging.method}, schedule {schedule.name}: {first}; then members {merging.sync}"
 
 
 def _files(plan: RunPlan) -> Iterator[str]:

@@ -24,13 +24,12 @@ class Exports:
 
     Args:
         plan: the run.
-        config: the whole configuration as plain values, for the record.
         resumed: whether the run goes on with an earlier one, which may have written some.
     """
 
-    def __init__(self, plan: RunPlan, config: dict[str, Any], resumed: bool) -> None:
+    def __init__(self, plan: RunPlan, resumed: bool) -> None:
         self._plan = plan
-        self._config = config
+        self._config = plan.settings.plain()
         self._resumed = resumed
 
     def merged_folder(self, sources: SourcePlan) -> Path:
@@ -58,7 +57,7 @@ class Exports:
         """Writes a model folder in the first process; a resumed run may have it already."""
         if trainer.is_global_zero and not (self._resumed and folder.is_dir()):
             details = {"verb": "fit", "locales": list(locales), "target": self._plan.target, "config": self._config}
-            with_adapter = self._plan.config.model.lora.save_adapter
+            with_adapter = self._plan.settings.model.lora.save_adapter
 
             def extra(folder: Path) -> None:
                 if with_adapter and isinstance(classifier, AdaptedClassifier):
@@ -70,14 +69,14 @@ class Exports:
 
     def merge_report(self, sources: SourcePlan, history: Sequence[dict[str, Any]]) -> Callable[[Path], None]:
         """What writes, into a merged model's folder, how it came about."""
-        merging = self._plan.config.merge
+        merging = self._plan.settings.merge
         method = find_method(merging.method)
         weights = last_weights(history, sources.target)
         details = {
             "mode": "merged while training",
             "target": sources.target,
             "preweight": sources.preweight,
-            "base": Path(self._plan.config.model.base).name,
+            "base": Path(self._plan.settings.model.base).name,
             "sources": [
                 {"source": tag, "weight": weights[tag], "similarity": sources.similarities[tag]}
                 for tag in sources.sources

@@ -1,6 +1,5 @@
 """Lightning's fit, with an interruption that stays an interruption; and how it will compute, told before."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,6 @@ from lightning.pytorch import LightningModule, Trainer
 
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.cpu.stacked import stacks
-from mu_lightning.training.distributed import strategy_for
 from mu_lightning.training.run_plan import RunPlan
 
 
@@ -32,22 +30,10 @@ def fit(trainer: Trainer, module: LightningModule, ckpt_path: Path | str | None 
         raise
 
 
-def bare_trainer(arguments: Mapping[str, Any]) -> Trainer:
-    """A Trainer with a run's devices, precision and limits, which writes nothing.
-
-    Args:
-        arguments: those of the run's Trainer.
-    """
-    strategy = strategy_for(
-        arguments.get("strategy", "auto"), arguments.get("devices", 1), arguments.get("num_nodes", 1)
-    )
-    return Trainer(**{**arguments, "strategy": strategy, "logger": False, "callbacks": None})
-
-
 def stacked(plan: RunPlan, trainer: Trainer) -> bool:
     """Whether members will be computed in one pass, without padding.
 
     Raises:
         UserError: that was asked for, and cannot be.
     """
-    return stacks([IntentClassifier(plan.base)], plan.config.model, trainer)
+    return stacks([IntentClassifier(plan.base)], plan.settings.model, trainer)

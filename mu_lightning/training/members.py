@@ -2,27 +2,26 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
 
 from mu_lightning.data.corpus import Corpus
 from mu_lightning.locales import locale as known_locale
-from mu_lightning.locales import locale_list
 from mu_lightning.results.run_folders import POOLED, WITHOUT
+from mu_lightning.settings import RunSettings
 from mu_lightning.utilities.errors import UserError
 
 ALL = "all"
 NAMED = 8  # locales that a name spells out; a file's name may have 255 bytes
 
 
-def excluded_locales(config: Any) -> tuple[str, ...]:
-    """The locales that a configuration leaves out; raises UserError for an unknown one."""
-    excluded = tuple(dict.fromkeys(locale_list(config.exclude) or ()))
+def excluded_locales(settings: RunSettings) -> tuple[str, ...]:
+    """The locales that a run leaves out; raises UserError for an unknown one."""
+    excluded = settings.exclude
     for tag in excluded:
         known_locale(tag)
     return excluded
 
 
-def training_locales(config: Any, corpus: Corpus) -> tuple[str, ...]:
+def training_locales(settings: RunSettings, corpus: Corpus) -> tuple[str, ...]:
     """The locales to train on: those named, or ``all``, or all but those to leave out; none where none are named.
 
     So it is for a target whose sources typology is to choose.
@@ -30,32 +29,30 @@ def training_locales(config: Any, corpus: Corpus) -> tuple[str, ...]:
     Raises:
         UserError: nothing is left, or a locale to leave out is unknown or not in the corpus.
     """
-    excluded = excluded_locales(config)
+    excluded = excluded_locales(settings)
     for tag in excluded:
         if tag not in corpus.locales:
             raise UserError(f"--exclude {tag}: the corpus {corpus.name} has only {', '.join(corpus.locales)}")
-    locales = tuple(locale_list(config.locales) or ())
-    everything = locales == (ALL,) or (not locales and not config.target_lang and not config.target_languages)
-    if everything and (locales or excluded or config.all_leave_one_out):
-        targets = {config.target_lang, *(locale_list(config.target_languages) or ())}
-        locales = tuple(tag for tag in corpus.locales if tag not in targets)
+    locales = settings.locales
+    everything = locales == (ALL,) or (not locales and not settings.targets)
+    if everything and (locales or excluded or settings.all_leave_one_out):
+        locales = tuple(tag for tag in corpus.locales if tag not in settings.targets)
     left = tuple(tag for tag in locales if tag not in excluded)
     if locales and not left:
         raise UserError(f"nothing to train: --exclude leaves out every locale of {', '.join(locales)}")
     return left
 
 
-def models_to_train(config: Any, locales: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def models_to_train(settings: RunSettings, locales: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Name of each model -> the locales that it learns from.
 
     One a locale; under ``multilingual`` one on all of them; under ``all_leave_one_out`` one on all but each.
     """
-    if config.all_leave_one_out:
+    if settings.all_leave_one_out:
         return {f"{WITHOUT}{left}": tuple(tag for tag in locales if tag != left) for left in locales}
-    if config.multilingual:
-        excluded = excluded_locales(config)
-        has_target = config.target_lang or config.target_languages
-        return {WITHOUT + name_of(excluded) if excluded and not has_target else POOLED: tuple(locales)}
+    if settings.multilingual:
+        excluded = excluded_locales(settings)
+        return {WITHOUT + name_of(excluded) if excluded and not settings.targets else POOLED: tuple(locales)}
     return {tag: (tag,) for tag in locales}
 
 
@@ -71,29 +68,29 @@ def name_of(locales: Sequence[str]) -> str:
     return f"{'+'.join(locales[:NAMED])}+{len(locales) - NAMED}-more-{digest}"
 
 
-def unseen_locales(config: Any, models: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def unseen_locales(settings: RunSettings, models: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Name of each model -> the locales left out, on which it is scored without having seen them."""
-    if config.all_leave_one_out:
+    if settings.all_leave_one_out:
         return {name: (name.removeprefix(WITHOUT),) for name in models}
-    return {name: excluded_locales(config) for name in models}
+    return {name: excluded_locales(settings) for name in models}
 
 
-def check_models(config: Any, locales: Sequence[str], targets: Sequence[str]) -> None:
+def check_models(settings: RunSettings, locales: Sequence[str], targets: Sequence[str]) -> None:
     """Raises UserError for requests that do not go together.
 
     Args:
-        config: a `fit` configuration.
+        settings: of a `fit`.
         locales: the locales to train on, where they are named.
         targets: the targets.
     """
-    if config.multilingual and targets and config.compare:
+    if settings.multilingual and targets and settings.compare:
         raise UserError("--compare sets merges beside other ways, and --multilingual merges nothing: leave one out")
-    if not config.all_leave_one_out:
+    if not settings.all_leave_one_out:
         return
-    if targets or config.multilingual:
+    if targets or settings.multilingual:
         other = "--target-lang" if targets else "--multilingual"
         raise UserError(f"--all-leave-one-out trains one model a left-out locale: leave out {other}")
-    if config.model.patience is not None:
+    if settings.model.patience is not None:
         raise UserError("--all-leave-one-out: its models share their dev splits, so none can stop by its own score")
     if len(locales) < 2:
         raise UserError("--all-leave-one-out needs at least two locales: with one left out, none is left to train on")

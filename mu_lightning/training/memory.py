@@ -87,9 +87,9 @@ def phases(plan: RunPlan, costs: Costs, trainer: Trainer) -> list[Phase]:
         trainer: what will fit. On a GPU the process' own memory is not counted.
     """
     device = trainer.strategy.root_device
-    count, targets, merging = len(plan.members), len(plan.targets) if plan.merges else 0, plan.config.merge
+    count, targets, merging = len(plan.members), len(plan.targets) if plan.merges else 0, plan.settings.merge
     on_cpu = device.type == "cpu"
-    present = count if on_cpu else min(plan.config.model.members_in_memory or count, count)
+    present = count if on_cpu else min(plan.settings.model.members_in_memory or count, count)
     outer = 2 * costs.merged if targets and merging.outer != "none" else 0
 
     largest, sizes = training_sizes(plan, plan.data(plan.members), trainer)
@@ -101,7 +101,7 @@ def phases(plan: RunPlan, costs: Costs, trainer: Trainer) -> list[Phase]:
             "interpreter, libraries, texts": costs.floor if on_cpu else 0,
             "compiled kernels": round(kernels) if on_cpu else 0,
             "weights": costs.shared + members * costs.member,
-            "moments": (1 if plan.config.model.moments_dtype else 2) * members * costs.trained,
+            "moments": (1 if plan.settings.model.moments_dtype else 2) * members * costs.trained,
             # On a GPU what was merged rests in ordinary memory.
             "merged models": targets * costs.merged if on_cpu else 0,
             "outer optimiser": outer if on_cpu else 0,
@@ -110,7 +110,7 @@ def phases(plan: RunPlan, costs: Costs, trainer: Trainer) -> list[Phase]:
         return Phase(name, {what: size for what, size in parts.items() if size})
 
     def training(name: str, members: Mapping[str, tuple[str, ...]], tokens: int, before: int = 0) -> Phase:
-        here = len(members) if on_cpu else min(plan.config.model.members_in_memory or len(members), len(members))
+        here = len(members) if on_cpu else min(plan.settings.model.members_in_memory or len(members), len(members))
         activations = round(costs.token * tokens)
         return phase(
             name, here, gradients=here * costs.trained, activations=activations, weights_of_the_merged_run=before
@@ -121,7 +121,7 @@ def phases(plan: RunPlan, costs: Costs, trainer: Trainer) -> list[Phase]:
         new = (targets + (merging.follow == "mean" or outer > 0)) * costs.merged
         copy = costs.shared + costs.member
         found.append(phase("merging", count, new_merged_models=new, a_copy_to_score=copy, scoring=costs.scoring))
-    if plan.config.compare:
+    if plan.settings.compare:
         natives = {sources.target: (sources.target,) for sources in plan.targets}
         before = costs.shared + count * costs.member
         members = {**plan.members, **natives}
@@ -153,7 +153,7 @@ def training_sizes(plan: RunPlan, data: IntentDataModule, trainer: Trainer) -> t
     That is the tokens of all members' batches, or of as many as are computed at a time. Batches follow from the seed,
     so all that the run will see are looked at.
     """
-    limit, turns = trainer.limit_train_batches, plan.config.model.members_in_memory
+    limit, turns = trainer.limit_train_batches, plan.settings.model.members_in_memory
     batches = data.member_batches()
     most = limit if isinstance(limit, int) else int(max(batches.values()) * (1.0 if limit is None else limit))
     schedule = Turns(batches, turns if turns < len(batches) else 0, trainer.accumulate_grad_batches, limit=most)
@@ -214,7 +214,7 @@ def _tried(plan: RunPlan, trainer: Trainer) -> Costs:
     member = module.member(names[0])
     trained = sum(one.nbytes for one in member.parameters() if one.requires_grad)
     whole = sum({one.data_ptr(): one.nbytes for one in (*member.parameters(), *member.buffers())}.values())
-    shared = 0 if plan.config.model.adapter == "none" else whole - trained
+    shared = 0 if plan.settings.model.adapter == "none" else whole - trained
     merged = sum(one.nbytes for one in member.merge_state().values())
 
     def step(rows: Sequence[int]) -> int:

@@ -1,57 +1,54 @@
 """Which source models a `fit` is still to train: ``--locales all`` and ``--skip-existing``."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from mu_lightning.checkpoints import model_folder_name
 from mu_lightning.data.registry import open_corpus
-from mu_lightning.locales import locale, locale_list
+from mu_lightning.locales import locale
+from mu_lightning.settings import RunSettings
 from mu_lightning.training.members import ALL, models_to_train, training_locales
-from mu_lightning.training.run_plan import default_folder, is_first_process, wanted_targets
+from mu_lightning.training.run_plan import default_folder, is_first_process
 from mu_lightning.utilities.errors import UserError
 
 
-def settle_locales(config: Any) -> bool:
-    """Replaces ``all`` by the corpus' locales, and with ``skip_existing`` leaves out those that have a model.
+def settle_locales(settings: RunSettings) -> RunSettings | None:
+    """With ``skip_existing``, the settings without the locales that have a model; else the settings as they are.
 
     A run that goes on where others ended gets a folder of its own, where none is named.
 
-    Args:
-        config: a `fit` configuration; its ``locales`` and ``output_dir`` are changed.
-
     Returns:
-        Whether anything is left to train.
+        None where nothing is left to train.
 
     Raises:
         UserError: an unknown locale, or ``skip_existing`` for a run with a target, which makes no source models.
     """
-    targets = wanted_targets(config)
-    if config.skip_existing and targets:
+    if not settings.skip_existing:
+        return settings
+    if settings.targets:
         raise UserError("--skip-existing is for source models, and a run with --target-lang makes none: leave it out")
-    if config.skip_existing and config.all_leave_one_out:
+    if settings.all_leave_one_out:
         raise UserError("--skip-existing looks for a model a locale, not for those of --all-leave-one-out")
-    if locale_list(config.locales) == [ALL] or config.exclude:
-        corpus = open_corpus(config.data.corpus, config.data.data_dir)
-        config.locales = list(training_locales(config, corpus)) or None
-    locales = locale_list(config.locales)
-    if not config.skip_existing or not locales:
-        return True
-    for tag in locales:
-        locale(tag)
-    names = list(models_to_train(config, locales))
-    left = [name for name in names if not _folder(config, name).is_dir()]
+    for tag in settings.locales:
+        if tag != ALL:
+            locale(tag)
+    locales = training_locales(settings, open_corpus(settings.data.corpus, settings.data.data_dir))
+    if not locales:
+        return settings  # which `plan_run` refuses
+    names = tuple(models_to_train(settings, locales))
+    left = tuple(name for name in names if not _folder(settings, name).is_dir())
     if is_first_process() and len(left) < len(names):
-        print(f"{len(names) - len(left)} of {len(names)} models are in {config.models_dir} already", flush=True)
+        print(f"{len(names) - len(left)} of {len(names)} models are in {settings.models_dir} already", flush=True)
+    if not left:
+        return None
     if names == locales:  # a model a locale; one of several needs them all
-        config.locales = left
-    if left and config.output_dir is None:
-        config.output_dir = _free(default_folder(config, tuple(config.locales), targets))
-    return bool(left)
+        locales = left
+    folder = settings.output_dir or _free(default_folder(settings, locales))
+    return replace(settings, locales=locales, output_dir=folder)
 
 
-def _folder(config: Any, name: str) -> Path:
-    folder: Path = config.models_dir / model_folder_name(config.model.base, config.data.corpus, name)
-    return folder
+def _folder(settings: RunSettings, name: str) -> Path:
+    return settings.models_dir / model_folder_name(settings.model.base, settings.data.corpus, name)
 
 
 def _free(folder: Path) -> Path:

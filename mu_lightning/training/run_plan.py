@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mu_lightning.checkpoints import load_base, load_tokenizer, model_folder_name, weights_file
 from mu_lightning.data.corpus import SPLITS, Corpus
@@ -13,14 +13,14 @@ from mu_lightning.data.module import IntentDataModule
 from mu_lightning.data.registry import open_corpus
 from mu_lightning.data.vocabulary import used_vocabulary
 from mu_lightning.locales import locale as known_locale
-from mu_lightning.locales import locale_list
 from mu_lightning.models.adapters import adapted_members
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.joint import JointClassifier
 from mu_lightning.models.vocabulary_subset import Words, word_table, words_of
 from mu_lightning.results.run_folders import POOLED
+from mu_lightning.settings import RunSettings
+from mu_lightning.training.callbacks import check_callbacks
 from mu_lightning.training.checkpointing.resuming import BEGUN, resumes
-from mu_lightning.training.distributed import strategy_for
 from mu_lightning.training.members import (
     ALL,
     check_models,
@@ -31,6 +31,7 @@ from mu_lightning.training.members import (
     unseen_locales,
 )
 from mu_lightning.training.merging.merge_plan import check_merge
+from mu_lightning.training.trainer import check_trainer
 from mu_lightning.typology.plan import SourcePlan, plan_sources
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import refuse_existing
@@ -46,7 +47,7 @@ class RunPlan:
     """A checked run.
 
     Attributes:
-        config: the verb's configuration, its groups as settings objects.
+        settings: what was asked for.
         corpus: where rows come from.
         tokenizer: the base's.
         base: the classifier that every member starts from.
@@ -55,11 +56,10 @@ class RunPlan:
         targets: the targets' sources and weights, the primary one's first; none without a target.
         output_dir: the run's folder.
         exports: member -> its model folder, where there is no target.
-        seed: the run's seed.
         words: which rows of the base's word table the run uses; None: it makes no difference between them.
     """
 
-    config: Any
+    settings: RunSettings
     corpus: Corpus
     tokenizer: "PreTrainedTokenizerBase"
     base: "PreTrainedModel"
@@ -68,8 +68,12 @@ class RunPlan:
     targets: tuple[SourcePlan, ...]
     output_dir: Path
     exports: dict[str, Path]
-    seed: int
     words: Words | None = None
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return self.settings.seed
 
     @property
     def sources(self) -> SourcePlan | None:
@@ -84,13 +88,13 @@ class RunPlan:
     @property
     def merges(self) -> bool:
         """Whether members are merged: for a target, unless one model learns from all of its sources."""
-        return bool(self.targets) and not self.config.multilingual
+        return bool(self.targets) and not self.settings.multilingual
 
     def data(self, members: dict[str, tuple[str, ...]]) -> IntentDataModule:
         """A data module for training `members`."""
         pieces = self.words.vocabulary if self.words is not None and self.words.trimmed else None
         return IntentDataModule(
-            self.corpus, self.tokenizer, self.config.data, members, seed=self.seed, vocabulary=pieces
+            self.corpus, self.tokenizer, self.settings.data, members, seed=self.seed, vocabulary=pieces
         )
 
     @property
@@ -107,14 +111,14 @@ class RunPlan:
     @property
     def start(self) -> dict[str, "Tensor"] | None:
         """What merges act on of each member as training starts, not copied; None where adapters make it another."""
-        if self.config.model.adapter != "none":
+        if self.settings.model.adapter != "none":
             return None
         state: dict[str, Tensor] = IntentClassifier(self.base, self.words).merge_state()
         return state
 
     def joint(self, members: Sequence[str]) -> JointClassifier:
         """Fresh members, each a copy of the base with the one head."""
-        model, merging = self.config.model, self.config.merge
+        model, merging = self.settings.model, self.settings.merge
         made: Mapping[str, IntentClassifier]
         if model.adapter == "lora":
             made = adapted_members(self.base, members, model.lora, self.seed, merging.adapter, self.words)
@@ -123,65 +127,65 @@ class RunPlan:
         return JointClassifier(made, model, self.seed)
 
 
-def plan_run(config: Any) -> RunPlan:
-    """Checks a `fit` configuration and settles what it leaves open; reads every row that the run will train on.
+def plan_run(settings: RunSettings) -> RunPlan:
+    """Checks the settings of a `fit` and settles what it leaves open; reads every row that the run will train on.
 
     Raises:
         UserError: whatever would make the run fail or overwrite something later.
     """
-    seed = int(config.seed_everything)
-    wanted = wanted_targets(config)
-    for tag in (*(locale_list(config.locales) or ()), *wanted):
+    wanted = settings.targets
+    for tag in (*settings.locales, *wanted):
         if tag != ALL:
             known_locale(tag)
-    _check_trainer(config)
-    corpus = open_corpus(config.data.corpus, config.data.data_dir)
-    locales = training_locales(config, corpus)
-    _check_requests(config, locales, wanted)
-    check_models(config, locales, wanted)
-    tokenizer = load_tokenizer(config.model.base)
+    check_trainer(settings)
+    check_callbacks(settings.callbacks)
+    corpus = open_corpus(settings.data.corpus, settings.data.data_dir)
+    locales = training_locales(settings, corpus)
+    _check_requests(settings, locales, wanted)
+    check_models(settings, locales, wanted)
+    tokenizer = load_tokenizer(settings.model.base)
     for tag in locales:
         if tag not in corpus.locales:
             raise UserError(f"the corpus {corpus.name} has no locale {tag} here: it has {', '.join(corpus.locales)}")
-    excluded = excluded_locales(config)
+    excluded = excluded_locales(settings)
     targets = tuple(
         plan_sources(
             target,
             available=[tag for tag in corpus.locales if tag not in wanted and tag not in excluded],
             locales=locales or None,
-            num_languages=config.num_languages,
-            preweight=config.preweight,
-            manual_weights=config.weights,
-            settings=config.typology,
-            seed=seed,
+            num_languages=settings.num_languages,
+            preweight=settings.preweight,
+            manual_weights=settings.weights,
+            settings=settings.typology,
+            seed=settings.seed,
         )
         for target in wanted
     )
     if targets:
         locales = tuple(dict.fromkeys(tag for sources in targets for tag in sources.sources))
         for sources in targets:
-            schedule = check_merge(config.merge, sources)
-        if schedule.by_step and 0 < config.model.members_in_memory < len(locales):
+            schedule = check_merge(settings.merge, sources)
+        if schedule.by_step and 0 < settings.model.members_in_memory < len(locales):
             raise UserError(
                 f"the schedule {schedule.name} merges in the middle of an epoch, where with --members-in-memory some "
                 "members have not trained yet: choose a schedule by epochs, or leave out --members-in-memory"
             )
-    members = models_to_train(config, locales)
-    unseen = {} if targets else unseen_locales(config, tuple(members))
-    output_dir = config.output_dir or default_folder(config, locales, wanted)
+    members = models_to_train(settings, locales)
+    unseen = {} if targets else unseen_locales(settings, tuple(members))
+    output_dir = settings.output_dir or default_folder(settings, locales, wanted)
     exports = {}
     if not targets:
-        names = {name: model_folder_name(config.model.base, corpus.name, name) for name in members}
-        exports = {name: config.models_dir / folder for name, folder in names.items()}
-    refuse_existing_outputs(config, output_dir, exports.values())
-    base = load_base(config.model.base, corpus.label_names, seed)
-    _check_length(config.data.max_length, base)
-    plan = RunPlan(config, corpus, tokenizer, base, members, unseen, targets, output_dir, exports, seed)
+        names = {name: model_folder_name(settings.model.base, corpus.name, name) for name in members}
+        exports = {name: settings.models_dir / folder for name, folder in names.items()}
+    refuse_existing_outputs(settings, output_dir, exports.values())
+    base = load_base(settings.model.base, corpus.label_names, settings.seed)
+    _check_length(settings.data.max_length, base)
+    plan = RunPlan(settings, corpus, tokenizer, base, members, unseen, targets, output_dir, exports)
     words = _words(plan)
     plan = replace(plan, words=words)
-    if config.model.adapter == "lora":
+    if settings.model.adapter == "lora":
         plan.joint([POOLED])  # whether such adapters can be made at all
-        if targets and config.merge.adapter == "folded" and config.merge.sync == "pull":
+        if targets and settings.merge.adapter == "folded" and settings.merge.sync == "pull":
             raise UserError(
                 "--merge.sync pull leaves each member weights of its own, which a shared base cannot hold: choose "
                 "--merge.adapter adapters, or --merge.sync replace"
@@ -189,11 +193,11 @@ def plan_run(config: Any) -> RunPlan:
     return plan
 
 
-def refuse_existing_outputs(config: Any, output_dir: Path, exports: Iterable[Path]) -> None:
+def refuse_existing_outputs(settings: RunSettings, output_dir: Path, exports: Iterable[Path]) -> None:
     """Raises UserError for folders that another process holds, or that hold something where a new run is to go."""
     if not is_first_process():
         return
-    if resumes(config, output_dir):
+    if resumes(settings, output_dir):
         refuse_locked(output_dir)
         return
     for folder in exports:
@@ -207,52 +211,25 @@ def is_first_process() -> bool:
     return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
 
 
-def wanted_targets(config: Any) -> tuple[str, ...]:
-    """The targets that a configuration names, the primary one first: `target_lang`, then `target_languages`."""
-    return tuple(
-        dict.fromkeys(
-            [*([config.target_lang] if config.target_lang else []), *(locale_list(config.target_languages) or [])]
-        )
-    )
-
-
-def _check_requests(config: Any, locales: tuple[str, ...], targets: tuple[str, ...]) -> None:
+def _check_requests(settings: RunSettings, locales: tuple[str, ...], targets: tuple[str, ...]) -> None:
     if not locales and not targets:
         raise UserError(
             "nothing to train: name --locales, or --target-lang to choose its sources by typology, or --exclude to "
             "leave out some of all"
         )
-    if len(set(locales)) < len(locales):
-        raise UserError(f"a locale is named twice in {', '.join(locales)}")
     among = [tag for tag in targets if tag in locales]
     if among and len(targets) > 1:
         raise UserError(
             f"the target {among[0]} is among the sources: through the members that follow a merged model its labels "
             "would reach it"
         )
-    if config.compare and not targets:
+    if settings.compare and not targets:
         raise UserError("--compare needs a target: give --target-lang")
-    if config.enable_wandb and not _wandb_can_log():
+    if settings.enable_wandb and not _wandb_can_log():
         raise UserError(
             "--enable-wandb: no W&B account is set up here; run 'wandb login', or set WANDB_MODE=offline to log "
             "without one"
         )
-
-
-def _check_trainer(config: Any) -> None:
-    trainer = config.trainer
-    strategy_for(trainer.get("strategy") or "auto", trainer.get("devices", 1), trainer.get("num_nodes", 1))
-    if config.model.members_in_memory < 0:
-        raise UserError(
-            f"--members-in-memory {config.model.members_in_memory}: expected how many members are on the device at a "
-            "time, or 0 for all"
-        )
-    patience = config.model.patience
-    if patience is not None and (patience < 1 or trainer.get("limit_val_batches") == 0):
-        raise UserError(f"--model.patience {patience}: expected a number of epochs from 1 on, and dev scores to go by")
-    cut = [name for name in ("limit_train_batches", "overfit_batches", "fast_dev_run") if trainer.get(name)]
-    if config.model.members_in_memory and cut:
-        raise UserError(f"--trainer.{cut[0]} cuts off the last turns of --members-in-memory: use --data.limit_train")
 
 
 def _wandb_can_log() -> bool:
@@ -269,14 +246,14 @@ def _check_length(max_length: int, base: "PreTrainedModel") -> None:
         raise UserError(f"data.max_length is {max_length}, but the base reads at most {positions} tokens")
 
 
-def default_folder(config: Any, locales: tuple[str, ...], targets: tuple[str, ...] = ()) -> Path:
+def default_folder(settings: RunSettings, locales: tuple[str, ...], targets: tuple[str, ...] = ()) -> Path:
     """Where a run goes that names no folder."""
     what = name_of(targets) or (locales[0] if len(locales) == 1 else f"{len(locales)}-locales")
-    if config.all_leave_one_out:
+    if settings.all_leave_one_out:
         what += "_leave-one-out"
-    elif config.multilingual:
+    elif settings.multilingual:
         what += f"_{POOLED}"
-    return Path("runs") / f"{Path(config.model.base).name}_{config.data.corpus}_{what}"
+    return Path("runs") / f"{Path(settings.model.base).name}_{settings.data.corpus}_{what}"
 
 
 def _words(plan: RunPlan) -> Words | None:
@@ -288,7 +265,7 @@ def _words(plan: RunPlan) -> Words | None:
     for tag in sorted(learnt | unseen):
         for split in SPLITS:
             data.rows(tag, split)
-    settings = plan.config.model
+    settings = plan.settings.model
     if settings.decay_unused:
         return None
     # A target's train rows count too: a resumed run may be asked to compare with a native model.

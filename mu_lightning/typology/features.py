@@ -14,8 +14,6 @@ from mu_lightning.locales import LOCALES, locale
 from mu_lightning.typology.databases import Codes, grambank_table, learned_table, npz_table
 from mu_lightning.utilities.errors import UserError, unknown
 
-DEFAULT_FEATURE_SET = "syntax_knn"
-
 
 def _predicted(prefix: str) -> Callable[[Codes], np.ndarray]:
     def rows(codes: Codes) -> np.ndarray:

@@ -3,10 +3,11 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from mu_lightning.locales import LOCALES
-from mu_lightning.typology.features import DEFAULT_FEATURE_SET, locales_with_data
+from mu_lightning.settings import TypologySettings
+from mu_lightning.typology.features import locales_with_data
 from mu_lightning.typology.selection import nearest_sources
 from mu_lightning.typology.similarity import SimilarityMatrix, from_features, read_csv
 from mu_lightning.typology.sinkhorn import normalise
@@ -14,29 +15,6 @@ from mu_lightning.typology.weights import WeightRequest, parse_weights, source_w
 from mu_lightning.utilities.errors import UserError, unknown
 
 DEFAULT_MATRIX_FILE = Path("language_similarity_matrix_unified.csv")
-
-
-@dataclass(frozen=True)
-class TypologySettings:
-    """How similarities become weights.
-
-    Attributes:
-        similarity_source: ``dense`` computes the similarities from URIEL's features, ``sparse`` reads a matrix.
-        similarity_matrix: the file of ``sparse``, as the verb ``similarity`` writes it;
-            ``language_similarity_matrix_unified.csv`` in the current folder if none is named.
-        feature_set: the features of ``dense``, or a mix of several such as ``syntax_knn:0.7+geography:0.3``.
-        top_k: neighbours that each locale keeps before the weights are normalised.
-        sinkhorn_iters: rounds of dividing rows, then columns, by their sums.
-        temperature: below 1 the nearest neighbours count for more, above 1 for less: weights grow as
-            s^(1 / temperature).
-    """
-
-    similarity_source: Literal["dense", "sparse"] = "dense"
-    similarity_matrix: Path | None = None
-    feature_set: str = DEFAULT_FEATURE_SET
-    top_k: int = 20
-    sinkhorn_iters: int = 20
-    temperature: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,9 @@ class Planned(FitCLI):
 
 
 def planned(*arguments: str) -> Any:
-    return Planned(["fit", *_shipped_configs(list(arguments))]).run.plan
+    run = Planned(["fit", *_shipped_configs(list(arguments))]).run
+    assert run is not None
+    return run.plan
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name not in SWEEPS])
@@ -42,9 +44,9 @@ def test_a_shipped_configuration_is_a_run_that_can_begin(
     for group in ("data", "model", "merge"):
         for key, value in asked.get(group, {}).items():
             if not offline and not isinstance(value, dict):
-                assert str(getattr(getattr(plan.config, group), key)) == str(value), f"{group}.{key}"
+                assert str(getattr(getattr(plan.settings, group), key)) == str(value), f"{group}.{key}"
     for key, value in asked.get("trainer", {}).items():
-        assert plan.config.trainer[key] == value, f"trainer.{key}"
+        assert plan.settings.trainer[key] == value, f"trainer.{key}"
 
 
 @pytest.mark.parametrize("name", SWEEPS)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mu_lightning.settings import RunSettings
 from mu_lightning.training.checkpointing.run_checkpoints import Saved, last_checkpoint, read_saved
 from mu_lightning.training.checkpointing.same_run import check_same_run
 from mu_lightning.utilities.errors import UserError
@@ -14,9 +15,9 @@ from mu_lightning.utilities.files import clear_temporaries
 BEGUN = "checkpoints/run.json"  # written before anything else, so that a folder tells which run was begun in it
 
 
-def resumes(config: Any, folder: Path) -> bool:
+def resumes(settings: RunSettings, folder: Path) -> bool:
     """Whether a run is to go on in `folder`: it was asked to, or SLURM started its job again."""
-    asked = bool(config.resume or config.ckpt_path)
+    asked = bool(settings.resume or settings.ckpt_path)
     requeued = int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
     return asked or (requeued and (folder / BEGUN).is_file())
 

@@ -72,7 +72,7 @@ def test_what_is_asked_for_more_takes_more(merging: Any, tiny_base: Path) -> Non
 
 def test_the_largest_step_is_that_of_the_very_batches_of_as_many_members_as_there_are_threads(merging: Any) -> None:
     two, fitting = merging("nl-NL,de-DE"), trainer(max_epochs=3)
-    looped = merging("nl-NL,de-DE", model=replace(two.config.model, execution="loop"))
+    looped = merging("nl-NL,de-DE", model=replace(two.settings.model, execution="loop"))
     data, longest, both, padded, sizes = two.data(two.members), 0, 0, 0, set()
     for epoch in range(3):
         loader = data.train_dataloader()
@@ -108,7 +108,7 @@ def test_a_member_that_is_tried_out_costs_what_its_tensors_are(merging: Any, tin
 
 
 def test_a_dry_run_tells_members_weights_steps_merges_files_and_memory(merging: Any, tmp_path: Path) -> None:
-    text = describe(merging("nl-NL,de-DE"), {"accelerator": "cpu", "max_epochs": 3, "devices": 1})
+    text = describe(merging("nl-NL,de-DE", trainer={"accelerator": "cpu", "max_epochs": 3}))
     for expected in (
         "af-ZA (Afrikaans)",
         "2 members of tiny-0.0 on small",

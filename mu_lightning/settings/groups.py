@@ -1,4 +1,4 @@
-"""The settings of a run, as plain dataclasses: the groups of a configuration file and of the command line.
+"""The groups of settings that a configuration file and the command line have, as plain dataclasses.
 
 Nothing heavy is imported here, so that help and validation cost no import of torch. A field's docstring line is its
 help.

@@ -1,0 +1,59 @@
+"""The settings of a run, typed and plain: `RunSettings` and the groups that it is made of.
+
+Nothing heavy is imported here, so that help and validation cost no import of torch.
+"""
+
+from mu_lightning.settings.groups import (
+    EMBEDDED_BASE,
+    Adapter,
+    AdapterMerge,
+    CheckpointSettings,
+    ClassWeights,
+    DataSettings,
+    Execution,
+    Follow,
+    GuardSettings,
+    LearningRateAfter,
+    LoraSettings,
+    MergeSettings,
+    ModelSettings,
+    Moments,
+    MomentsDtype,
+    Outer,
+    PretrainSettings,
+    Reweight,
+    Sync,
+    Vocabulary,
+)
+from mu_lightning.settings.run import DEFAULT_MODELS_DIR, RunSettings
+from mu_lightning.settings.trainer import TRAINER_DEFAULTS, TrainerArguments
+from mu_lightning.settings.typology import DEFAULT_FEATURE_SET, TypologySettings
+
+__all__ = [
+    "DEFAULT_FEATURE_SET",
+    "DEFAULT_MODELS_DIR",
+    "EMBEDDED_BASE",
+    "TRAINER_DEFAULTS",
+    "Adapter",
+    "AdapterMerge",
+    "CheckpointSettings",
+    "ClassWeights",
+    "DataSettings",
+    "Execution",
+    "Follow",
+    "GuardSettings",
+    "LearningRateAfter",
+    "LoraSettings",
+    "MergeSettings",
+    "ModelSettings",
+    "Moments",
+    "MomentsDtype",
+    "Outer",
+    "PretrainSettings",
+    "Reweight",
+    "RunSettings",
+    "Sync",
+    "TrainerArguments",
+    "TypologySettings",
+    "Vocabulary",
+]

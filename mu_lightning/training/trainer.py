@@ -1,0 +1,94 @@
+"""Lightning's Trainer from a run's settings: its objects built, its arguments checked."""
+
+import copy
+from argparse import ArgumentError
+from collections.abc import Mapping
+from typing import Any
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.cli import LightningArgumentParser
+
+from mu_lightning.settings import RunSettings, TrainerArguments
+from mu_lightning.training.distributed import strategy_for
+from mu_lightning.utilities.errors import UserError, check_number
+from mu_lightning.utilities.precision import check_precision
+
+CLASS_PATH = "class_path"
+
+
+def built_arguments(arguments: TrainerArguments) -> dict[str, Any]:
+    """A Trainer's arguments with an object in place of each class path, and callbacks as a list of fresh ones.
+
+    Callbacks have state of their own, so no two trainings share any.
+
+    Args:
+        arguments: as in `RunSettings.trainer`.
+
+    Raises:
+        argparse.ArgumentError, TypeError: a class path that leads nowhere, or what its class does not take.
+    """
+    built: dict[str, Any] = dict(arguments)
+    named = {name: value for name, value in built.items() if _names_class(value)}
+    if named:
+        parser = LightningArgumentParser(exit_on_error=False)
+        parser.add_lightning_class_args(Trainer, "trainer")
+        objects = parser.instantiate(parser.parse_object({"trainer": named})).trainer
+        built |= {name: objects[name] for name in named}
+    callbacks = built.get("callbacks") or []
+    given = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
+    built["callbacks"] = copy.deepcopy(given)
+    return built
+
+
+def bare_trainer(arguments: TrainerArguments) -> Trainer:
+    """A Trainer with a run's devices, precision and limits, which writes nothing.
+
+    Args:
+        arguments: those of the run's Trainer.
+    """
+    built = built_arguments(arguments) | {"logger": False, "callbacks": None}
+    strategy = strategy_for(built.get("strategy") or "auto", built.get("devices", 1), built.get("num_nodes", 1))
+    return Trainer(**{**built, "strategy": strategy})
+
+
+def check_arguments(arguments: Mapping[str, Any]) -> None:
+    """Raises UserError for what Lightning, or a library that it asks for, would only refuse later."""
+    check_number("trainer.gradient_clip_val", arguments.get("gradient_clip_val"), least=0)
+    try:
+        Trainer(**{**arguments, "logger": False, "callbacks": None, "enable_checkpointing": False})
+    except (MisconfigurationException, ValueError, TypeError, ImportError) as error:
+        raise UserError(f"trainer: {' '.join(str(error).split())}") from error
+
+
+def check_trainer(settings: RunSettings) -> None:
+    """Checks the Trainer's arguments, and whether members can be trained with them.
+
+    Raises:
+        UserError: what cannot be built, is out of range, or does not go together.
+    """
+    trainer, model = settings.trainer, settings.model
+    check_precision(trainer.get("precision"), model.moments_dtype)
+    strategy_for(trainer.get("strategy") or "auto", trainer.get("devices", 1), trainer.get("num_nodes", 1))
+    if model.members_in_memory < 0:
+        raise UserError(
+            f"--members-in-memory {model.members_in_memory}: expected how many members are on the device at a time, or "
+            "0 for all"
+        )
+    patience = model.patience
+    if patience is not None and (patience < 1 or trainer.get("limit_val_batches") == 0):
+        raise UserError(f"--model.patience {patience}: expected a number of epochs from 1 on, and dev scores to go by")
+    cut = [name for name in ("limit_train_batches", "overfit_batches", "fast_dev_run") if trainer.get(name)]
+    if model.members_in_memory and cut:
+        raise UserError(f"--trainer.{cut[0]} cuts off the last turns of --members-in-memory: use --data.limit_train")
+    try:
+        built = built_arguments(trainer)
+    except (ArgumentError, ImportError, TypeError) as error:
+        raise UserError(f"trainer: {' '.join(str(error).split())}") from error
+    check_arguments(built)
+
+
+def _names_class(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return CLASS_PATH in value
+    return isinstance(value, list | tuple) and any(map(_names_class, value))
