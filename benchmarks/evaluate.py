@@ -4,7 +4,7 @@
 compares throughput and every prediction. Ours runs as the verb `nxn` does, one process of one thread for each core;
 Trainer and pipeline run in one process with a thread for each core, at the batch size of 8, 32 and 128 that suits them
 best here. All compute in float32. Not counted for anybody: imports, starting processes, making or loading models the
-first time. Counted for everybody: tokenising; ours and Trainer do it once a locale (the models share a tokenizer), the
+first time. Counted for everybody: tokenizing; ours and Trainer do it once a locale (the models share a tokenizer), the
 pipeline in each of its calls. Then an ensemble: five members with all four votes against one member, on one thread.
 
 `--size base` takes random models of XLM-R-base's encoder (12 layers of 768); `--write` puts the tables into
@@ -93,7 +93,7 @@ class Ours:
         list(self.pool.map(_warm, [self.bench()] * workers))
 
     def bench(self) -> Bench:
-        """Models by reference and freshly tokenised rows."""
+        """Models by reference and freshly tokenized rows."""
         with tempfile.TemporaryDirectory() as cache:
             os.environ["MU_CACHE_DIR"] = cache
             encoded = {tag: encode(rows, self.tokenizer, MAX_LENGTH) for tag, rows in self.rows.items()}
@@ -131,7 +131,7 @@ def _row(bench: Bench, source: str) -> Any:
 
 
 class TrainerPredict:
-    """The same by Trainer.predict: a Trainer a member, rows tokenised once a locale, padded batch by batch."""
+    """The same by Trainer.predict: a Trainer a member, rows tokenized once a locale, padded batch by batch."""
 
     def __init__(self, members: list[Path], rows: dict[str, Rows], batch_size: int, scratch: Path) -> None:
         from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
@@ -164,7 +164,7 @@ class TrainerPredict:
 
 
 class Pipeline:
-    """The same by pipeline("text-classification"), which tokenises in every call."""
+    """The same by pipeline("text-classification"), which tokenizes in every call."""
 
     def __init__(self, members: list[Path], rows: dict[str, Rows], batch_size: int, scratch: Path) -> None:
         from transformers import pipeline

@@ -45,7 +45,7 @@ def points() -> dict[str, tuple[str, str, int]]:
     """Named point -> module and attribute whose call of that number is the last thing that the run does."""
     return {
         "in a step": ("mu_lightning.models.joint", "JointClassifier.training_step", 7),
-        "between gradient and step": ("mu_lightning.models.optim.optimiser", "MemberAdamW._step_group", 22),
+        "between gradient and step": ("mu_lightning.models.optim.optimizer", "MemberAdamW._step_group", 22),
         "in a merge": ("mu_lightning.models.classifier", "IntentClassifier.take", 4),
         "in a save": ("mu_lightning.training.checkpointing.run_checkpoints", "_Hashing.write", 400),
         "between a checkpoint and its manifest": (

@@ -1,7 +1,7 @@
 """From the shell to the first training step: `python cli.py fit --config configs/quickstart.yaml`, as it stands there.
 
-Each time a new process is started, and its clock stops when its first optimiser step is done; then it ends. Before the
-first time that counts, the command runs once, so that files lie in the system's cache and the corpus is tokenised: as
+Each time a new process is started, and its clock stops when its first optimizer step is done; then it ends. Before the
+first time that counts, the command runs once, so that files lie in the system's cache and the corpus is tokenized: as
 on a machine in use. `--write` puts the result into docs/benchmarks.md.
 """
 
@@ -65,7 +65,7 @@ def main() -> None:
     text = (
         f"{provenance('torch', 'lightning', 'transformers')}\n\nFrom the shell to the end of the first training step "
         f"of `python {' '.join(COMMAND)}`: {middle:.1f} s, the median of {len(seconds)} ({min(seconds):.1f} to "
-        f"{max(seconds):.1f}), with the corpus tokenised before; {cold:.1f} s the first time. Goal: at most {GOAL:g} s."
+        f"{max(seconds):.1f}), with the corpus tokenized before; {cold:.1f} s the first time. Goal: at most {GOAL:g} s."
     )
     print(text)
     goal("seconds from the shell to the first training step", middle, at_most=GOAL)

@@ -30,7 +30,7 @@ def stretched_rows(rows: Any, length: int) -> Any:
 
 
 def batches_of(task: Task) -> tuple[Any, Any, dict[str, list[list[dict[str, Any]]]]]:
-    """The base, its tokenizer, and locale -> the rows of each batch, tokenised but not padded."""
+    """The base, its tokenizer, and locale -> the rows of each batch, tokenized but not padded."""
     from mu_lightning.checkpoints import load_base, load_tokenizer
     from mu_lightning.data.module import IntentDataModule
     from mu_lightning.data.registry import open_corpus

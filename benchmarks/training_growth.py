@@ -98,10 +98,10 @@ def draw(found: Mapping[str, Points], path: Path) -> None:
         for column, (what, points) in enumerate(found.items()):
             for row, name in enumerate(("utterances a second", "peak memory, GiB")):
                 panel = axes[row, column]
-                for way, colour in WAYS.items():
+                for way, color in WAYS.items():
                     label = way if way == "ours" else f"{way}, one locale after another"
                     values = [point[row] for point in points[way].values()]
-                    panel.plot(list(points[way]), values, "-o", color=colour, label=label)
+                    panel.plot(list(points[way]), values, "-o", color=color, label=label)
                 panel.set_xscale("log", base=2)
                 panel.set_xticks(list(points["ours"]), [f"{size:,}" for size in points["ours"]])
                 panel.minorticks_off()

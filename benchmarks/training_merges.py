@@ -1,6 +1,6 @@
 """What a merge of members in memory costs, in training steps of those members: part of `benchmarks/train.py --merge`.
 
-A merge is what `MergeCallback` does to members and optimiser once a merge is decided: the merged model, every member's
+A merge is what `MergeCallback` does to members and optimizer once a merge is decided: the merged model, every member's
 weights replaced by it, both moments averaged, and the copy that the callback keeps. Scoring around it is not in it.
 """
 

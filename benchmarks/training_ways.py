@@ -7,7 +7,7 @@ LightningModule a locale, one after another: a DataLoader with the same collator
 head, order of rows, batch, precision, learning rate, weight decay and clipping (1.0) are the same for all.
 
 The clock of a run starts when its first `warm` steps are done and ends with its last step. So nobody's imports,
-starting, tokenising, loading of models or first steps count; what lies between steps (data loading, logging, callbacks)
+starting, tokenizing, loading of models or first steps count; what lies between steps (data loading, logging, callbacks)
 counts for everybody.
 """
 

@@ -51,7 +51,7 @@ class Guard(Callback):
     def _set_back(self, trainer: Trainer, module: JointClassifier, name: str) -> None:
         saved = saved_checkpoints(self.checkpoints.folder)[-1]
         for parameter in module.member(name).parameters():
-            parameter.grad = None  # so the optimiser leaves it alone
+            parameter.grad = None  # so the optimizer leaves it alone
         state = torch.load(saved.path, map_location="cpu", mmap=True, weights_only=True)
         _restore(module, trainer.optimizers[0], name, state)
         done = self.setbacks.get(name, 0)

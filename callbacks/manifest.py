@@ -26,7 +26,7 @@ class Manifest(Callback):
     @rank_zero_only
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data = trainer.datamodule  # type: ignore[attr-defined]
-        learnt = {locale for locales in data.members.values() for locale in locales}
+        learned = {locale for locales in data.members.values() for locale in locales}
         write_json(
             self.folder / "manifest.json",
             {
@@ -34,7 +34,7 @@ class Manifest(Callback):
                 "versions": versions(),
                 "seed": data.seed,
                 "members": {name: list(locales) for name, locales in data.members.items()},
-                "fingerprints": data_fingerprints(data, sorted(learnt), ("train", "dev")),
+                "fingerprints": data_fingerprints(data, sorted(learned), ("train", "dev")),
                 "devices": {"kind": trainer.strategy.root_device.type, "processes": trainer.world_size},
             },
         )

@@ -23,14 +23,14 @@ class MergeCallback(Callback):
     """When the schedule says so: scores, merges, scores again, and commits or rolls back.
 
     It acts in ``on_train_epoch_end``, after the epoch's validation and before checkpoints are written, so that a
-    checkpoint holds merged weights with the merged model's scores; a schedule by steps also between an optimiser step
+    checkpoint holds merged weights with the merged model's scores; a schedule by steps also between an optimizer step
     and the next batch. Scores are gathered in every process; the first one decides, for all.
 
     Args:
         target: the locale that is merged for; its dev split is scored around each merge.
         weights: member -> merge weight; they sum to 1.
         schedule: when to merge.
-        settings: how to merge, and what becomes of members and optimiser.
+        settings: how to merge, and what becomes of members and optimizer.
         seed: the run's seed, for methods that draw random numbers.
         base: the state dict that the members started from, for methods on task vectors and distances; the first
             member's as training starts, if none is given.

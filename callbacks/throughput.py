@@ -94,7 +94,7 @@ def _gathered(mine: tuple[float, ...]) -> list[tuple[float, ...]]:
 
 
 def _stepped(trainer: Trainer) -> bool:
-    """Whether the optimiser has just stepped: with accumulation several batches have one step."""
+    """Whether the optimizer has just stepped: with accumulation several batches have one step."""
     return not trainer.fit_loop._should_accumulate()
 
 

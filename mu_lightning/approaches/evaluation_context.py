@@ -1,4 +1,4 @@
-"""What scores models and their merges, wherever it runs: models by reference, splits tokenised once, one architecture.
+"""What scores models and their merges, wherever it runs: models by reference, splits tokenized once, one architecture.
 
 A bench is made once, in the process that a verb runs in, after everything has been checked; workers get it as it is.
 """
@@ -89,7 +89,7 @@ class Bench:
     Attributes:
         models: name -> the classifier's tensors; all are of one architecture.
         config: the architecture, as ``config.json`` has it.
-        rows: locale -> the split that is scored, tokenised.
+        rows: locale -> the split that is scored, tokenized.
         batch_size: rows in one batch.
         base: the tensors that the sources started from, for methods on task vectors.
         folders: name -> model folder, where the models lie in folders of this machine.
@@ -146,7 +146,7 @@ def prepare(
     base: Path | str | None = None,
     device: str = "cpu",
 ) -> Bench:
-    """Checks models and data against each other, and tokenises each locale's split once.
+    """Checks models and data against each other, and tokenizes each locale's split once.
 
     Args:
         scoring: what is scored.

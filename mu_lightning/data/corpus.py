@@ -1,4 +1,4 @@
-"""What a corpus is: labelled rows for a locale and a split, with ids that are parallel across locales."""
+"""What a corpus is: labeled rows for a locale and a split, with ids that are parallel across locales."""
 
 import hashlib
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Tokenised rows in flat arrays: each text is tokenised once, and the result is cached by content."""
+"""Tokenized rows in flat arrays: each text is tokenized once, and the result is cached by content."""
 
 import hashlib
 import json
@@ -92,7 +92,7 @@ def padded_width(length: int, step: int = LENGTH_STEP) -> int:
 
 
 def encode(rows: Rows, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> EncodedRows:
-    """Tokenises `rows`, or reads the tokens of the same texts under the same tokenizer from the cache.
+    """Tokenizes `rows`, or reads the tokens of the same texts under the same tokenizer from the cache.
 
     A file of the cache holds the rows' lengths, then their tokens, as int32; it is mapped into memory, not read. The
     cache is ``$MU_CACHE_DIR``, else ``~/.cache/mu-lightning``; a file in it is named by the SHA-256 of all that its
@@ -138,7 +138,7 @@ def cache_dir() -> Path:
 
 @lru_cache(maxsize=8)
 def tokenizer_fingerprint(tokenizer: "PreTrainedTokenizerBase") -> str:
-    """SHA-256 of the serialised tokenizer: vocabulary, normaliser and post-processor, all that decides tokens."""
+    """SHA-256 of the serialized tokenizer: vocabulary, normalizer and post-processor, all that decides tokens."""
     # How it was last asked to cut and pad stands in it too, and is nothing that it is.
     content = json.loads(tokenizer.backend_tokenizer.to_str()) | {"truncation": None, "padding": None}
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()

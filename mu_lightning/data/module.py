@@ -23,7 +23,7 @@ Loaders = dict[str, "DataLoader[Batch]"]
 
 
 class IntentDataModule(LightningDataModule):
-    """Reads and tokenises locales of a corpus when they are asked for, each once.
+    """Reads and tokenizes locales of a corpus when they are asked for, each once.
 
     Args:
         corpus: where the rows come from.
@@ -50,8 +50,8 @@ class IntentDataModule(LightningDataModule):
         self.tokenizer = tokenizer
         self.settings = settings
         self.members = {name: tuple(locales) for name, locales in (members or {}).items()}
-        learnt = dict.fromkeys(locale for locales in self.members.values() for locale in locales)
-        self.eval_locales = tuple(eval_locales or learnt)
+        learned = dict.fromkeys(locale for locales in self.members.values() for locale in locales)
+        self.eval_locales = tuple(eval_locales or learned)
         self.seed = seed
         self.vocabulary = vocabulary
         self._turns: Turns | None = None

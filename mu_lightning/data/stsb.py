@@ -48,7 +48,7 @@ class Pairs:
     Attributes:
         first: one sentence of each pair.
         second: the other one.
-        scores: people's mean judgement of how similar they are, 0 to 5.
+        scores: people's mean judgment of how similar they are, 0 to 5.
     """
 
     first: Sequence[str]

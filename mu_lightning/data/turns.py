@@ -15,7 +15,7 @@ class Place(NamedTuple):
 
     Attributes:
         members: the members that have a batch of their own here; a shorter one is over sooner, and the batches that
-            fill up the last optimiser step of a turn have none.
+            fill up the last optimizer step of a turn have none.
         number: the number of that batch in the epoch of each of them.
         group: all members whose turn it is.
     """
@@ -29,14 +29,14 @@ class Turns:
     """The order in which members take their batches of an epoch.
 
     Groups of `at_once` members have the device one after another, each for its whole epoch. A member meets the same
-    batches in the same optimiser steps whatever the groups are, so its weights do not depend on them.
+    batches in the same optimizer steps whatever the groups are, so its weights do not depend on them.
 
     Args:
         batches: member -> batches in its epoch.
         at_once: members on the device at a time; 0: all.
-        accumulate: batches in an optimiser step.
+        accumulate: batches in an optimizer step.
         limit: at most so many of a member's batches are used in an epoch; None: all.
-        max_steps: the run ends when the longest member has made so many optimiser steps; None: it goes on.
+        max_steps: the run ends when the longest member has made so many optimizer steps; None: it goes on.
     """
 
     def __init__(
@@ -57,17 +57,17 @@ class Turns:
 
     @property
     def longest(self) -> int:
-        """Optimiser steps of the longest member in an epoch."""
+        """Optimizer steps of the longest member in an epoch."""
         return -(-max(self.batches.values()) // self.accumulate)
 
     @property
     def steps(self) -> int:
-        """The run's optimiser steps in a whole epoch."""
+        """The run's optimizer steps in a whole epoch."""
         return -(-len(self._whole) // self.accumulate)
 
     @property
     def run_steps(self) -> int | None:
-        """The run's optimiser steps until `max_steps`, those of all groups; None without that limit."""
+        """The run's optimizer steps until `max_steps`, those of all groups; None without that limit."""
         if self.max_steps is None:
             return None
         epochs = self.max_steps // self.longest
@@ -81,7 +81,7 @@ class Turns:
         return self._whole if remaining >= self.longest else self._places(remaining * self.accumulate)
 
     def own_steps(self, name: str, epoch: int) -> list[int]:
-        """How many optimiser steps of the epoch the member has made before each of the run's, and after the last."""
+        """How many optimizer steps of the epoch the member has made before each of the run's, and after the last."""
         places, steps = self.places(epoch), [0]
         for start in range(0, len(places), self.accumulate):
             own = any(name in place.members for place in places[start : start + self.accumulate])
@@ -97,7 +97,7 @@ class Turns:
                 Place(tuple(name for name in group if number < self.batches[name]), number, group)
                 for number in range(longest)
             ]
-            if group != self.groups[-1]:  # the next group's first optimiser step must not begin with this one's rest
+            if group != self.groups[-1]:  # the next group's first optimizer step must not begin with this one's rest
                 result += [Place((), number, group) for number in range(longest, longest + -longest % self.accumulate)]
         return tuple(result)
 

@@ -118,7 +118,7 @@ class IntentClassifier(Evaluated):
 
     @torch.no_grad()
     def take(self, state: Mapping[str, Tensor]) -> None:
-        """Takes over the values of such a state, in place: the optimiser holds these very tensors."""
+        """Takes over the values of such a state, in place: the optimizer holds these very tensors."""
         self._put(state, self.model.state_dict())
 
     def frozen_rows(self) -> dict[str, FrozenRows]:

@@ -1,4 +1,4 @@
-"""Several members trained together: one optimiser, a loss and a gradient norm for each, nothing shared."""
+"""Several members trained together: one optimizer, a loss and a gradient norm for each, nothing shared."""
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -18,7 +18,7 @@ from mu_lightning.models.classifier import Evaluated, IntentClassifier
 from mu_lightning.models.cpu.stacked import Stack, stacks
 from mu_lightning.models.optim.gradients import MemberGradients
 from mu_lightning.models.optim.micro_batches import MicroBatches, out_of_memory
-from mu_lightning.models.optim.optimiser import MemberAdamW
+from mu_lightning.models.optim.optimizer import MemberAdamW
 from mu_lightning.models.optim.rate import Rate
 from mu_lightning.models.optim.residency import OFF, place
 from mu_lightning.models.optim.rounded import RoundedAdamW
@@ -36,7 +36,7 @@ class JointClassifier(Evaluated):
 
     Args:
         members: name -> classifier, all of one shape.
-        settings: the optimiser's settings.
+        settings: the optimizer's settings.
         seed: the run's seed.
 
     Attributes:
@@ -142,7 +142,7 @@ class JointClassifier(Evaluated):
         losses = self.step_losses(batch, number)
         self.losses = {name: loss.detach() for name, loss in losses.items()}
         self.log_losses()
-        if not losses:  # the rest of an optimiser step of members whose epoch is over, or that have stopped
+        if not losses:  # the rest of an optimizer step of members whose epoch is over, or that have stopped
             return torch.zeros((), device=self.device, requires_grad=True)
         return torch.stack(list(losses.values())).sum()
 
@@ -250,7 +250,7 @@ class JointClassifier(Evaluated):
             self.words.check(checkpoint)
 
     def eval_logits(self, batch: Batch, locale: str) -> Tensor:
-        """The logits of the member that learnt the locale."""
+        """The logits of the member that learned the locale."""
         members = self.trainer.datamodule.members  # type: ignore[attr-defined]
         learner = next(name for name, locales in members.items() if locale in locales)
         return self.member(learner)(batch)

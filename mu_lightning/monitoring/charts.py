@@ -87,7 +87,7 @@ def timeline(history: Sequence[Record], target: str) -> dict[str, Any]:
                 "after": scale(one["after"]),
                 "better": one["gain"] >= 0,
                 "committed": one["committed"],
-                "labelled": (record["index"] - 1) % every == 0,
+                "labeled": (record["index"] - 1) % every == 0,
                 "title": f"merge {record['index']}, epoch {record['epoch']}: {one['mean_before']:.3f} to "
                 f"{one['after']:.3f}{'' if one['committed'] else ', rolled back'}",
             }

@@ -17,8 +17,8 @@ def next_merge(schedule: Schedule, past: Past, done: int, step: int, steps_per_e
         schedule: the run's.
         past: the scores and merges so far.
         done: epochs that are over.
-        step: optimiser steps done.
-        steps_per_epoch: optimiser steps in an epoch.
+        step: optimizer steps done.
+        steps_per_epoch: optimizer steps in an epoch.
         epochs: epochs of the run; None if it has no such end.
     """
     earlier = " at the latest" if schedule.reads_scores else ""

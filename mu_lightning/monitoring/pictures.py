@@ -6,7 +6,7 @@ from typing import Any
 
 from mu_lightning.utilities.files import atomic_file
 
-# Paul Tol's bright and muted schemes, told apart with any colour vision; marks tell members apart without colour.
+# Paul Tol's bright and muted schemes, told apart with any color vision; marks tell members apart without color.
 _SHADES = (
     "#4477aa",
     "#66ccee",

@@ -109,7 +109,7 @@ def _layout(record: Record) -> dict[str, Any]:
 
 
 def _nowhere(logger: Any, history: Sequence[Record]) -> None:
-    """The CSV log has one step axis, of optimiser steps: merges have a file of their own, ``merges.csv``."""
+    """The CSV log has one step axis, of optimizer steps: merges have a file of their own, ``merges.csv``."""
 
 
 LOGGERS: dict[type[Logger], Callable[[Any, Sequence[Record]], None]] = {

@@ -40,7 +40,7 @@ def build_workspace(entity: str, project: str, name: str = NAME) -> Any:
 
     def by_step(title: str, pattern: str, y: str) -> Any:
         return reports.LinePlot(
-            title=title, x="trainer/global_step", metric_regex=pattern, title_x="optimiser step", title_y=y
+            title=title, x="trainer/global_step", metric_regex=pattern, title_x="optimizer step", title_y=y
         )
 
     def section(title: str, *panels: Any, columns: int = 2) -> Any:

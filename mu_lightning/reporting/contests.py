@@ -79,7 +79,7 @@ def wins(evidence: Evidence, comparisons: Comparisons) -> Section:
             Figure(
                 "win_rates",
                 "Share of targets in % on which the row's method beats the column's",
-                "A coloured cell for each pair of methods, blue where the row's method wins more often.",
+                "A colored cell for each pair of methods, blue where the row's method wins more often.",
                 partial(figures.win_rates, rates, labels),
                 "Ties count half. Methods that were scored on fewer than half of the targets are not shown.",
                 wide=len(labels) > 8,

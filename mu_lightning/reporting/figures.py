@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Colours that stay apart for the colour-blind (Okabe and Ito 2008) and on light and dark paper alike.
+# Colors that stay apart for the color-blind (Okabe and Ito 2008) and on light and dark paper alike.
 KINDS = {"merge": "#0072b2", "ensemble": "#d55e00", "iterative": "#009e73", "baseline": "#7d8590", "model": "#cc79a7"}
 # The report's page replaces these three by its own, so that a figure follows light and dark.
 INK, MUTED, LINE = "#1b1f24", "#5b6471", "#d0d5dc"
@@ -45,7 +45,7 @@ class Point:
         label: the method.
         value: a share or a difference of shares.
         interval: its 95 % interval, if known.
-        kind: the method's kind, which gives the colour.
+        kind: the method's kind, which gives the color.
         full: whether the dot is filled.
     """
 
@@ -133,7 +133,7 @@ def critical_difference(ranking: Ranking) -> "Figure":
             ax=axes,
             label_fmt_left="{label}  {rank:.2f} ",
             label_fmt_right=" {rank:.2f}  {label}",
-            # One palette for all: the function colours dots, lines and labels alike.
+            # One palette for all: the function colors dots, lines and labels alike.
             color_palette=dict.fromkeys(names, INK),
             label_props={"fontsize": 9},
             marker_props={"s": 14},
@@ -182,11 +182,11 @@ def costs(rows: Sequence[tuple[str, str, float, float, float]]) -> "Figure":
 def _dots(axes: "Axes", dots: Sequence[Point], labels: Sequence[str] | None = None) -> None:
     labels = labels or [dot.label for dot in dots]
     for dot in dots:
-        line, colour = labels.index(dot.label), KINDS.get(dot.kind, KINDS["model"])
+        line, color = labels.index(dot.label), KINDS.get(dot.kind, KINDS["model"])
         if dot.interval is not None:
-            axes.plot([100 * end for end in dot.interval], [line, line], color=colour, linewidth=1.6, alpha=0.8)
+            axes.plot([100 * end for end in dot.interval], [line, line], color=color, linewidth=1.6, alpha=0.8)
         axes.plot(
-            100 * dot.value, line, "o", color=colour, markersize=5.5, markerfacecolor=colour if dot.full else "none"
+            100 * dot.value, line, "o", color=color, markersize=5.5, markerfacecolor=color if dot.full else "none"
         )
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.4, -0.6)
@@ -228,8 +228,8 @@ def _map(
     for row, line in enumerate(texts):
         for column, text in enumerate(line):
             dark = abs((values[row, column] - low) / (high - low) - 0.5) > 0.32 if text else False
-            colour = "#fdfdfd" if dark else "#16191d"
-            label = axes.text(column, row, text, ha="center", va="center", fontsize=6.5, color=colour)
+            color = "#fdfdfd" if dark else "#16191d"
+            label = axes.text(column, row, text, ha="center", va="center", fontsize=6.5, color=color)
             label.set_in_layout(False)  # it lies within the axes: a thousand of these need not be measured
     side = figure.colorbar(image, ax=axes, shrink=0.7, pad=0.02, fraction=0.05, aspect=18)
     side.set_label(bar, color=INK)

@@ -58,8 +58,8 @@ def matrix_map(
     for row, column in np.argwhere(~np.isnan(accuracy)):
         value = 100 * accuracy[row, column]
         if len(targets) <= 16:
-            colour = "#16191d" if value > middle else "#fdfdfd"
-            axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color=colour)
+            color = "#16191d" if value > middle else "#fdfdfd"
+            axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color=color)
         if (int(row), int(column)) in best:
             box = Rectangle((column - 0.43, row - 0.43), 0.86, 0.86, fill=False, edgecolor="#ff5a36", linewidth=1.5)
             axes.add_patch(box)
@@ -120,9 +120,9 @@ def weights(panels: Sequence[tuple[str, Sequence[str], np.ndarray]], sources: Se
         axes.set_title(f"{name} weights", loc="left")
         for row, column in np.argwhere(~np.isnan(values)):
             value = values[row, column]
-            colour = "#fdfdfd" if value > 0.6 * highest else "#16191d"
+            color = "#fdfdfd" if value > 0.6 * highest else "#16191d"
             text = f"{value:.2f}".removeprefix("0")
-            label = axes.text(column, row, text, ha="center", va="center", fontsize=6.5, color=colour)
+            label = axes.text(column, row, text, ha="center", va="center", fontsize=6.5, color=color)
             label.set_in_layout(False)
     if image is not None:
         side = figure.colorbar(image, ax=list(grid), shrink=0.6, pad=0.02, aspect=25)

@@ -9,7 +9,7 @@ import numpy as np
 from mu_lightning.schedules.schedules import ENSEMBLE
 from mu_lightning.utilities.files import atomic_file
 
-_COLOURS = ("#4477aa", "#ee6677", "#228833", "#aa3377", "#ccbb44", "#66ccee")
+_COLORS = ("#4477aa", "#ee6677", "#228833", "#aa3377", "#ccbb44", "#66ccee")
 
 
 def draw_schedules(
@@ -57,12 +57,12 @@ def draw_schedules(
     drift.set_ylabel("drift")
     drift.set_ylim(bottom=0)
     for row, made in enumerate(merges.values()):
-        colour = "#222222" if row == 0 else _COLOURS[(row - 1) % len(_COLOURS)]
+        color = "#222222" if row == 0 else _COLORS[(row - 1) % len(_COLORS)]
         rows.axhline(row, color="#dddddd", linewidth=0.8, zorder=0)
         for merge in made:
             x = _position(epochs, merge["step"])
-            face = colour if merge["recorded"] else "white"
-            rows.plot([x], [row], "v", color=colour, markerfacecolor=face, markersize=7)
+            face = color if merge["recorded"] else "white"
+            rows.plot([x], [row], "v", color=color, markerfacecolor=face, markersize=7)
             interval = _interval(merge.get("schedule", {}))
             if interval is not None:
                 rows.annotate(
@@ -81,7 +81,7 @@ def draw_schedules(
 
 
 def _position(epochs: Sequence[Mapping[str, Any]], step: int) -> float:
-    """Where an optimiser step stands on the axis of epochs: 2.5 in the middle of the third epoch."""
+    """Where an optimizer step stands on the axis of epochs: 2.5 in the middle of the third epoch."""
     steps, at = [0, *(epoch["step"] for epoch in epochs)], [epochs[0]["epoch"] - 1, *(one["epoch"] for one in epochs)]
     return float(np.interp(step, steps, at))
 

@@ -58,7 +58,7 @@ def section(evidence: Evidence, comparisons: Comparisons) -> Section:
             Figure(
                 "differences_by_target",
                 f"Difference to {reference}, by target, in points",
-                f"A coloured cell for each method and target: blue above {reference}, red below.",
+                f"A colored cell for each method and target: blue above {reference}, red below.",
                 partial(figures.difference_map, values, labels, evidence.targets),
                 wide=True,
             )

@@ -85,7 +85,7 @@ def draw_heat_map(matrix: SimilarityMatrix, path: Path, plan: "SourcePlan | None
             labels[row].set_fontweight("bold")
         for source in plan.sources:
             corner = (tags.index(source) - 0.4, row - 0.4)
-            halo = [withStroke(linewidth=3.2, foreground="white")]  # so that it stands out in greyscale, on any cell
+            halo = [withStroke(linewidth=3.2, foreground="white")]  # so that it stands out in grayscale, on any cell
             axes.add_patch(
                 Rectangle(
                     corner, 0.8, 0.8, fill=False, edgecolor="black", linewidth=1.6, clip_on=False, path_effects=halo

@@ -104,7 +104,7 @@ def matrix_section(nxn: NByN) -> Section:
             Figure(
                 "nxn",
                 "Accuracy of source models (rows) on locales (columns), ordered by typology",
-                "A coloured cell for each source model and locale; the table below has the numbers.",
+                "A colored cell for each source model and locale; the table below has the numbers.",
                 partial(maps.matrix_map, accuracy, sources, locales, best),
                 "Boxed: the best source of another language for each column.",
                 wide=len(locales) > 10,

@@ -26,7 +26,7 @@ SLICE = 10  # columns of a wide table that fit a printed page
 def write_report(
     store: Store, nxn: NByN | None, filters: Filters, output: Path, title: str, command: str, say: Say = print
 ) -> list[Section]:
-    """Analyses the results and writes the report's folder, which appears when it is whole.
+    """Analyzes the results and writes the report's folder, which appears when it is whole.
 
     Args:
         store: the results.
@@ -108,7 +108,7 @@ def _draw(figure: Figure, folder: Path) -> str:
 
 
 def inline_svg(text: str, key: str, alternative: str) -> str:
-    """An SVG file's text as a part of a page: ids of its own, the page's colours, and words for who cannot see it.
+    """An SVG file's text as a part of a page: ids of its own, the page's colors, and words for who cannot see it.
 
     Args:
         text: the file's text.
@@ -122,8 +122,8 @@ def inline_svg(text: str, key: str, alternative: str) -> str:
     body = re.sub(r'\bid="', f'id="{key}-', body)
     body = re.sub(r'href="#', f'href="#{key}-', body)
     body = re.sub(r"url\(#", f"url(#{key}-", body)
-    for colour, name in ((INK, "ink"), (MUTED, "muted"), (LINE, "line")):
-        body = body.replace(colour, f"var(--{name})")
+    for color, name in ((INK, "ink"), (MUTED, "muted"), (LINE, "line")):
+        body = body.replace(color, f"var(--{name})")
     size = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', body)
     width = float(size[1]) * 4 / 3 if size else 600.0
     head = f'<svg role="img" aria-label="{escape(alternative)}" style="--width: {width:.0f}px"'

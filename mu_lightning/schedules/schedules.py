@@ -24,8 +24,8 @@ class Moment:
 
     Attributes:
         epoch: epochs done at an epoch's end; within one, the number of the one that is under way. From 1.
-        step: optimiser steps done.
-        epoch_end: whether it is an epoch's end; else it is after an optimiser step.
+        step: optimizer steps done.
+        epoch_end: whether it is an epoch's end; else it is after an optimizer step.
         last: whether training ends here.
     """
 
@@ -56,7 +56,7 @@ class Schedule(ABC):
 
     Attributes:
         name: what it is called in configurations.
-        by_step: whether it must be asked after each optimiser step.
+        by_step: whether it must be asked after each optimizer step.
         reads_scores: whether it reads the epochs' scores.
         reads_target: whether it reads the target's dev labels.
         at_end: whether it merges when training ends, so that the run's result is a merged model.
@@ -103,11 +103,11 @@ class EveryEpochs(Schedule):
 
 @dataclass(frozen=True)
 class EverySteps(Schedule):
-    """After every `n` optimiser steps, in the middle of an epoch too, and at the end."""
+    """After every `n` optimizer steps, in the middle of an epoch too, and at the end."""
 
     name: ClassVar[str] = "every-steps"
     by_step: ClassVar[bool] = True
-    n: int = option(100, "optimiser steps from merge to merge", low=1)
+    n: int = option(100, "optimizer steps from merge to merge", low=1)
 
     def reason(self, now: Moment, past: Past) -> str | None:
         if now.step == 0 or now.step % self.n:
@@ -127,7 +127,7 @@ class AtEnd(Schedule):
 
 @dataclass(frozen=True)
 class Never(Schedule):
-    """No merge at all: members stay what they have learnt alone."""
+    """No merge at all: members stay what they have learned alone."""
 
     name: ClassVar[str] = "never"
     at_end: ClassVar[bool] = False

@@ -33,7 +33,7 @@ class DataSettings:
     Attributes:
         corpus: name of the corpus: ``cldr`` (embedded, 52 locales) or ``massive``.
         data_dir: an unpacked MASSIVE release directory; without one MASSIVE is read from the Hugging Face hub.
-        batch_size: utterances of one locale in one optimiser step, over all devices together.
+        batch_size: utterances of one locale in one optimizer step, over all devices together.
         batch_tokens: in place of `batch_size`: as many utterances of similar length as fit into so many tokens, padding
             included, over all devices together; null: by `batch_size`.
         eval_batch_size: utterances in one batch of an evaluation.
@@ -160,7 +160,7 @@ class MergeSettings:
         pull_keep: of ``pull``: the share of its own weights that a member keeps, PAPA's alpha; 0 replaces.
         follow: of several targets: members follow the ``first`` target's merged model, the ``mean`` of them all, or
             ``none``.
-        moments: what becomes of the optimiser's moments after a merge: averaged with the merge weights, kept, or reset.
+        moments: what becomes of the optimizer's moments after a merge: averaged with the merge weights, kept, or reset.
         learning_rate: after a merge, ``continue`` as planned, or ``rewarm``: rise again from 0 to the planned rate.
         rewarm: of ``rewarm``: over this share of an epoch.
         outer: ``nesterov`` takes the step from one merge to the next by Nesterov momentum, as DiLoCo does.
@@ -213,7 +213,7 @@ class CheckpointSettings:
     Attributes:
         before_merge: also before each merge; going on from there makes the merge again.
         every_n_epochs: after every so many epochs; 0: not at epochs.
-        every_n_steps: also after every so many optimiser steps within an epoch; null: not at steps.
+        every_n_steps: also after every so many optimizer steps within an epoch; null: not at steps.
         keep: the last so many are kept, and the last so many before merges; 0: all.
     """
 
@@ -258,7 +258,7 @@ class PretrainSettings:
         layers: Transformer layers.
         hidden_size: width of the encoder; the feed-forward width is four times it.
         heads: attention heads.
-        steps: optimiser steps.
+        steps: optimizer steps.
         batch_size: sequences in a step.
         learning_rate: peak of AdamW's learning rate, after a warm-up over 6 % of the steps.
         pairs: share of the sequences that are pairs of translations.

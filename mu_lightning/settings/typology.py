@@ -16,9 +16,9 @@ class TypologySettings:
         similarity_matrix: the file of ``sparse``, as the verb ``similarity`` writes it;
             ``language_similarity_matrix_unified.csv`` in the current folder if none is named.
         feature_set: the features of ``dense``, or a mix of several such as ``syntax_knn:0.7+geography:0.3``.
-        top_k: neighbours that each locale keeps before the weights are normalised.
+        top_k: neighbors that each locale keeps before the weights are normalized.
         sinkhorn_iters: rounds of dividing rows, then columns, by their sums.
-        temperature: below 1 the nearest neighbours count for more, above 1 for less: weights grow as
+        temperature: below 1 the nearest neighbors count for more, above 1 for less: weights grow as
             s^(1 / temperature).
     """
 

@@ -20,7 +20,7 @@ _START_METHODS = {"ddp": "popen", "ddp_spawn": "spawn", "ddp_fork": "fork", "ddp
 
 
 class JointDDPStrategy(DDPStrategy):
-    """DDP without PyTorch's wrapper: gradients are averaged over the devices once an optimiser step.
+    """DDP without PyTorch's wrapper: gradients are averaged over the devices once an optimizer step.
 
     A member whose epoch is over, or whose turn it is not, has no gradient. PyTorch's wrapper would have to search the
     whole graph for such parameters in each step (``find_unused_parameters``) and would fill their gradients with

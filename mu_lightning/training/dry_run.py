@@ -54,7 +54,7 @@ def _members(plan: RunPlan, trainer: Trainer) -> Iterator[str]:
     turns = Turns(batches, 0, trainer.accumulate_grad_batches, limit=most, max_steps=steps)
     epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else None
     yield (
-        f"{counted(turns.steps, 'optimiser step')} an epoch, batches of {data.batch_size}, "
+        f"{counted(turns.steps, 'optimizer step')} an epoch, batches of {data.batch_size}, "
         + (counted(epochs, "epoch") if epochs else counted(steps, "step") if steps else "no end")
     )
     if plan.sources is not None and plan.merges:

@@ -104,7 +104,7 @@ def phases(plan: RunPlan, costs: Costs, trainer: Trainer) -> list[Phase]:
             "moments": (1 if plan.settings.model.moments_dtype else 2) * members * costs.trained,
             # On a GPU what was merged rests in ordinary memory.
             "merged models": targets * costs.merged if on_cpu else 0,
-            "outer optimiser": outer if on_cpu else 0,
+            "outer optimizer": outer if on_cpu else 0,
             **{what.replace("_", " "): size for what, size in more.items()},
         }
         return Phase(name, {what: size for what, size in parts.items() if size})

@@ -1,6 +1,6 @@
-"""A small XLM-R from nothing: masked and translation language modelling over all locales of a corpus.
+"""A small XLM-R from nothing: masked and translation language modeling over all locales of a corpus.
 
-Masked language modelling is BERT's (Devlin et al. 2019, arXiv:1810.04805); translation language modelling masks a
+Masked language modeling is BERT's (Devlin et al. 2019, arXiv:1810.04805); translation language modeling masks a
 pair of translations read as one sequence (Lample and Conneau 2019, arXiv:1901.07291), which is what ties the
 languages together.
 """
@@ -59,7 +59,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
 
 
 def new_model(tokenizer: PreTrainedTokenizerBase, settings: PretrainSettings, seed: int) -> XLMRobertaForMaskedLM:
-    """A randomly initialised XLM-R of the settings' size, drawn from `seed`."""
+    """A randomly initialized XLM-R of the settings' size, drawn from `seed`."""
     torch.manual_seed(seed)
     config = XLMRobertaConfig(
         vocab_size=len(tokenizer),

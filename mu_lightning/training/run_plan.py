@@ -260,16 +260,16 @@ def _words(plan: RunPlan) -> Words | None:
     """Reads every row that the run trains on or scores; which rows of the base's word table they ask for."""
     data = plan.data(plan.members)
     targets = {sources.target for sources in plan.targets}
-    learnt = {tag for locales in plan.members.values() for tag in locales} | targets
-    unseen = {tag for locales in plan.unseen.values() for tag in locales} - learnt
-    for tag in sorted(learnt | unseen):
+    learned = {tag for locales in plan.members.values() for tag in locales} | targets
+    unseen = {tag for locales in plan.unseen.values() for tag in locales} - learned
+    for tag in sorted(learned | unseen):
         for split in SPLITS:
             data.rows(tag, split)
     settings = plan.settings.model
     if settings.decay_unused:
         return None
     # A target's train rows count too: a resumed run may be asked to compare with a native model.
-    read = [(tag, split) for split in SPLITS for tag in sorted(learnt if split == "train" else learnt | unseen)]
+    read = [(tag, split) for split in SPLITS for tag in sorted(learned if split == "train" else learned | unseen)]
     size, padding = len(word_table(plan.base)), plan.base.config.pad_token_id or 0
     used = used_vocabulary((data.encoded(*one).tokens for one in read), plan.tokenizer, size, padding)
     return words_of(plan.base, used, settings.vocabulary == "used", weights_file(settings.base))

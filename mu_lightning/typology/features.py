@@ -48,7 +48,7 @@ def _syntax_observed(codes: Codes) -> np.ndarray:
 FEATURE_SETS: dict[str, Callable[[Codes], np.ndarray]] = {
     "syntax_knn": _predicted(
         "S_"
-    ),  # 103 features of word order and morphology, the unobserved ones by nearest neighbours
+    ),  # 103 features of word order and morphology, the unobserved ones by nearest neighbors
     "phonology_knn": _predicted("P_"),  # 28 features of the sound system
     "inventory_knn": _predicted("INV_"),  # 158 sounds, present or not
     "family": _family,  # membership in 3,718 groups of the family tree

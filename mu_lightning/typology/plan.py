@@ -10,7 +10,7 @@ from mu_lightning.settings import TypologySettings
 from mu_lightning.typology.features import locales_with_data
 from mu_lightning.typology.selection import nearest_sources
 from mu_lightning.typology.similarity import SimilarityMatrix, from_features, read_csv
-from mu_lightning.typology.sinkhorn import normalise
+from mu_lightning.typology.sinkhorn import normalize
 from mu_lightning.typology.weights import WeightRequest, parse_weights, source_weights
 from mu_lightning.utilities.errors import UserError, unknown
 
@@ -28,7 +28,7 @@ class SourcePlan:
         weights: each source's merge weight, summing to 1.
         preweight: the weight source that gave them.
         uriel_weights: the weights that typology gives, whatever `preweight` is.
-        column_residual: the largest distance of a column's sum from 1 in the normalised matrix.
+        column_residual: the largest distance of a column's sum from 1 in the normalized matrix.
         without_data: available locales that could not be considered, as the matrix has no row for them.
         settings: how the similarities came about.
         seed: what was left to chance.
@@ -121,7 +121,7 @@ def plan_sources(
         sources = nearest_sources(matrix, target, available, num_languages, settings.top_k)
     else:
         sources = _named(matrix, target, locales, available)
-    normal = normalise(matrix, settings.top_k, settings.sinkhorn_iters, settings.temperature, keep={target: sources})
+    normal = normalize(matrix, settings.top_k, settings.sinkhorn_iters, settings.temperature, keep={target: sources})
     row = normal.values[matrix.index(target)]
     uriel = {tag: float(row[matrix.index(tag)]) for tag in sources}
     if not any(uriel.values()):

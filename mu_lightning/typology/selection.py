@@ -1,6 +1,6 @@
 """Which sources: the nearest among those that are available.
 
-The ranking is by raw similarity. Sinkhorn's scaling lifts languages that are far from everyone, so the normalised value
+The ranking is by raw similarity. Sinkhorn's scaling lifts languages that are far from everyone, so the normalized value
 is right for weighing a set of sources against each other and wrong for choosing the set.
 """
 
@@ -15,7 +15,7 @@ def ranked(similarity: SimilarityMatrix, target: str, available: Collection[str]
 
     Args:
         similarity: the matrix.
-        target: the locale whose neighbours are asked for.
+        target: the locale whose neighbors are asked for.
         available: only these are ranked; those that the matrix does not have are left out.
 
     Raises:

@@ -1,4 +1,4 @@
-"""From similarities to a distribution over neighbours: top-k filter, temperature and Sinkhorn's scaling.
+"""From similarities to a distribution over neighbors: top-k filter, temperature and Sinkhorn's scaling.
 
 Sinkhorn & Knopp 1967 ("Concerning nonnegative matrices and doubly stochastic matrices", Pacific J. Math. 21): rows and
 columns are divided by their sums in turn. So a language that is near to everyone does not weigh most everywhere.
@@ -15,8 +15,8 @@ from mu_lightning.utilities.errors import UserError
 
 
 @dataclass(frozen=True, eq=False)
-class Normalised:
-    """A similarity matrix as distributions over neighbours.
+class Normalized:
+    """A similarity matrix as distributions over neighbors.
 
     Attributes:
         locales: the tags of rows and columns.
@@ -30,14 +30,14 @@ class Normalised:
     column_residual: float
 
 
-def normalise(
+def normalize(
     similarity: SimilarityMatrix,
     top_k: int,
     iterations: int,
     temperature: float = 1.0,
     keep: Mapping[str, Collection[str]] | None = None,
-) -> Normalised:
-    """Filters each row to its nearest neighbours and scales rows and columns in turn.
+) -> Normalized:
+    """Filters each row to its nearest neighbors and scales rows and columns in turn.
 
     Args:
         similarity: the matrix; a locale's similarity to itself is left out.
@@ -61,13 +61,13 @@ def normalise(
         raise UserError(f"the temperature must be a positive number, not {temperature}")
     if len(similarity.locales) < 2:
         raise UserError(
-            f"similarity matrix {similarity.origin} has only {similarity.locales[0]}: there is no neighbour to weigh"
+            f"similarity matrix {similarity.origin} has only {similarity.locales[0]}: there is no neighbor to weigh"
         )
     kept = np.where(_kept(similarity, top_k, keep or {}), similarity.values, 0.0)
     largest = kept.max(axis=1, keepdims=True)
     if not largest.all():
         row = similarity.locales[int(np.argmin(largest))]
-        raise UserError(f"similarity matrix {similarity.origin}: row {row} has no neighbour with a positive similarity")
+        raise UserError(f"similarity matrix {similarity.origin}: row {row} has no neighbor with a positive similarity")
     # Relative to the row's largest, so that a low temperature cannot underflow a whole row; the factor cancels.
     values = (kept / largest) ** (1.0 / temperature)
     for _ in range(iterations):
@@ -75,7 +75,7 @@ def normalise(
         columns = values.sum(axis=0, keepdims=True)
         values = values / np.where(columns > 0, columns, 1.0)  # a column that nobody kept stays 0
     values = values / values.sum(axis=1, keepdims=True)
-    return Normalised(similarity.locales, values, float(np.abs(values.sum(axis=0) - 1.0).max()))
+    return Normalized(similarity.locales, values, float(np.abs(values.sum(axis=0) - 1.0).max()))
 
 
 def _kept(similarity: SimilarityMatrix, top_k: int, keep: Mapping[str, Collection[str]]) -> np.ndarray:

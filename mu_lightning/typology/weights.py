@@ -19,7 +19,7 @@ class WeightRequest:
     Attributes:
         target: the locale that the merge is for.
         sources: the locales to weigh, in order.
-        uriel: the target's normalised similarity to each source, summing to 1.
+        uriel: the target's normalized similarity to each source, summing to 1.
         manual: the user's weights, where there are any.
         seed: decides what is left to chance.
     """
@@ -66,7 +66,7 @@ def _shuffled(request: WeightRequest) -> Mapping[str, float]:
 
 
 WEIGHT_SOURCES: dict[str, WeightSource] = {
-    "uriel": _uriel,  # the target's row of the normalised similarity matrix
+    "uriel": _uriel,  # the target's row of the normalized similarity matrix
     "equal": _equal,  # the same weight for every source: the baseline
     "manual": _manual,  # as given, divided by their sum
     "shuffled": _shuffled,  # URIEL's weights, given to the wrong sources: the control
@@ -94,17 +94,17 @@ def source_weights(preweight: str, request: WeightRequest) -> dict[str, float]:
     if request.seed < 0:
         raise UserError(f"the seed must not be negative, as {request.seed} is")
     weights = WEIGHT_SOURCES[preweight](request)
-    return normalised({tag: weights[tag] for tag in request.sources}, f"{preweight} weights")
+    return normalized({tag: weights[tag] for tag in request.sources}, f"{preweight} weights")
 
 
-def normalised(weights: Mapping[str, float], what: str = "weights") -> dict[str, float]:
+def normalized(weights: Mapping[str, float], what: str = "weights") -> dict[str, float]:
     """The weights divided by their sum; raises UserError where one is negative or not finite, or all are 0."""
     for tag, weight in weights.items():
         if not math.isfinite(weight) or weight < 0:
             raise UserError(f"the {what} must be finite and not negative, but {tag} has {weight}")
     largest = max(weights.values(), default=0.0)
     if largest == 0:
-        raise UserError(f"the {what} of {', '.join(weights) or 'no source'} are all 0: there is nothing to normalise")
+        raise UserError(f"the {what} of {', '.join(weights) or 'no source'} are all 0: there is nothing to normalize")
     scaled = {
         tag: weight / largest for tag, weight in weights.items()
     }  # so that neither tiny nor huge ones lose digits

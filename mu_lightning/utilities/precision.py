@@ -29,7 +29,7 @@ def check_precision(precision: Any, moments_dtype: str | None = None) -> None:
 def settled_precision(accelerator: Any) -> tuple[str, str]:
     """The precision that `auto` means, and why, in words.
 
-    bfloat16 has float32's range, so it needs no scaling of the loss; weights and optimiser stay in float32. It pays
+    bfloat16 has float32's range, so it needs no scaling of the loss; weights and optimizer stay in float32. It pays
     where the hardware multiplies it: NVIDIA's cards from Ampere on, and CPUs with AMX or AVX-512's bfloat16 products.
 
     Args:

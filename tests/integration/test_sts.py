@@ -14,8 +14,8 @@ from mu_lightning.evaluation.correlation import spearman
 
 # Made up for this test.
 SENTENCES = [
-    "seven kilometres per hour",
-    "seven kilometres an hour",
+    "seven kilometers per hour",
+    "seven kilometers an hour",
     "the 3rd of May 1990",
     "May 3rd, 1990",
     "two Albanian leks",

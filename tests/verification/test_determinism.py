@@ -18,7 +18,7 @@ EPOCHS = 4
 
 
 class Run(NamedTuple):
-    """What a run leaves: the members' weights and optimiser state, the merged model, the merges' records."""
+    """What a run leaves: the members' weights and optimizer state, the merged model, the merges' records."""
 
     weights: dict[str, Tensor]
     optimizer: dict[str, Any]

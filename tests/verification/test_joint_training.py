@@ -112,13 +112,13 @@ def test_what_the_comparison_rests_on_members_learn_and_differ_and_clipping_and_
 
 
 def test_a_member_of_several_locales_learns_the_same_beside_another(joint: Any, data_module: Any, trainer: Any) -> None:
-    def learnt(members: dict[str, tuple[str, ...]]) -> dict[str, Tensor]:
+    def learned(members: dict[str, tuple[str, ...]]) -> dict[str, Tensor]:
         module = joint(list(members))
         trainer(1).fit(module, datamodule=data_module(members))
         return module.member("west").model.state_dict()
 
     west = ("de-DE", "nl-NL")
-    assert_same(learnt({"west": west}), learnt({"en-US": ("en-US",), "west": west}))
+    assert_same(learned({"west": west}), learned({"en-US": ("en-US",), "west": west}))
 
 
 def merging(**settings: Any) -> MergeCallback:
@@ -139,7 +139,7 @@ def test_after_a_committed_merge_all_members_are_equal_and_are_the_merged_model(
 def test_merging_equal_members_changes_no_bit(
     joint: Any, data_module: Any, trainer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Nothing is learnt at a rate of 0, so the members are still equal when they are merged.
+    # Nothing is learned at a rate of 0, so the members are still equal when they are merged.
     monkeypatch.setattr(JointClassifier, "learning_rate", 0.0)
     module, merges = joint(MEMBERS), merging()
     start = {name: tensor.clone() for name, tensor in module.member("en-US").model.state_dict().items()}

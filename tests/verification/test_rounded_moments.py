@@ -1,4 +1,4 @@
-"""Moments in bfloat16 change how exactly members learn, and nothing that they hang on: neighbours, turns, resuming."""
+"""Moments in bfloat16 change how exactly members learn, and nothing that they hang on: neighbors, turns, resuming."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +22,7 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 class Run(NamedTuple):
     """What a run leaves: each member's weights and moments, and the mean loss of its first and its last steps."""
 
-    learnt: dict[str, list[Tensor]]
+    learned: dict[str, list[Tensor]]
     checkpoints: list[Saved]
     losses: tuple[float, float]
 
@@ -59,12 +59,12 @@ def run(joint: Any, data_module: Any, trainer: Any, dropout_base: Path, tmp_path
         module = joint(names, dropout_base, moments_dtype=dtype, **settings)
         path = resumed_from.path if resumed_from else None
         fitting.fit(module, datamodule=data_module(names), ckpt_path=path, weights_only=True)
-        learnt: dict[str, list[Tensor]] = {member: [] for member in names}
+        learned: dict[str, list[Tensor]] = {member: [] for member in names}
         for member in names:
             for parameter in module.member(member).parameters():
-                learnt[member] += [parameter.detach(), *fitting.optimizers[0].state[parameter].values()]
+                learned[member] += [parameter.detach(), *fitting.optimizers[0].state[parameter].values()]
         ends = tuple(sum(part) / len(part) for part in (losses.seen[:4], losses.seen[-4:]))
-        return Run(learnt, saved_checkpoints(tmp_path / name), ends)  # type: ignore[arg-type]
+        return Run(learned, saved_checkpoints(tmp_path / name), ends)  # type: ignore[arg-type]
 
     return go
 
@@ -78,12 +78,12 @@ def assert_same(one: dict[str, list[Tensor]], other: dict[str, list[Tensor]]) ->
 
 
 def test_a_member_learns_beside_others_and_in_turns_what_it_learns_alone(run: Callable[..., Run]) -> None:
-    together = run(name="together").learnt
+    together = run(name="together").learned
     assert torch.bfloat16 in {tensor.dtype for tensor in together["nl-NL"]}
-    assert_same(together, run(tuple(MEMBERS)[::-1], name="reversed").learnt)
-    assert_same(together, run(name="in turns", members_in_memory=1).learnt)
+    assert_same(together, run(tuple(MEMBERS)[::-1], name="reversed").learned)
+    assert_same(together, run(name="in turns", members_in_memory=1).learned)
     for member in MEMBERS:
-        assert_same({member: together[member]}, run((member,), name=f"{member} alone").learnt)
+        assert_same({member: together[member]}, run((member,), name=f"{member} alone").learned)
 
 
 @pytest.mark.parametrize("moments", ["average", "keep", "reset"])
@@ -93,13 +93,13 @@ def test_merges_keep_the_dtype_and_from_any_checkpoint_a_run_ends_as_the_undistu
     merging = MergeSettings(moments=moments)
     whole = run(merging=merging, name="whole")
     for member in MEMBERS:
-        dtypes = {tensor.dtype for tensor in whole.learnt[member] if tensor.ndim}
+        dtypes = {tensor.dtype for tensor in whole.learned[member] if tensor.ndim}
         assert dtypes == {torch.float32, torch.bfloat16}
     (before,) = [saved for saved in whole.checkpoints if saved.reason == "before merge"][:1]
     after = [saved for saved in whole.checkpoints if saved.reason == "interval" and saved.step >= before.step][:2]
     for saved in (whole.checkpoints[3], before, *after):
         resumed = run(merging=merging, resumed_from=saved, name=f"from {saved.path.stem}")
-        assert_same(whole.learnt, resumed.learnt)
+        assert_same(whole.learned, resumed.learned)
 
 
 def test_a_checkpoint_holds_moments_of_half_the_bytes(run: Callable[..., Run]) -> None:

@@ -10,7 +10,7 @@ from mu_lightning.locales import LOCALES
 from mu_lightning.typology.features import FEATURE_SETS, locales_with_data
 from mu_lightning.typology.plan import TypologySettings, plan_sources, reweighted, source_matrix
 from mu_lightning.typology.similarity import write_csv
-from mu_lightning.typology.sinkhorn import normalise
+from mu_lightning.typology.sinkhorn import normalize
 from mu_lightning.typology.weights import WEIGHT_SOURCES
 
 SETTINGS = [
@@ -47,7 +47,7 @@ def test_rows_sum_to_1_and_leave_the_locale_itself_out(
     feature_set: str, top_k: int, iterations: int, temperature: float
 ) -> None:
     matrix = source_matrix(TypologySettings(feature_set=feature_set))
-    result = normalise(matrix, top_k, iterations, temperature)
+    result = normalize(matrix, top_k, iterations, temperature)
     for row in result.values:
         assert abs(math.fsum(row) - 1) < 1e-12
     assert (result.values >= 0).all()

@@ -27,7 +27,7 @@ from mu_lightning.utilities.files import atomic_file
 if TYPE_CHECKING:
     from mu_lightning.approaches.one_shot import MergeTask
 
-# What these must know of a source does not hang on the other sources: it is learnt once and shared.
+# What these must know of a source does not hang on the other sources: it is learned once and shared.
 SHARED_KINDS = ("fisher", "regmean")
 
 
@@ -157,7 +157,7 @@ class Learning:
         return {source: (cell.method, source, data.locales(source)) for source in cell.sources}
 
     def tasks(self, merges: Sequence[Planned], folder: Path | None, bench: Bench) -> list[LearningTask]:
-        """What must be learnt for these merges, each thing once."""
+        """What must be learned for these merges, each thing once."""
         found: dict[tuple[str, str, tuple[str, ...]], LearningTask] = {}
         for cell in merges:
             for what in self.wanted(cell).values():
@@ -176,7 +176,7 @@ class Learning:
         return FolderLearning(paths, bench.base.path if isinstance(bench.base, FileTensors) else None, data)
 
     def with_texts(self, bench: Bench, scoring: Scoring, cells: Sequence[Planned], tokenizer: Any) -> Bench:
-        """The bench with the texts that the cells' methods read, tokenised.
+        """The bench with the texts that the cells' methods read, tokenized.
 
         Raises:
             UserError: an unknown mode, a number of examples below 1, or a locale that the corpus does not have.

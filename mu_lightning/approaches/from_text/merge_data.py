@@ -60,7 +60,7 @@ class MergeData:
 
 
 class MergeTexts:
-    """The texts of a merge, tokenised.
+    """The texts of a merge, tokenized.
 
     Args:
         data: which they are.
@@ -105,6 +105,6 @@ class MergeTexts:
         """Which texts the merge learns from, for reading."""
         data, tags = self.data, {tag for source in self._sources for tag in self.data.locales(source)}
         return (
-            f"learns from: {len(self.rows(self._sources))} unlabelled train utterances of {', '.join(sorted(tags))} "
+            f"learns from: {len(self.rows(self._sources))} unlabeled train utterances of {', '.join(sorted(tags))} "
             f"({data.corpus}); supervision: {data.supervision}"
         )

@@ -1,4 +1,4 @@
-"""What a merge method must know of its sources' behaviour on some texts: Fisher, Gram matrices, coefficients."""
+"""What a merge method must know of its sources' behavior on some texts: Fisher, Gram matrices, coefficients."""
 
 import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence

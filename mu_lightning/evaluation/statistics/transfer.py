@@ -87,7 +87,7 @@ def precision_at_k(chosen: Collection[str], transfer: Mapping[str, float]) -> fl
 
 
 def _standard_ranks(values: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Ranks within each column, centred and of norm 1, 0 where unknown: products of two such sum to Spearman's rho."""
+    """Ranks within each column, centered and of norm 1, 0 where unknown: products of two such sum to Spearman's rho."""
     from scipy.stats import rankdata
 
     result = np.zeros(values.shape)
@@ -95,9 +95,9 @@ def _standard_ranks(values: np.ndarray, known: np.ndarray) -> np.ndarray:
         rows = known[:, column]
         if rows.any():
             ranks = rankdata(np.round(values[rows, column], 12))
-            centred = ranks - ranks.mean()
-            norm = np.linalg.norm(centred)
-            result[rows, column] = centred / norm if norm > 0 else 0.0
+            centered = ranks - ranks.mean()
+            norm = np.linalg.norm(centered)
+            result[rows, column] = centered / norm if norm > 0 else 0.0
     return result
 
 

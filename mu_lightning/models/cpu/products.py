@@ -79,7 +79,7 @@ def _lower(rows: Tensor, weight: Tensor, bias: Tensor, plus: Tensor | None) -> t
 
 
 def norm(rows: Tensor, part: nn.LayerNorm) -> tuple[Tensor, Back]:
-    """Layer normalisation of (T, width); gradients of rows, weight and bias."""
+    """Layer normalization of (T, width); gradients of rows, weight and bias."""
     shape, weight, bias = list(part.normalized_shape), part.weight.detach(), part.bias.detach()
     result, mean, deviation = _aten.native_layer_norm(rows, shape, weight, bias, part.eps)
 

@@ -9,7 +9,7 @@ class Rate:
     The scheduler counts the run's steps; the member stands still while others train and its own epoch is over.
 
     Args:
-        own: the member's optimiser steps in an epoch, before each of the run's and after the last.
+        own: the member's optimizer steps in an epoch, before each of the run's and after the last.
         last: the same of the epoch after `epochs`, which a limit of steps cuts short.
         epochs: whole epochs of the run; negative: it has no end, and the rate does not decay.
         warmup: share of the member's steps in which the rate rises.

@@ -1,4 +1,4 @@
-"""Members on the device and members beside it: weights, and the optimiser's moments with them, in ordinary memory."""
+"""Members on the device and members beside it: weights, and the optimizer's moments with them, in ordinary memory."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ OFF = torch.device("cpu")
 
 @torch.no_grad()
 def place(member: nn.Module, device: torch.device, optimizers: Iterable[Optimizer] = ()) -> None:
-    """Brings a member's trainable parameters, and what optimisers keep of them, to a device; gradients are dropped.
+    """Brings a member's trainable parameters, and what optimizers keep of them, to a device; gradients are dropped.
 
     The parameters stay the objects that they are, so whoever holds them goes on holding them. What is frozen stays
     where it is: members may share it.
@@ -19,7 +19,7 @@ def place(member: nn.Module, device: torch.device, optimizers: Iterable[Optimize
     Args:
         member: the member.
         device: where it goes.
-        optimizers: the optimisers that train it.
+        optimizers: the optimizers that train it.
     """
     optimizers = list(optimizers)
     for parameter in member.parameters():

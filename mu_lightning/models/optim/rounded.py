@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mu_lightning.data.batching import seed_of
-from mu_lightning.models.optim.optimiser import MemberAdamW
+from mu_lightning.models.optim.optimizer import MemberAdamW
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 # Elements of a parameter that are stepped at a time: on a CPU what its caches hold, elsewhere enough to keep it busy.
@@ -77,7 +77,7 @@ class RoundedAdamW(MemberAdamW):
 
 
 def round_to(rounded: Tensor, values: Tensor, bits: Tensor) -> None:
-    """Rounds stochastically: up or down to a neighbour, with the mean of both the value itself.
+    """Rounds stochastically: up or down to a neighbor, with the mean of both the value itself.
 
     Args:
         rounded: is filled, bfloat16 of any shape.

@@ -10,13 +10,13 @@ Loops = dict[str, Any]
 
 
 def as_after_step(loops: Loops, accumulate: int) -> None:
-    """Moves a state saved in ``on_train_batch_start`` back to the end of the last optimiser step.
+    """Moves a state saved in ``on_train_batch_start`` back to the end of the last optimizer step.
 
     What gradients a step had gathered over some of its batches is not in a checkpoint: those batches come again.
 
     Args:
         loops: the checkpoint's ``loops``; changed in place.
-        accumulate: batches of one optimiser step.
+        accumulate: batches of one optimizer step.
     """
     fit = loops["fit_loop"]
     progress = fit["epoch_loop.batch_progress"]

@@ -30,7 +30,7 @@ class Saved:
         path: the checkpoint.
         number: how many were saved before it in this run.
         epoch: completed epochs.
-        step: optimiser steps done.
+        step: optimizer steps done.
         merges: merges done.
         reason: why it was saved: ``start``, ``interval``, ``before merge``, ``interrupted``, ``fault`` or ``end``.
         saved_at: seconds since 1970.

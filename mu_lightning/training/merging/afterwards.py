@@ -1,4 +1,4 @@
-"""What members and their optimisers become after a merge: pure functions of tensors, with no model and no trainer."""
+"""What members and their optimizers become after a merge: pure functions of tensors, with no model and no trainer."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -69,7 +69,7 @@ def mean_weights(weights: Sequence[Mapping[str, float]], members: Sequence[str])
 
 @dataclass(frozen=True)
 class OuterState:
-    """What the outer optimiser carries from merge to merge.
+    """What the outer optimizer carries from merge to merge.
 
     Attributes:
         anchor: the state dict that the members started from after the last merge.
@@ -95,7 +95,7 @@ def outer_step(
     the bit.
 
     Args:
-        state: the outer optimiser's state.
+        state: the outer optimizer's state.
         merged: the merged model's state dict.
         learning_rate: the outer learning rate.
         momentum: the outer momentum.
@@ -121,13 +121,13 @@ def outer_step(
 
 @torch.no_grad()
 def settle_moments(states: Sequence[dict[str, Any]], weights: Sequence[float], how: Moments) -> None:
-    """Averages, keeps or resets the optimiser's moments of one parameter over the members, in place.
+    """Averages, keeps or resets the optimizer's moments of one parameter over the members, in place.
 
     Averaged moments fit averaged weights: those of single members keep pulling them apart (DES-LOC, Iacob et al., 2025,
     https://arxiv.org/abs/2505.22549).
 
     Args:
-        states: the optimiser's state of the same parameter in each member, as AdamW has it: ``exp_avg``,
+        states: the optimizer's state of the same parameter in each member, as AdamW has it: ``exp_avg``,
             ``exp_avg_sq``, ``step``. Where a member has none yet, nothing is done.
         weights: the members' weights, summing to 1.
         how: ``average`` leaves each member's count of steps; ``reset`` starts it anew.

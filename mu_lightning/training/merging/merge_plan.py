@@ -38,7 +38,7 @@ def check_merge(merging: MergeSettings, sources: SourcePlan) -> Schedule:
             raise unknown(f"merge.{name}", str(getattr(merging, name)), choices)
     if merging.outer != "none" and "none" in (merging.sync, merging.follow):
         raise UserError(
-            "an outer optimiser steps from where members start after a merge, but they keep their own weights: choose "
+            "an outer optimizer steps from where members start after a merge, but they keep their own weights: choose "
             "--merge.sync replace or pull, or leave out --merge.outer"
         )
     if schedule.reads_scores and not merging.score_epochs:

@@ -30,7 +30,7 @@ class Proposal:
     Attributes:
         models: target -> its merged model's state dict.
         followed: the state that members take or move towards.
-        outer: the outer optimiser's next state, None without one.
+        outer: the outer optimizer's next state, None without one.
         targets: target -> what the record says of it, ``committed`` apart.
         sources: member -> accuracy on its own dev split ``before`` and ``after``.
         distances: ``a|b`` -> the distance of two members.
@@ -49,7 +49,7 @@ class MergeRound:
 
     Args:
         weights: target -> member -> merge weight, summing to 1; the first target is the primary one.
-        settings: method, weights and outer optimiser.
+        settings: method, weights and outer optimizer.
         data: gives dev splits.
         base: the state dict that the members started from.
         seed: the run's seed, for methods that draw.
@@ -94,7 +94,7 @@ class MergeRound:
         Args:
             members: name -> member; they are only read.
             scores: what `scores` gave for the members as they are, if it was asked.
-            outer: the outer optimiser's state, None without one.
+            outer: the outer optimizer's state, None without one.
         """
         settings = self.settings
         own = scores["members"] if scores else {name: self._own(name, member) for name, member in members.items()}

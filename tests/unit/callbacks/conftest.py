@@ -18,7 +18,7 @@ WEIGHTS = {"en-US": 0.5, "de-DE": 0.3, "nl-NL": 0.2}
 
 
 class Witness(Callback):
-    """Copies the members' weights and the optimiser's state around the merges: stand it on both sides of them."""
+    """Copies the members' weights and the optimizer's state around the merges: stand it on both sides of them."""
 
     def __init__(self) -> None:
         self.weights: list[dict[str, dict[str, Tensor]]] = []

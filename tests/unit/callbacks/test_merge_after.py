@@ -113,7 +113,7 @@ def test_an_outer_rate_of_one_without_momentum_is_a_replacement_to_the_bit(merge
     assert same(replaced.merged, stepped.merged)
 
 
-def test_the_outer_optimiser_steps_from_where_the_members_started(merged_run: Any) -> None:
+def test_the_outer_optimizer_steps_from_where_the_members_started(merged_run: Any) -> None:
     plain, _, _ = merged_run()
     merges, _, after = merged_run(outer="nesterov", outer_learning_rate=0.7, outer_momentum=0.9)
     gradient = merges.base[KEY] - plain.merged[KEY]

@@ -87,7 +87,7 @@ def test_nothing_is_merged_or_scored_in_the_sanity_check(joint: Any, data_module
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])
-def test_a_schedule_by_steps_merges_in_an_epoch_after_the_optimiser_has_stepped(
+def test_a_schedule_by_steps_merges_in_an_epoch_after_the_optimizer_has_stepped(
     joint: Any, data_module: Any, trainer: Any, accumulate: int
 ) -> None:
     merges = MergeCallback(TARGET, WEIGHTS, EverySteps(2), MergeSettings())

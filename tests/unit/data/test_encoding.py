@@ -25,7 +25,7 @@ def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-TEXTS = ["two kilometres", "a", "1.5 Bhutanese ngultrums and a very long rest of it", ""]
+TEXTS = ["two kilometers", "a", "1.5 Bhutanese ngultrums and a very long rest of it", ""]
 ROWS = Rows(["w", "x", "y", "z"], TEXTS, [3, 1, 2, 0])
 
 
@@ -64,7 +64,7 @@ def test_the_second_time_tokens_come_from_the_cache(tokenizer: Any, fresh_cache:
     numbers[len(ROWS) :] += 1
     stored.unlink()
     np.save(stored, numbers)
-    assert np.array_equal(encode(ROWS, tokenizer, 64).tokens, first.tokens + 1), "it was tokenised again"
+    assert np.array_equal(encode(ROWS, tokenizer, 64).tokens, first.tokens + 1), "it was tokenized again"
 
 
 def test_tokens_are_mapped_from_their_file_and_not_read_into_memory(tokenizer: Any, fresh_cache: Path) -> None:

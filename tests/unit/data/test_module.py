@@ -92,7 +92,7 @@ def test_a_limit_chooses_the_same_ids_in_every_locale_whatever_their_order_or_nu
     assert everything.rows("en-US", "train").ids == whole.rows("en-US", "train").ids
 
 
-def test_rows_are_read_and_tokenised_once(data_module: Any) -> None:
+def test_rows_are_read_and_tokenized_once(data_module: Any) -> None:
     data = data_module(MEMBERS)
     assert data.rows("en-US", "dev") is data.rows("en-US", "dev")
     assert data.encoded("en-US", "dev") is data.encoded("en-US", "dev")

@@ -31,14 +31,14 @@ def test_groups_follow_one_another_each_for_its_whole_epoch() -> None:
 @pytest.mark.parametrize("at_once", [1, 2, 3])
 @pytest.mark.parametrize("accumulate", [1, 2, 3, 4])
 @pytest.mark.parametrize("max_steps", [None, 1, 3, 4, 7])
-def test_a_members_optimiser_steps_are_those_it_makes_alone(
+def test_a_members_optimizer_steps_are_those_it_makes_alone(
     at_once: int, accumulate: int, max_steps: int | None
 ) -> None:
     limits: dict[str, Any] = {"accumulate": accumulate, "max_steps": max_steps}
     turns, together = Turns(BATCHES, at_once, **limits), Turns(BATCHES, **limits)
 
     def steps(layout: Turns, name: str, epoch: int) -> list[tuple[int, ...]]:
-        """The member's batches in each of the optimiser steps that it has a part in."""
+        """The member's batches in each of the optimizer steps that it has a part in."""
         places = layout.places(epoch)
         windows = [places[start : start + accumulate] for start in range(0, len(places), accumulate)]
         own = [tuple(place.number for place in window if name in place.members) for window in windows]

@@ -91,14 +91,14 @@ def test_members_start_equal_and_train_adapters_and_head_alone(adapted: Make, da
 def test_members_learn_side_by_side_and_in_turns_what_each_learns_alone(
     adapted: Make, data_module: Any, trainer: Any, at_once: int
 ) -> None:
-    def learnt(names: Any, members_in_memory: int = 0) -> dict[str, dict[str, Tensor]]:
+    def learned(names: Any, members_in_memory: int = 0) -> dict[str, dict[str, Tensor]]:
         module = adapted(names=names, members_in_memory=members_in_memory, dropout=0.3)
         trainer(2).fit(module, datamodule=data_module(names))
         return {name: module.member(name).merge_state() for name in names}
 
-    together, turns = learnt(MEMBERS), learnt(MEMBERS, at_once)
+    together, turns = learned(MEMBERS), learned(MEMBERS, at_once)
     for name in MEMBERS:
-        for other in (turns[name], learnt([name])[name]):
+        for other in (turns[name], learned([name])[name]):
             assert all(torch.equal(other[key], value) for key, value in together[name].items())
 
 

@@ -139,7 +139,7 @@ def test_members_start_equal_and_share_no_memory(joint: Any) -> None:
         assert first[name].data_ptr() != second[name].data_ptr()
 
 
-def test_a_locale_is_scored_by_the_member_that_learnt_it(joint: Any, data_module: Any, trainer: Any) -> None:
+def test_a_locale_is_scored_by_the_member_that_learned_it(joint: Any, data_module: Any, trainer: Any) -> None:
     members = {"west": ("de-DE", "nl-NL"), "en-US": ("en-US",)}
     module, data = joint(list(members)), data_module(members)
     trainer(2, limit_val_batches=1.0).fit(module, datamodule=data)
@@ -268,7 +268,7 @@ def test_accumulated_batches_make_the_steps_of_the_large_batch(
     def whole(self: Any) -> Any:
         return (batch for batch in batches(self) if len(batch) == 8)
 
-    def learnt(cut: Any, count: int, accumulate: int) -> Any:
+    def learned(cut: Any, count: int, accumulate: int) -> Any:
         with monkeypatch.context() as patch:
             patch.setattr(batching.TrainSampler, "global_batches", cut)
             patch.setattr(IntentDataModule, "member_batches", lambda self: dict.fromkeys(self.members, count))
@@ -278,7 +278,7 @@ def test_accumulated_batches_make_the_steps_of_the_large_batch(
             assert fitting.global_step == 14
             return module.member("en-US").merge_state()
 
-    large, accumulated = learnt(whole, 7, 1), learnt(halves, 14, 2)
+    large, accumulated = learned(whole, 7, 1), learned(halves, 14, 2)
     for key in large:
         if not key.endswith("self.key.bias"):  # it has no gradient but rounding
             torch.testing.assert_close(accumulated[key], large[key], atol=1e-5, rtol=0)

@@ -105,7 +105,7 @@ def test_without_a_committed_merge_there_is_no_merged_model_to_name(merge_record
     assert "best merged model" not in text
 
 
-def test_distances_are_coloured_against_the_largest_of_all_merges(merge_record: Make) -> None:
+def test_distances_are_colored_against_the_largest_of_all_merges(merge_record: Make) -> None:
     near, far = {"m0|m1": 0.25}, {"m0|m1": 1.0}
     html = merges_page([merge_record(1, 2, distances=far, drift=1.0), merge_record(2, 2, distances=near)], "run")
     assert (
@@ -136,21 +136,21 @@ def test_it_can_be_read_with_the_keyboard_and_a_screen_reader(page: Page) -> Non
     assert [one["type"] for one in page.all("button")] == ["button", "button"]
 
 
-def test_it_has_colours_for_light_and_dark_with_enough_contrast(html: str) -> None:
+def test_it_has_colors_for_light_and_dark_with_enough_contrast(html: str) -> None:
     light, dark = (dict(re.findall(r"--(\w+): (#\w+)", part)) for part in html.split("prefers-color-scheme: dark", 1))
     assert {*light} <= {*dark}
-    for colours in (light, dark):
+    for colors in (light, dark):
         for name in ("text", "quiet", "link", "up", "down"):
-            assert contrast(colours[name], colours["back"]) >= 4.5, name
+            assert contrast(colors[name], colors["back"]) >= 4.5, name
         for place in range(10):
-            assert contrast(colours[f"m{place}"], colours["back"]) >= 3, f"m{place}"
+            assert contrast(colors[f"m{place}"], colors["back"]) >= 3, f"m{place}"
 
 
 def contrast(one: str, other: str) -> float:
-    """The contrast of two colours by WCAG 2."""
+    """The contrast of two colors by WCAG 2."""
 
-    def luminance(colour: str) -> float:
-        digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+    def luminance(color: str) -> float:
+        digits = color[1:] if len(color) == 7 else "".join(2 * digit for digit in color[1:])
         parts = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]
         linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -108,7 +108,7 @@ def test_the_page_needs_nothing_but_itself(report: tuple[Path, str]) -> None:
     assert set(references) <= set(outline.ids)
 
 
-def test_every_figure_has_words_and_both_files_and_follows_the_pages_colours(report: tuple[Path, str]) -> None:
+def test_every_figure_has_words_and_both_files_and_follows_the_pages_colors(report: tuple[Path, str]) -> None:
     folder, _ = report
     html = (folder / "report.html").read_text(encoding="utf-8")
     figures = sorted(path.stem for path in (folder / "figures").glob("*.svg"))

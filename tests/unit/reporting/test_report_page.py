@@ -194,8 +194,8 @@ TOO_FAINT = """
   };
   const behind = (one) => {
     for (; one; one = one.parentElement) {
-      const colour = getComputedStyle(one).backgroundColor;
-      if (colour !== "rgba(0, 0, 0, 0)") return colour;
+      const color = getComputedStyle(one).backgroundColor;
+      if (color !== "rgba(0, 0, 0, 0)") return color;
     }
     return "rgb(255, 255, 255)";
   };

@@ -21,7 +21,7 @@ from mu_lightning.schedules.schedules import (
 )
 from mu_lightning.utilities.errors import UserError
 
-STEPS = 4  # optimiser steps in an epoch
+STEPS = 4  # optimizer steps in an epoch
 
 
 def epoch(number: int, mean: float = 0.5, drift: float = 0.5, ensemble: float | None = None, **members: float) -> Any:

@@ -113,7 +113,7 @@ def test_a_dry_run_tells_members_weights_steps_merges_files_and_memory(merging: 
         "af-ZA (Afrikaans)",
         "2 members of tiny-0.0 on small",
         "of 400 pieces",
-        "5 optimiser steps an epoch, batches of 8, 3 epochs",
+        "5 optimizer steps an epoch, batches of 8, 3 epochs",
         "merged by linear, schedule every-epochs: next merge after epoch 1; then members replace",
         "writes to runs/tiny-0.0_small_af-ZA",
         "predicted peak memory: ",

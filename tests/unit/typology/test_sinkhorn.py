@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mu_lightning.typology.similarity import SimilarityMatrix
-from mu_lightning.typology.sinkhorn import normalise
+from mu_lightning.typology.sinkhorn import normalize
 from mu_lightning.utilities.errors import UserError
 
 
@@ -41,7 +41,7 @@ def naive(values: list[list[float]], top_k: int, iterations: int, temperature: f
 @pytest.mark.parametrize(("iterations", "temperature"), [(0, 1.0), (1, 1.0), (20, 1.0), (20, 0.2), (5, 3.0)])
 def test_it_is_what_plain_loops_give(seed: int, top_k: int, iterations: int, temperature: float) -> None:
     matrix = random_matrix(seed)
-    result = normalise(matrix, top_k, iterations, temperature)
+    result = normalize(matrix, top_k, iterations, temperature)
     expected = np.array(naive(matrix.values.tolist(), top_k, iterations, temperature))
     np.testing.assert_allclose(result.values, expected, atol=1e-13)
     assert result.column_residual == pytest.approx(np.abs(expected.sum(axis=0) - 1).max(), abs=1e-12)
@@ -51,13 +51,13 @@ def test_it_is_what_plain_loops_give(seed: int, top_k: int, iterations: int, tem
 
 def test_ties_go_to_the_locale_that_stands_first() -> None:
     matrix = SimilarityMatrix(("a", "b", "c", "d"), np.full((4, 4), 0.5))
-    assert (normalise(matrix, 2, 0).values[3] > 0).tolist() == [True, True, False, False]
-    assert (normalise(matrix, 2, 0).values[0] > 0).tolist() == [False, True, True, False]
+    assert (normalize(matrix, 2, 0).values[3] > 0).tolist() == [True, True, False, False]
+    assert (normalize(matrix, 2, 0).values[0] > 0).tolist() == [False, True, True, False]
 
 
 def test_named_locales_are_kept_in_their_row_alone() -> None:
     matrix = random_matrix(1)
-    without, kept = normalise(matrix, 1, 0), normalise(matrix, 1, 0, keep={"l0": ("l1", "l2", "l3", "l0")})
+    without, kept = normalize(matrix, 1, 0), normalize(matrix, 1, 0, keep={"l0": ("l1", "l2", "l3", "l0")})
     assert (kept.values[0] > 0).sum() in (3, 4)
     assert all(kept.values[0, column] > 0 for column in (1, 2, 3))
     assert kept.values[0, 0] == 0
@@ -65,22 +65,22 @@ def test_named_locales_are_kept_in_their_row_alone() -> None:
 
 
 def test_many_rounds_on_a_full_matrix_end_doubly_stochastic() -> None:
-    assert normalise(random_matrix(2), 6, 500).column_residual < 1e-12
-    assert normalise(random_matrix(2), 6, 0).column_residual > 1e-3
+    assert normalize(random_matrix(2), 6, 500).column_residual < 1e-12
+    assert normalize(random_matrix(2), 6, 0).column_residual > 1e-3
 
 
 def test_a_column_that_nobody_keeps_stays_empty() -> None:
     values = np.array([[1, 0.9, 0.1], [0.9, 1, 0.1], [0.9, 0.8, 1]])
-    result = normalise(SimilarityMatrix(("a", "b", "c"), values), 1, 20)
+    result = normalize(SimilarityMatrix(("a", "b", "c"), values), 1, 20)
     assert (result.values[:, 2] == 0).all()
     assert result.column_residual == pytest.approx(1.0)
 
 
 def test_temperature_sharpens_and_flattens() -> None:
     matrix = random_matrix(3)
-    sharp, plain, flat = (normalise(matrix, 6, 0, temperature).values[0].max() for temperature in (0.2, 1.0, 5.0))
+    sharp, plain, flat = (normalize(matrix, 6, 0, temperature).values[0].max() for temperature in (0.2, 1.0, 5.0))
     assert sharp > plain > flat
-    assert np.isfinite(normalise(matrix, 6, 20, 1e-6).values).all()
+    assert np.isfinite(normalize(matrix, 6, 20, 1e-6).values).all()
 
 
 @pytest.mark.parametrize(
@@ -97,11 +97,11 @@ def test_temperature_sharpens_and_flattens() -> None:
 )
 def test_settings_out_of_range_are_refused(arguments: tuple[int, int, float], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        normalise(random_matrix(0), *arguments)
+        normalize(random_matrix(0), *arguments)
 
 
-def test_a_matrix_without_neighbours_is_refused() -> None:
+def test_a_matrix_without_neighbors_is_refused() -> None:
     with pytest.raises(UserError, match="has only a"):
-        normalise(SimilarityMatrix(("a",), np.ones((1, 1))), 1, 1)
-    with pytest.raises(UserError, match="row b has no neighbour with a positive similarity"):
-        normalise(SimilarityMatrix(("a", "b"), np.array([[1, 0.5], [0, 1]])), 1, 1)
+        normalize(SimilarityMatrix(("a",), np.ones((1, 1))), 1, 1)
+    with pytest.raises(UserError, match="row b has no neighbor with a positive similarity"):
+        normalize(SimilarityMatrix(("a", "b"), np.array([[1, 0.5], [0, 1]])), 1, 1)

@@ -18,7 +18,7 @@ from mu_lightning.typology.plan import (
     table_rows,
 )
 from mu_lightning.typology.similarity import SimilarityMatrix, from_features, write_csv
-from mu_lightning.typology.sinkhorn import normalise
+from mu_lightning.typology.sinkhorn import normalize
 from mu_lightning.utilities.errors import UserError
 
 
@@ -27,10 +27,10 @@ def plan(target: str = "sq-AL", **more: object) -> SourcePlan:
     return plan_sources(target, **arguments)  # type: ignore[arg-type]
 
 
-def test_the_nearest_are_weighed_by_their_normalised_similarity() -> None:
+def test_the_nearest_are_weighed_by_their_normalized_similarity() -> None:
     result = plan()
     matrix = from_features("syntax_knn", tuple(LOCALES))
-    row, scores = normalise(matrix, 20, 20).values[matrix.index("sq-AL")], matrix.values[matrix.index("sq-AL")]
+    row, scores = normalize(matrix, 20, 20).values[matrix.index("sq-AL")], matrix.values[matrix.index("sq-AL")]
     order = sorted((tag for tag in LOCALES if tag != "sq-AL"), key=lambda tag: -scores[matrix.index(tag)])
     assert list(result.sources) == order[:5]
     total = sum(row[matrix.index(tag)] for tag in result.sources)
@@ -38,7 +38,7 @@ def test_the_nearest_are_weighed_by_their_normalised_similarity() -> None:
         assert result.weights[tag] == pytest.approx(row[matrix.index(tag)] / total, abs=1e-15)
         assert result.similarities[tag] == scores[matrix.index(tag)]
     assert result.uriel_weights == result.weights
-    assert result.column_residual == normalise(matrix, 20, 20).column_residual
+    assert result.column_residual == normalize(matrix, 20, 20).column_residual
 
 
 def test_only_available_locales_are_chosen_and_the_target_is_passed_over() -> None:

@@ -6,7 +6,7 @@ import pytest
 from mu_lightning.locales import LOCALES
 from mu_lightning.typology.selection import nearest_sources, ranked
 from mu_lightning.typology.similarity import SimilarityMatrix, from_features
-from mu_lightning.typology.sinkhorn import normalise
+from mu_lightning.typology.sinkhorn import normalize
 from mu_lightning.utilities.errors import UserError
 
 MATRIX = SimilarityMatrix(
@@ -19,9 +19,9 @@ def test_the_most_similar_come_first_and_ties_in_the_matrix_order() -> None:
     assert ranked(MATRIX, "a", {"d", "a", "b", "elsewhere"}) == ("b", "d")
 
 
-def test_the_ranking_is_by_raw_similarity_not_by_the_normalised_value() -> None:
+def test_the_ranking_is_by_raw_similarity_not_by_the_normalized_value() -> None:
     matrix = from_features("syntax_knn", tuple(LOCALES))
-    values = normalise(matrix, 20, 20).values
+    values = normalize(matrix, 20, 20).values
     differs = 0
     for row, target in enumerate(matrix.locales):
         order = ranked(matrix, target)
@@ -29,8 +29,8 @@ def test_the_ranking_is_by_raw_similarity_not_by_the_normalised_value() -> None:
         assert raw == sorted(raw, reverse=True)
         assert len(order) == 51
         assert target not in order
-        by_normalised = matrix.locales[int(np.argmax(values[row]))]
-        differs += by_normalised != order[0]
+        by_normalized = matrix.locales[int(np.argmax(values[row]))]
+        differs += by_normalized != order[0]
     assert differs > 10  # so it does matter which of the two is used
 
 

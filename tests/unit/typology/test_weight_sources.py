@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from mu_lightning.typology.weights import WEIGHT_SOURCES, WeightRequest, normalised, parse_weights, source_weights
+from mu_lightning.typology.weights import WEIGHT_SOURCES, WeightRequest, normalized, parse_weights, source_weights
 from mu_lightning.utilities.errors import UserError
 
 URIEL = {"nl-NL": 0.4, "de-DE": 0.3, "en-US": 0.2, "sv-SE": 0.1}
@@ -88,8 +88,8 @@ def test_other_mistakes_are_refused() -> None:
 
 
 @pytest.mark.parametrize("scale", [1e-300, 1.0, 1e300])
-def test_normalising_loses_no_digits_at_any_scale(scale: float) -> None:
-    weights = normalised({"a": 1.0 * scale, "b": 3.0 * scale})
+def test_normalizing_loses_no_digits_at_any_scale(scale: float) -> None:
+    weights = normalized({"a": 1.0 * scale, "b": 3.0 * scale})
     assert weights == pytest.approx({"a": 0.25, "b": 0.75}, abs=1e-15)
 
 

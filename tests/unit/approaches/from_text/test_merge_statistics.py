@@ -51,7 +51,7 @@ def test_the_mode_says_whose_texts_are_read(models: Path, tmp_path: Path) -> Non
     assert len(texts.rows(TAGS)) == 27
     assert {name.split("/")[0] for name in texts.rows(TAGS).ids} == {*TAGS, "af-ZA"}
     assert texts.data.supervision == "target-unlabelled"
-    assert "27 unlabelled train utterances of af-ZA, de-DE, nl-NL" in texts.describe()
+    assert "27 unlabeled train utterances of af-ZA, de-DE, nl-NL" in texts.describe()
     own = MergeTexts(replace(DATA, mode="sources", target=None), plan)
     assert len(own.rows(["nl-NL"])) == 9
     assert own.data.supervision == "none"
@@ -136,7 +136,7 @@ def test_a_dry_run_of_such_a_method_checks_its_texts_and_writes_nothing(
     models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(arguments(models, tmp_path / "out" / "x", "--mode", "regmean", "--dry-run")) == 0
-    assert "learns from: 18 unlabelled train utterances of de-DE, nl-NL (cldr)" in capsys.readouterr().out
+    assert "learns from: 18 unlabeled train utterances of de-DE, nl-NL (cldr)" in capsys.readouterr().out
     with pytest.raises(UserError, match="linear learns from no texts"):
         run(arguments(models, tmp_path / "out" / "x"))
     assert list(tmp_path.iterdir()) == []

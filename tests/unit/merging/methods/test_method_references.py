@@ -330,11 +330,11 @@ def test_wudi_follows_adam_and_its_exact_form_is_the_minimum() -> None:
         return sum((((merged - tau) @ tau.T) ** 2).sum() / (tau**2).sum() for tau in taus)
 
     merged = taus.sum(0).clone().requires_grad_()
-    optimiser = torch.optim.Adam([merged], lr=1e-3)
+    optimizer = torch.optim.Adam([merged], lr=1e-3)
     for _ in range(50):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss(merged).backward()
-        optimiser.step()
+        optimizer.step()
     adam = merge_tensors("wudi", SOURCES, WEIGHTS, base=BASE, parameters={"iterations": 50, "learning_rate": 1e-3})
     torch.testing.assert_close(adam["m"] - BASE["m"], merged.detach().float(), rtol=0, atol=1e-5)
     exact = (

@@ -28,7 +28,7 @@ def test_it_does_what_adam_does_through_the_merge(
 
     names = list(base)
     learned = torch.full((2, len(names) if level == "layer" else 1), 0.3, requires_grad=True)
-    optimiser = torch.optim.Adam([learned], lr=0.02)
+    optimizer = torch.optim.Adam([learned], lr=0.02)
 
     def merged() -> dict[str, Tensor]:
         factors = learned.expand(2, len(names))
@@ -40,9 +40,9 @@ def test_it_does_what_adam_does_through_the_merge(
 
     model.eval()
     for batch in texts:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         entropy(model, merged() | head, batch).backward()
-        optimiser.step()
+        optimizer.step()
     for index, source in enumerate(states):
         assert found[source].keys() == base.keys()
         for place, name in enumerate(names):

@@ -78,15 +78,15 @@ def test_a_model_with_hooks_is_looped(joint: Any, data_module: Any, trainer: Any
 def test_members_learn_the_same_on_one_thread_and_on_two(
     joint: Any, data_module: Any, trainer: Any, dropout_base: Any, passes: list[int]
 ) -> None:
-    def learnt() -> Any:
+    def learned() -> Any:
         module = joint(MEMBERS, dropout_base)
         trainer(1, max_steps=3, gradient_clip_val=0.5).fit(module, datamodule=data_module(MEMBERS))
         return module.state_dict()
 
-    one = learnt()
+    one = learned()
     torch.set_num_threads(2)
     try:
-        two, again = learnt(), learnt()
+        two, again = learned(), learned()
     finally:
         torch.set_num_threads(1)
     assert passes == [2] * 9
@@ -101,7 +101,7 @@ def test_a_member_that_breaks_down_in_the_pass_is_set_back_and_the_other_loses_n
 ) -> None:
     whole_share = JointClassifier._share
 
-    def learnt(name: str, broken_pass: int) -> tuple[dict[str, Any], Guard]:
+    def learned(name: str, broken_pass: int) -> tuple[dict[str, Any], Guard]:
         saving = RunCheckpoint(tmp_path / name, {}, CheckpointSettings(keep=0))
         guard, count = Guard(saving, GuardSettings()), iter(range(100))
 
@@ -117,7 +117,7 @@ def test_a_member_that_breaks_down_in_the_pass_is_set_back_and_the_other_loses_n
         fitting.fit(module, datamodule=data_module(MEMBERS))
         return {name: module.member(name).model.state_dict() for name in MEMBERS}, guard
 
-    (whole, _), (broken, guard) = learnt("whole", -1), learnt("broken", 9)
+    (whole, _), (broken, guard) = learned("whole", -1), learned("broken", 9)
     assert guard.setbacks == {"en-US": 1}
     assert all(torch.equal(whole["nl-NL"][key], broken["nl-NL"][key]) for key in whole["nl-NL"])
     assert all(bool(tensor.isfinite().all()) for tensor in broken["en-US"].values())

@@ -1,4 +1,4 @@
-"""Members move to a device and back as the same objects, with what the optimiser keeps of them."""
+"""Members move to a device and back as the same objects, with what the optimizer keeps of them."""
 
 from typing import Any
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mu_lightning.models.optim import rounded
-from mu_lightning.models.optim.optimiser import MemberAdamW
+from mu_lightning.models.optim.optimizer import MemberAdamW
 from mu_lightning.models.optim.rounded import RoundedAdamW, random_bits, round_to
 
 SHAPES = ((40, 7), (11,), (), (3, 5, 2))
@@ -90,7 +90,7 @@ def test_what_bfloat16_holds_is_not_changed() -> None:
     assert torch.equal(found.view(torch.int16), many.view(torch.int16))
 
 
-def test_random_bits_are_uniform_and_independent_of_their_neighbours() -> None:
+def test_random_bits_are_uniform_and_independent_of_their_neighbors() -> None:
     bits = random_bits(2**18 + 3, torch.Generator().manual_seed(0))
     assert bits.shape == (2**18 + 3,)
     ones = torch.stack([(bits.int() >> place & 1).double() for place in range(16)])
@@ -102,13 +102,13 @@ def test_random_bits_are_uniform_and_independent_of_their_neighbours() -> None:
 
 def test_moments_take_half_the_bytes_and_a_step_is_about_torchs() -> None:
     mine, plain = made(), MemberAdamW(groups(), lr=0.1, fused=True)
-    learnt, expected = train(mine, range(3)), train(plain, range(3))
+    learned, expected = train(mine, range(3)), train(plain, range(3))
     sizes = [
         sum(state[key].nbytes for state in one.state.values() for key in ("exp_avg", "exp_avg_sq"))
         for one in (mine, plain)
     ]
     assert 2 * sizes[0] == sizes[1]
-    for a, b in zip(learnt["one"], expected["one"], strict=True):
+    for a, b in zip(learned["one"], expected["one"], strict=True):
         torch.testing.assert_close(a.float(), b, atol=0.02, rtol=0.02)
     assert all(list(state) == ["step", "exp_avg", "exp_avg_sq"] for state in mine.state.values())
 
@@ -163,8 +163,8 @@ def test_a_checkpoint_brings_back_every_bit_and_what_is_drawn_next() -> None:
     train(begun, range(2))
     state = begun.state_dict()
     for group, own in zip(resumed.param_groups, begun.param_groups, strict=True):
-        for parameter, learnt in zip(group["params"], own["params"], strict=True):
-            parameter.data.copy_(learnt.data)
+        for parameter, learned in zip(group["params"], own["params"], strict=True):
+            parameter.data.copy_(learned.data)
     resumed.load_state_dict(state)
     assert {one["exp_avg_sq"].dtype for one in resumed.state.values()} == {torch.bfloat16}
     after = train(resumed, range(2, 4))

@@ -1,4 +1,4 @@
-"""What members and their optimiser become after a merge, against the papers' formulas and torch's own optimiser."""
+"""What members and their optimizer become after a merge, against the papers' formulas and torch's own optimizer."""
 
 import math
 from typing import Any

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from mu_lightning.models.optim import optimiser as optimiser_module
-from mu_lightning.models.optim.optimiser import MemberAdamW
+from mu_lightning.models.optim import optimizer as optimizer_module
+from mu_lightning.models.optim.optimizer import MemberAdamW
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         found.append(f"{group['member']} on {threading.current_thread().name}")
         step(self, group, lists)
 
-    monkeypatch.setattr(optimiser_module.MemberAdamW, "_step_group", seen)
+    monkeypatch.setattr(optimizer_module.MemberAdamW, "_step_group", seen)
     torch.set_num_threads(2)
     yield found
     torch.set_num_threads(1)
@@ -45,7 +45,7 @@ def groups() -> list[dict[str, Any]]:
 
 
 def train(optimizer: AdamW, without: str = "") -> list[Tensor]:
-    """Three steps; returns what was learnt."""
+    """Three steps; returns what was learned."""
     parameters = [(group["member"], parameter) for group in optimizer.param_groups for parameter in group["params"]]
     for number in range(3):
         for name, parameter in parameters:

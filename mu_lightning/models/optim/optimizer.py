@@ -53,7 +53,7 @@ class MemberAdamW(AdamW):
         names = ("lr", "weight_decay", "eps", "amsgrad", "maximize", "foreach", "capturable", "differentiable", "fused")
         options: dict[str, Any] = {name: group[name] for name in (*names, "decoupled_weight_decay")}
         options["beta1"], options["beta2"] = group["betas"]
-        for name in ("grad_scale", "found_inf"):  # what a gradient scaler leaves on an optimiser
+        for name in ("grad_scale", "found_inf"):  # what a gradient scaler leaves on an optimizer
             options[name] = getattr(self, name, None)
         adam(*found, **options)
 
