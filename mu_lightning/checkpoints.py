@@ -129,9 +129,26 @@ def load_tokenizer(source: str | Path) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(_where(source))
+        with quiet_transformers():
+            tokenizer = AutoTokenizer.from_pretrained(_where(source))
     except (OSError, ValueError) as error:
         raise _not_loaded(source, "tokenizer", error) from error
+    if tokenizer.pad_token_id is None:
+        raise UserError(
+            f"the tokenizer of {source} has no padding token, which batches of texts need: name one in its "
+            "tokenizer_config.json (pad_token), and its id in the model's config.json (pad_token_id)"
+        )
+    return tokenizer
+
+
+def load_config(source: str | Path) -> "PreTrainedConfig":
+    """The architecture of a model folder or of a hub id; raises UserError where there is none to be had."""
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(_where(source))
+    except (OSError, ValueError) as error:
+        raise _not_loaded(source, "config", error) from error
 
 
 def load_base(source: str | Path, label_names: tuple[str, ...], seed: int) -> "PreTrainedModel":

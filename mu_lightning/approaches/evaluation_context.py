@@ -26,6 +26,7 @@ from mu_lightning.merging.folders.model_folders import ModelFolder, label_map, o
 from mu_lightning.merging.folders.safetensor_files import read_header
 from mu_lightning.merging.folders.tokenizer_files import check_same_tokenizer
 from mu_lightning.models.classifier import IntentClassifier
+from mu_lightning.models.reading import check_architecture, check_length, without_weights
 from mu_lightning.settings import DataSettings
 from mu_lightning.utilities.errors import UserError, unknown
 
@@ -164,6 +165,9 @@ def prepare(
     folders = {name: open_folder(local_folder(path)) for name, path in models.items()}
     check_models(folders, corpus)
     first = next(iter(folders.values()))
+    architecture = without_weights(first.path)
+    check_architecture(architecture, str(first.path))
+    check_length(scoring.max_length, architecture, "--max-length")
     tokenizer = load_tokenizer(first.path)
     settings = DataSettings(scoring.corpus, scoring.data_dir, max_length=scoring.max_length)
     data = IntentDataModule(corpus, tokenizer, settings)

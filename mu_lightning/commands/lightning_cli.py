@@ -21,6 +21,7 @@ from mu_lightning.data.registry import open_corpus
 from mu_lightning.locales import locale as known_locale
 from mu_lightning.locales import locale_list
 from mu_lightning.models.classifier import IntentClassifier
+from mu_lightning.models.reading import check_architecture, check_length, check_tokens, longest_texts, trial_logits
 from mu_lightning.results.model_records import recorded_supervision
 from mu_lightning.results.results import Result, show, write_results
 from mu_lightning.settings import TRAINER_DEFAULTS, RunSettings
@@ -149,6 +150,8 @@ class ScoreCLI(_GroupedCLI):
             refuse_existing(settings.output_dir)
         check_arguments(settings.trainer)
         self.model: IntentClassifier = IntentClassifier.from_folder(settings.model_path)
+        check_architecture(self.model.model, settings.model_path)
+        check_length(settings.data.max_length, self.model.model)
         corpus = open_corpus(settings.data.corpus, settings.data.data_dir)
         check_labels(settings.model_path, self.model.label_names, corpus)
         tokenizer = load_tokenizer(settings.model_path)
@@ -156,6 +159,9 @@ class ScoreCLI(_GroupedCLI):
         split: Split = "dev" if self.verb == "validate" else "test"
         for tag in locales:
             self.datamodule.rows(tag, split)
+        parts = [self.datamodule.encoded(tag, split) for tag in locales]
+        check_tokens(parts, tokenizer, self.model.model)
+        trial_logits(self.model.model, longest_texts(parts), settings.model_path)
         self.trainer = Trainer(**{**settings.trainer, "logger": settings.trainer.logger or False})
 
     def _run_subcommand(self, subcommand: str) -> None:

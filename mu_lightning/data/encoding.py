@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
@@ -139,6 +140,20 @@ def cache_dir() -> Path:
 @lru_cache(maxsize=8)
 def tokenizer_fingerprint(tokenizer: "PreTrainedTokenizerBase") -> str:
     """SHA-256 of the serialized tokenizer: vocabulary, normalizer and post-processor, all that decides tokens."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return _files_fingerprint(tokenizer)
     # How it was last asked to cut and pad stands in it too, and is nothing that it is.
-    content = json.loads(tokenizer.backend_tokenizer.to_str()) | {"truncation": None, "padding": None}
+    content = json.loads(backend.to_str()) | {"truncation": None, "padding": None}
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _files_fingerprint(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """SHA-256 of a tokenizer that is written in Python, such as CANINE's: its class and the files that it saves."""
+    digest = hashlib.sha256(type(tokenizer).__qualname__.encode())
+    with TemporaryDirectory() as folder:
+        tokenizer.save_pretrained(folder)
+        for path in sorted(Path(folder).rglob("*")):
+            if path.is_file():
+                digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()

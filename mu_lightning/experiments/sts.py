@@ -17,6 +17,7 @@ from mu_lightning.data.stsb import Pairs
 from mu_lightning.evaluation.correlation import cosines, spearman, spearman_interval
 from mu_lightning.merging.folders.hub_folders import local_folder
 from mu_lightning.merging.folders.model_folders import open_folder
+from mu_lightning.models.reading import check_rows, without_weights
 from mu_lightning.models.sentences import SentenceEncoder
 from mu_lightning.results.provenance import versions
 from mu_lightning.utilities.errors import UserError
@@ -94,6 +95,8 @@ def score_models(
     encoded = [
         {locale: _encode(found, tokenizer, max_length) for locale, found in pairs.items()} for tokenizer in tokenizers
     ]
+    for model, rows_of in zip(models, encoded, strict=True):
+        check_rows(list(rows_of.values()), without_weights(model), str(model))
     total = sum(len(eval_loader(rows, batch_size)) for rows_of in encoded for rows in rows_of.values())
 
     def embedded() -> Iterator[tuple[str, str, Any, Any]]:

@@ -152,6 +152,11 @@ def adapted_members(
             model = get_peft_model(copy.deepcopy(base), config)
     except ValueError as error:
         reason = str(error).split(". ")[0]
+        if settings.target_modules is None and "target_modules" in reason:  # peft knows none for the architecture
+            linear = {
+                name.rpartition(".")[2] for name, part in base.named_modules() if isinstance(part, torch.nn.Linear)
+            }
+            reason = f"name the modules to adapt with --model.lora.target_modules, such as {', '.join(sorted(linear))}"
         raise UserError(f"no adapters of {settings} on a base of type {base.config.model_type}: {reason}") from error
     if words is not None and type(model.get_input_embeddings()) is not torch.nn.Embedding:
         raise UserError(

@@ -73,7 +73,7 @@ class JointClassifier(Evaluated):
         """The peak learning rate: the one that was set, or the one that suits the members' width and adapters."""
         if self.settings.learning_rate is not None:
             return self.settings.learning_rate
-        width: int = self.member(next(iter(self.members))).model.config.hidden_size
+        width: int = self.member(next(iter(self.members))).model.config.hidden_size  # also where it has another name
         return min(1e-3, 5e-5 * (768 / width) ** 2) * (1 if self.settings.adapter == "none" else 10)
 
     def member(self, name: str) -> IntentClassifier:

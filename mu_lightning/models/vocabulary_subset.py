@@ -74,7 +74,7 @@ class Words:
 
     def put_back(self, model: "PreTrainedModel") -> None:
         """Gives a model that holds the used rows the whole table, the base's in the others."""
-        used = word_table(model)
+        used = _plain_table(model)
         table = self._copy().to(used)
         table[self.kept.to(table.device)] = used
         _set_table(model, table)
@@ -89,7 +89,7 @@ class Words:
 
     def trim(self, model: "PreTrainedModel") -> None:
         """Leaves a model with the whole table the used rows only."""
-        table = word_table(model)
+        table = _plain_table(model)
         _set_table(model, table[self.kept.to(table.device)])
 
     def save(self, checkpoint: dict[str, Any]) -> None:
@@ -119,7 +119,7 @@ def words_of(model: "PreTrainedModel", vocabulary: Vocabulary, trimmed: bool, we
     Raises:
         UserError: the model has no plain word table.
     """
-    table = word_table(model)
+    table = _plain_table(model)
     name = next(name for name, tensor in model.named_parameters() if tensor.data_ptr() == table.data_ptr())
     stored = {} if weights is None else read_header(weights)
     inner = name.removeprefix(f"{model.base_model_prefix}.")  # an encoder's file knows no head, and no such prefix
@@ -132,22 +132,35 @@ def words_of(model: "PreTrainedModel", vocabulary: Vocabulary, trimmed: bool, we
     return words
 
 
-def word_table(model: "PreTrainedModel") -> Tensor:
-    """A model's word table, [token ids, width]; not a copy, and without a gradient.
+def word_table(model: "PreTrainedModel") -> Tensor | None:
+    """A model's word table, [token ids, width]; not a copy, and without a gradient. None where a model has none.
 
     Raises:
-        UserError: it has none that is a plain one.
+        UserError: it has one that is not a plain one.
     """
     try:
         embedding = model.get_input_embeddings()
     except NotImplementedError:  # transformers' word for a model that has none
-        embedding = None
+        return None
+    weight = getattr(embedding, "weight", None)
+    if not isinstance(weight, Tensor):
+        return None
     if type(embedding) is not nn.Embedding:
+        raise UserError(
+            f"a {model.config.model_type} model has a {type(embedding).__name__} of which rows cannot be told apart; "
+            "choose --model.vocabulary full with --model.decay_unused true"
+        )
+    return weight.detach()
+
+
+def _plain_table(model: "PreTrainedModel") -> Tensor:
+    table = word_table(model)
+    if table is None:
         raise UserError(
             f"a {model.config.model_type} model has no word table of which rows could be told apart; choose "
             "--model.vocabulary full with --model.decay_unused true"
         )
-    return embedding.weight.detach()
+    return table
 
 
 def _set_table(model: "PreTrainedModel", table: Tensor) -> None:

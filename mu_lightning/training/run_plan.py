@@ -11,12 +11,19 @@ from mu_lightning.checkpoints import load_base, load_tokenizer, model_folder_nam
 from mu_lightning.data.corpus import SPLITS, Corpus
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.data.registry import open_corpus
-from mu_lightning.data.vocabulary import used_vocabulary
 from mu_lightning.locales import locale as known_locale
 from mu_lightning.models.adapters import adapted_members
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.joint import JointClassifier
-from mu_lightning.models.vocabulary_subset import Words, word_table, words_of
+from mu_lightning.models.reading import (
+    check_architecture,
+    check_length,
+    check_tokens,
+    longest_texts,
+    trial_logits,
+    words_read,
+)
+from mu_lightning.models.vocabulary_subset import Words
 from mu_lightning.results.run_folders import POOLED
 from mu_lightning.settings import RunSettings
 from mu_lightning.training.callbacks import check_callbacks
@@ -179,7 +186,8 @@ def plan_run(settings: RunSettings) -> RunPlan:
         exports = {name: settings.models_dir / folder for name, folder in names.items()}
     refuse_existing_outputs(settings, output_dir, exports.values())
     base = load_base(settings.model.base, corpus.label_names, settings.seed)
-    _check_length(settings.data.max_length, base)
+    check_architecture(base, settings.model.base)
+    check_length(settings.data.max_length, base)
     plan = RunPlan(settings, corpus, tokenizer, base, members, unseen, targets, output_dir, exports)
     words = _words(plan)
     plan = replace(plan, words=words)
@@ -239,13 +247,6 @@ def _wandb_can_log() -> bool:
     return netrc.is_file() and "wandb" in netrc.read_text(encoding="utf-8", errors="replace")
 
 
-def _check_length(max_length: int, base: "PreTrainedModel") -> None:
-    # XLM-R counts positions from its padding id + 1 on, so its table is that much longer than its longest text.
-    positions = base.config.max_position_embeddings - (base.config.pad_token_id or 0) - 1
-    if max_length > positions:
-        raise UserError(f"data.max_length is {max_length}, but the base reads at most {positions} tokens")
-
-
 def default_folder(settings: RunSettings, locales: tuple[str, ...], targets: tuple[str, ...] = ()) -> Path:
     """Where a run goes that names no folder."""
     what = name_of(targets) or (locales[0] if len(locales) == 1 else f"{len(locales)}-locales")
@@ -266,10 +267,12 @@ def _words(plan: RunPlan) -> Words | None:
         for split in SPLITS:
             data.rows(tag, split)
     settings = plan.settings.model
-    if settings.decay_unused:
-        return None
     # A target's train rows count too: a resumed run may be asked to compare with a native model.
     read = [(tag, split) for split in SPLITS for tag in sorted(learned if split == "train" else learned | unseen)]
-    size, padding = len(word_table(plan.base)), plan.base.config.pad_token_id or 0
-    used = used_vocabulary((data.encoded(*one).tokens for one in read), plan.tokenizer, size, padding)
-    return words_of(plan.base, used, settings.vocabulary == "used", weights_file(settings.base))
+    parts = [data.encoded(*one) for one in read]
+    check_tokens(parts, plan.tokenizer, plan.base)
+    trial_logits(plan.base, longest_texts(parts), str(settings.base))
+    if settings.decay_unused:
+        return None
+    trimmed = settings.vocabulary == "used"
+    return words_read(plan.base, parts, plan.tokenizer, trimmed, weights_file(settings.base))

@@ -14,6 +14,7 @@ from mu_lightning.data.encoding import EncodedRows, concatenate
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.data.registry import open_corpus
 from mu_lightning.merging.folders.folder_plan import FolderPlan
+from mu_lightning.models.reading import check_length, without_weights
 from mu_lightning.settings import DataSettings
 from mu_lightning.utilities.errors import UserError, unknown
 
@@ -91,6 +92,7 @@ class MergeTexts:
                 )
         settings = DataSettings(data.corpus, data.data_dir, max_length=data.max_length, limit_train=data.examples)
         folder = next(iter(plan.folders.values())).path
+        check_length(data.max_length, without_weights(folder), "the data's max_length")
         self._module = IntentDataModule(corpus, load_tokenizer(folder), settings)
         for source in plan.job.names:
             for tag in data.locales(source):
