@@ -7,13 +7,10 @@ from typing import Any, Literal
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
-from lightning.fabric.utilities.types import _PATH
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.plugins.environments import SLURMEnvironment
 
 from mu_lightning.settings import CheckpointSettings
-from mu_lightning.training.checkpointing.loop_state import as_after_step, as_before_epoch_end
 from mu_lightning.training.checkpointing.random_state import random_state, set_random_state
 from mu_lightning.training.checkpointing.run_checkpoints import (
     BEFORE_MERGE,
@@ -25,6 +22,7 @@ from mu_lightning.training.checkpointing.run_checkpoints import (
     write_checkpoint,
 )
 from mu_lightning.training.checkpointing.signals import STATUS, Signals
+from mu_lightning.utilities.adapters.lightning_loops import as_after_step, as_before_epoch_end, resume_between_epochs
 from mu_lightning.utilities.errors import Interrupted, UserError
 
 from .merge import MergeCallback
@@ -36,7 +34,7 @@ Place = Literal["start", "step", "before epoch end", "epoch end", "end"]
 class DurableCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint whole or not at all, flushed to the disk, with a manifest beside it."""
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None) -> None:
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
         """Writes `checkpoint` to `path`; raises UserError where there is no room for it."""
         write_checkpoint(checkpoint, Path(path))
 
@@ -70,8 +68,7 @@ class RunCheckpoint(Checkpoint):
         self._restored: dict[str, Any] | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        # Else Lightning resumes a run that ends at `max_steps` in the middle of an epoch, wherever it was saved.
-        trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
+        resume_between_epochs(trainer)
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         self._merges = next((one for one in callbacks if isinstance(one, MergeCallback)), None)
         if self._merges is not None and self.settings.before_merge:
@@ -79,9 +76,7 @@ class RunCheckpoint(Checkpoint):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._place = "start"
-        environment = trainer._accelerator_connector.cluster_environment
-        requeue = environment.requeue_signal if isinstance(environment, SLURMEnvironment) else None
-        self.signals.install(() if requeue is None else (requeue,))
+        self.signals.install()
         if self._restored is not None:
             self._go_on(trainer, self._restored)
         else:

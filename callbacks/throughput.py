@@ -22,6 +22,7 @@ class Throughput(Callback):
     def __init__(self) -> None:
         self._utterances = 0
         self._batches = 0
+        self._step = 0
         self._started = 0.0
         self._busy = 0.0
 
@@ -30,6 +31,7 @@ class Throughput(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self._started = self._started or time.perf_counter()
+        self._step = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -37,8 +39,8 @@ class Throughput(Callback):
         self._utterances += utterances(batch)
         self._batches += 1
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
-        # The same on every device: each takes part in gathering.
-        if every and trainer.global_step % every == 0 and _stepped(trainer):
+        # With accumulation several batches have one step. The same on every device: each takes part in gathering.
+        if every and trainer.global_step % every == 0 and trainer.global_step != self._step:
             self._log(trainer, pl_module)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -91,11 +93,6 @@ def _gathered(mine: tuple[float, ...]) -> list[tuple[float, ...]]:
     found: list[Any] = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(found, mine)
     return found
-
-
-def _stepped(trainer: Trainer) -> bool:
-    """Whether the optimizer has just stepped: with accumulation several batches have one step."""
-    return not trainer.fit_loop._should_accumulate()
 
 
 def _finish_work(trainer: Trainer) -> None:

@@ -2,11 +2,9 @@
 
 import sys
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import yaml
-from jsonargparse import Namespace
-from lightning.fabric.connector import _PRECISION_INPUT
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
@@ -36,9 +34,6 @@ from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import atomic_folder, refuse_existing, reserved
 from mu_lightning.utilities.precision import settled_precision
 
-# What Trainer.fit and the others take that we give them, or that our own arguments replace.
-_GIVEN = {"model", "train_dataloaders", "val_dataloaders", "dataloaders", "datamodule", "return_predictions", "verbose"}
-
 
 class _Parser(OneLineErrors, LightningArgumentParser):
     """LightningCLI's parser, whose errors are one line."""
@@ -47,31 +42,40 @@ class _Parser(OneLineErrors, LightningArgumentParser):
 
 
 class _Arguments(Trainer):
-    """Lightning's Trainer as the parser sees it: with one more precision."""
+    """Lightning's Trainer as the parser sees it: with one more precision, ``auto``.
 
-    def __init__(self, *, precision: _PRECISION_INPUT | Literal["auto"] | None = None, **more: Any) -> None:
+    Any other name is checked by Lightning itself, before long work starts.
+    """
+
+    def __init__(self, *, precision: int | str | None = None, **more: Any) -> None:
         super().__init__(**more)
 
 
 class _GroupedCLI(LightningCLI):
-    """One verb of LightningCLI whose model, data and merge groups are settings that the verb builds objects from."""
+    """One verb whose model, data and merge groups are settings that the verb builds objects from.
+
+    LightningCLI parses the verb's arguments; its own subcommands are not used, for they would let hyperparameters in a
+    checkpoint override what was asked for.
+
+    Args:
+        arguments: the verb and its arguments.
+    """
 
     def __init__(self, arguments: list[str]) -> None:
         self.verb = arguments[0]
         quiet_lightning()
         super().__init__(
-            args=arguments,
+            args=arguments[1:],
+            run=False,
             parser_class=_Parser,
             save_config_callback=None,
             seed_everything_default=0,
             trainer_defaults=dict(TRAINER_DEFAULTS),
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
-            parser_kwargs={"prog": "mu-lightning"},
+            parser_kwargs={"prog": f"mu-lightning {self.verb}"},
         )
-
-    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
-        return {self.verb: _GIVEN | {"ckpt_path", "weights_only"}}
+        getattr(self, self.verb)()
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(_Arguments, "trainer")
@@ -83,22 +87,16 @@ class _GroupedCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         self.config = parser.parse_args(args)
-        trainer = self.config[self.verb].trainer
+        trainer = self.config.trainer
         if trainer.precision == "auto":  # what is recorded, and compared on resuming, is what it means here
             trainer.precision, reason = settled_precision(trainer.accelerator)
             if is_first_process():
                 print(f"precision {trainer.precision}: {reason}", file=sys.stderr)
 
-    def _parse_ckpt_path(self) -> None:
-        """Does nothing: hyper-parameters in a checkpoint must not override what was asked for."""
-
-    def _run_subcommand(self, subcommand: str) -> None:
-        getattr(self, subcommand)()
-
     @property
     def plain_config(self) -> dict[str, Any]:
         """The verb's whole configuration as plain values."""
-        return yaml.safe_load(self.parser.dump(self.config, skip_unset=False, format="yaml"))[self.verb]
+        return yaml.safe_load(self.parser.dump(self.config, skip_unset=False, format="yaml"))
 
 
 class FitCLI(_GroupedCLI):
@@ -112,13 +110,12 @@ class FitCLI(_GroupedCLI):
 
     def settings(self) -> RunSettings:
         """What was parsed, as the one configuration that everything below is given."""
-        asked = self.config[self.verb].clone()
+        asked = self.config.clone()
         asked.pop("config", None)
         # Plain values: the Trainer's objects are built for each training, and settings can be sent to other processes.
         trainer = self.plain_config["trainer"]
         del asked["trainer"]
-        groups = self.parser.instantiate(Namespace({self.verb: asked}))[self.verb]
-        found = vars(groups) | {"trainer": trainer}
+        found = vars(self.parser.instantiate(asked)) | {"trainer": trainer}
         return RunSettings(seed=int(found.pop("seed_everything")), **found)
 
     def fit(self) -> None:
@@ -140,7 +137,7 @@ class ScoreCLI(_GroupedCLI):
 
     def instantiate_classes(self) -> None:
         self.config_init = self.parser.instantiate(self.config)
-        settings = self.settings = self.config_init[self.verb]
+        settings = self.settings = self.config_init
         locales = locale_list(settings.locales) or []
         for tag in locales:
             known_locale(tag)

@@ -8,6 +8,7 @@ from jsonargparse import ArgumentParser
 
 from mu_lightning.commands import fit
 from mu_lightning.commands.program import COMMANDS
+from mu_lightning.utilities.adapters.parser_arguments import arguments
 from mu_lightning.utilities.tables import markdown_table
 
 
@@ -21,9 +22,10 @@ def verb_parser(verb: str) -> ArgumentParser:
 
 def flags(verb: str) -> Iterator[Action]:
     """A verb's arguments, without help and what jsonargparse adds of its own."""
-    for action in verb_parser(verb)._actions:
-        names = [name for name in action.option_strings if name.startswith("--")]
-        if names and not {"--help", "--print_config"} & set(names) and not getattr(action, "_is_group", False):
+    parser = verb_parser(verb)
+    settings = set(parser.get_defaults().keys())  # a group, such as --model, is no setting of its own
+    for action in arguments(parser):
+        if action.dest in settings and any(name.startswith("--") for name in action.option_strings):
             yield action
 
 

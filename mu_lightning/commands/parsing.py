@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import yaml
 from jsonargparse import ArgumentParser, Namespace, get_loader, set_loader
 
+from mu_lightning.utilities.adapters.parser_arguments import arguments
 from mu_lightning.utilities.errors import UserError, unknown
 from mu_lightning.utilities.yaml_files import checked, read_yaml
 
@@ -38,7 +39,7 @@ class OneLineErrors(ArgumentParser):
     def parse_args(self, args: Sequence[str] | None = None, *more: Any, **given: Any) -> Any:  # type: ignore[override]
         """As `ArgumentParser.parse_args`, raises UserError."""
         if args is not None:
-            several = {name for action in self._actions if action.nargs == "+" for name in action.option_strings}
+            several = {name for action in arguments(self) if action.nargs == "+" for name in action.option_strings}
             args = list(separated(args, several))
         return super().parse_args(args, *more, **given)
 
@@ -57,10 +58,10 @@ class OneLineErrors(ArgumentParser):
         if refused is None:
             raise UserError(one_line(message)) from ex
         given = (refused["flag"] or f"--{refused['option']}").partition("=")[0]
-        parser = getattr(ex, "subcommand_parser", None) or self
-        known = [name for name in (*_flags(parser), *self.more_names) if name.startswith("--")]
+        flags = (name for action in arguments(self) for name in action.option_strings)
+        known = [name for name in (*flags, *self.more_names) if name.startswith("--")]
         near = difflib.get_close_matches(given, known, n=3, cutoff=0.6)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"see {parser.prog.replace(' [options]', '')} --help"
+        hint = f"did you mean {' or '.join(near)}?" if near else f"see {self.prog} --help"
         raise UserError(f"unknown argument '{given}': {hint}") from ex
 
 
@@ -109,8 +110,3 @@ def _plain(kind: str) -> str:
     kind = kind.removeprefix("<class '").removesuffix("'>").removeprefix("typing.")
     kind = kind.removeprefix("Literal[").removesuffix("]") if kind.startswith("Literal[") else kind
     return {"NoneType": "null", "pathlib.Path": "path"}.get(kind, kind)
-
-
-def _flags(parser: ArgumentParser) -> list[str]:
-    subcommands = parser._subcommands_action.choices.values() if parser._subcommands_action else []
-    return [name for one in (parser, *subcommands) for name in one._option_string_actions]

@@ -11,6 +11,7 @@ from mu_lightning.commands.parsing import OneLineErrors
 from mu_lightning.schedules.parsing import build_schedule, list_schedules, schedule_of
 from mu_lightning.schedules.schedules import Schedule
 from mu_lightning.settings import MergeSettings
+from mu_lightning.utilities.adapters.parser_arguments import arguments
 from mu_lightning.utilities.errors import UserError, unknown
 from mu_lightning.utilities.files import refuse_existing
 from mu_lightning.utilities.locks import locked
@@ -165,4 +166,4 @@ def _configured(paths: list[Path]) -> dict[str, Any]:
 
 def _fit_keys() -> set[str]:
     """The names of `fit`'s arguments."""
-    return {name for action in fit.parser("fit")._actions for name in action.option_strings if name.startswith("--")}
+    return {name for action in arguments(fit.parser("fit")) for name in action.option_strings if name.startswith("--")}

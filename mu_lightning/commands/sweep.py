@@ -17,6 +17,7 @@ from mu_lightning.commands.arguments import (
 )
 from mu_lightning.commands.parsing import OneLineErrors
 from mu_lightning.locales import LOCALES, locale_list
+from mu_lightning.utilities.adapters.parser_arguments import arguments
 from mu_lightning.utilities.errors import UserError, unknown
 from mu_lightning.utilities.locks import locked
 from mu_lightning.utilities.resources import resource
@@ -135,7 +136,7 @@ def _grid_file(path: Path) -> dict[str, Any]:
     content = read_yaml(path) or {}
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no grid: expected keys such as target_languages and methods")
-    actions = {action.dest: action for action in parser()._actions if action.dest not in ("help", "config")}
+    actions = {action.dest: action for action in arguments(parser()) if action.dest not in ("help", "config")}
     for key, value in content.items():
         if key not in actions:
             # The parser's own message would not name the nearest.

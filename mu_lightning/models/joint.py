@@ -66,6 +66,7 @@ class JointClassifier(Evaluated):
         self.stopped: set[str] = set()
         self.label_weights: dict[str, Tensor] = {}
         self.stack: Stack | None = None
+        self._stepped = False  # whether the optimizer has stepped in this batch: it may accumulate several
         self.gradients = MemberGradients(members)
 
     @property
@@ -130,6 +131,7 @@ class JointClassifier(Evaluated):
         self.gradients.side_by_side = stacked
 
     def on_train_batch_start(self, batch: Mapping[str, Batch], batch_idx: int) -> None:
+        self._stepped = False
         if self.at_once and (group := self._turns.places(self.current_epoch)[batch_idx].group) != self._present:
             self.rest(keeping=group)
 
@@ -141,29 +143,24 @@ class JointClassifier(Evaluated):
         number = self._turns.places(self.current_epoch)[batch_idx].number if self.at_once else batch_idx
         losses = self.step_losses(batch, number)
         self.losses = {name: loss.detach() for name, loss in losses.items()}
-        self.log_losses()
         if not losses:  # the rest of an optimizer step of members whose epoch is over, or that have stopped
             return torch.zeros((), device=self.device, requires_grad=True)
-        return torch.stack(list(losses.values())).sum()
+        each = torch.stack(list(losses.values()))
+        self.log("train/loss", each.detach().mean(), prog_bar=True, logger=False, batch_size=1)
+        return each.sum()
 
     def log_losses(self) -> None:
-        """Logs the losses of this step: of each member that had a batch, and their mean."""
-        results = self.trainer.fit_loop._results
-        for name in self.members.keys() - self.losses.keys():
-            # It has no batch here, and Lightning would log its last loss again with every step.
-            results.pop(f"training_step.train/loss/{name}", None)
+        """Gives loggers the losses of this step: of each member that had a batch, and their mean.
+
+        Not through `log`: with it the last loss of a member whose epoch is over would come again with every step.
+        """
         if not self.losses:
             return
-        values = {f"train/loss/{name}": loss for name, loss in self.losses.items()}
-        values["train/loss"] = torch.stack(list(self.losses.values())).mean()
-        # As an epoch begins, `log` forgets the one before.
-        anew = self.trainer._logger_connector.should_reset_tensors("training_step")
-        for name, value in values.items():
-            if f"training_step.{name}" in results and not anew:
-                # What `log` ends in; before, it would look through all that Lightning keeps of the value, each time.
-                results.update_metrics(f"training_step.{name}", value, 1)
-            else:
-                self.log(name, value, prog_bar=name == "train/loss", batch_size=1)
+        each = torch.stack(list(self.losses.values()))
+        metrics = {f"train/loss/{name}": loss for name, loss in zip(self.losses, each.tolist(), strict=True)}
+        metrics |= {"train/loss": each.mean().item(), "epoch": self.current_epoch}
+        for logger in self.trainer.loggers:
+            logger.log_metrics(metrics, step=self.global_step - 1)
 
     def step_losses(self, batch: Mapping[str, Batch], number: int) -> dict[str, Tensor]:
         """Member -> the mean loss of its batch, a scalar.
@@ -228,6 +225,8 @@ class JointClassifier(Evaluated):
                     self.micro_batches.halve(self.trainer.datamodule.batch_size.most_rows, error)  # type: ignore[attr-defined]
 
         super().optimizer_step(epoch, batch_idx, optimizer, closure)
+        optimizer.zero_grad()  # else the next forward pass would find the gradients still there
+        self._stepped = True
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         for group in optimizer.param_groups:
@@ -235,9 +234,9 @@ class JointClassifier(Evaluated):
                 self.member(group["member"]).decay_words(1 - group["lr"] * group["weight_decay"])
 
     def on_train_batch_end(self, outputs: Any, batch: Mapping[str, Batch], batch_idx: int) -> None:
-        if not self.trainer.fit_loop._should_accumulate():  # else the next forward pass would find them still there
-            for optimizer in self.trainer.optimizers:
-                optimizer.zero_grad()
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if self._stepped and every and (self.global_step % every == 0 or self.trainer.should_stop):
+            self.log_losses()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["micro_batches"] = self.micro_batches.parts

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
@@ -48,7 +48,7 @@ def run_loggers(folder: Path, stage: str, tensorboard: bool = False, wandb: bool
 
 
 class _Table:
-    """A CSV file of rows whose columns may grow; what Lightning's CSVLogger writes with."""
+    """A CSV file of rows whose columns may grow."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "metrics.csv"
@@ -61,11 +61,14 @@ class _Table:
             self.columns = sorted(set().union(*rows)) if rows else []
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Adds a row; what is logged of one step, piece by piece, is one row."""
         row = {name: value.item() if isinstance(value, Tensor) else value for name, value in metrics.items()}
-        self.metrics.append({**row, "step": self.count + len(self.metrics) if step is None else step})
-
-    def log_hparams(self, params: Mapping[str, Any]) -> None:
-        """Does nothing: a run's configuration is in its manifest."""
+        row["step"] = self.count + len(self.metrics) if step is None else step
+        last = self.metrics[-1] if self.metrics else {}
+        if last.get("step") == row["step"] and all(last.get(name, value) == value for name, value in row.items()):
+            last.update(row)
+        else:
+            self.metrics.append(row)
 
     def save(self) -> None:
         if not self.metrics:
@@ -101,15 +104,59 @@ class _Table:
         self.columns = columns
 
 
-class TableLogger(CSVLogger):
-    """Lightning's CSV log, kept whole while it is written, and continued when a run is resumed."""
+class TableLogger(Logger):
+    """A CSV log as Lightning's, kept whole while it is written, and continued when a run is resumed.
+
+    Args:
+        save_dir: the folder of the run.
+        name: of the folder in it that holds the logs.
+        version: of the folder in that one that holds ``metrics.csv``.
+    """
+
+    def __init__(self, save_dir: Path, name: str, version: str) -> None:
+        super().__init__()
+        self._run = save_dir
+        self._logs = name, version
+        self._table: _Table | None = None
+
+    @property
+    def name(self) -> str:
+        return self._logs[0]
+
+    @property
+    def version(self) -> str:
+        return self._logs[1]
+
+    @property
+    def save_dir(self) -> str:
+        return str(self._run)
+
+    @property
+    def log_dir(self) -> str:
+        return str(self._run.joinpath(*self._logs))
 
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        if self._experiment is None:
-            self._experiment: Any = _Table(Path(self.log_dir))
-        return self._experiment
+        if self._table is None:
+            Path(self.log_dir).mkdir(parents=True, exist_ok=True)
+            self._table = _Table(Path(self.log_dir))
+        return self._table
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        self.experiment.log_metrics(metrics, step)
+
+    def log_hyperparams(self, *arguments: Any, **named: Any) -> None:
+        """Does nothing: a run's configuration is in its manifest."""
+
+    @rank_zero_only
+    def save(self) -> None:
+        self.experiment.save()
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        self.save()
 
     def position(self) -> int:
         self.save()
@@ -159,9 +206,8 @@ class RunLogger(WandbLogger):
 
     def __init__(self, folder: Path) -> None:
         known = wandb_files.run_id(folder)
-        super().__init__(project=_project(), name=folder.name, save_dir=folder, id=known)
-        self._wandb_init.pop("anonymous", None)  # Lightning always gives it; W&B has done away with it and warns
         rows = wandb_files.history(folder, known) if known else ()
+        super().__init__(project=_project(), name=folder.name, save_dir=folder, experiment=_wandb_run(folder, known))
         self.recorded = max((row[self.ROW] for row in rows if self.ROW in row), default=0)
         self.count = 0
 
@@ -183,6 +229,17 @@ class RunLogger(WandbLogger):
 
     def continue_from(self, position: int | None) -> None:
         self.count = position or 0
+
+
+@rank_zero_only
+def _wandb_run(folder: Path, known: str | None) -> Any:
+    """W&B's run, begun or gone on with; the logger itself would begin it with an option that W&B has done away with."""
+    import wandb
+
+    run = wandb.init(project=_project(), name=folder.name, dir=folder, id=known, resume="allow")
+    run.define_metric("trainer/global_step")
+    run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
+    return run
 
 
 def _project() -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
-from mu_lightning.monitoring.loggers import RunLogger
+from mu_lightning.monitoring.loggers import RunLogger, TableLogger
 from mu_lightning.monitoring.page import write_page
 from mu_lightning.monitoring.pictures import draw_merges
 from mu_lightning.monitoring.values import AXIS, MODEL_COLUMNS, Record, history_table, merge_values, model_rows, outcome
@@ -115,6 +115,7 @@ def _nowhere(logger: Any, history: Sequence[Record]) -> None:
 LOGGERS: dict[type[Logger], Callable[[Any, Sequence[Record]], None]] = {
     WandbLogger: _to_wandb,
     TensorBoardLogger: _to_tensorboard,
+    TableLogger: _nowhere,
     CSVLogger: _nowhere,
 }
 

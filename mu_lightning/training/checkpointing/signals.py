@@ -10,14 +10,16 @@ from typing import Any
 from mu_lightning.utilities.errors import Interrupted
 
 STATUS = {"SIGINT": 130, "SIGTERM": 143}
+# With one of these SLURM announces the end of a job: sbatch's --signal says which.
+REQUEUE = tuple(getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2", "SIGHUP") if hasattr(signal, name))
 
 
 class Signals:
     """Notes signals while a trainer fits.
 
-    The first SIGTERM or SIGINT is only noted; a second Ctrl-C interrupts at once. What another handler does on the
-    `deferred` signals (Lightning saves and requeues a SLURM job on SIGUSR1, wherever in a step it arrives) waits for
-    the end of the step too.
+    The first SIGTERM or SIGINT is only noted; a second Ctrl-C interrupts at once. What another handler does on one of
+    `REQUEUE` (Lightning saves and requeues a SLURM job, wherever in a step the signal arrives) waits for the end of the
+    step too.
 
     Attributes:
         received: the name of the signal that asks to end, None so far.
@@ -28,13 +30,13 @@ class Signals:
         self._before: dict[int, Any] = {}
         self._waiting: list[Callable[[], None]] = []
 
-    def install(self, deferred: tuple[int, ...] = ()) -> None:
+    def install(self) -> None:
         """Takes over from the handlers that are installed; only the main thread may."""
         if threading.current_thread() is not threading.main_thread():
             return
         for number in map(int, (signal.SIGINT, signal.SIGTERM)):
             self._before[number] = signal.signal(number, self._note)
-        for number in deferred:
+        for number in REQUEUE:
             handler = signal.getsignal(number)
             if callable(handler):
                 self._before[number] = signal.signal(number, self._defer)

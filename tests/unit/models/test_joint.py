@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Callback
+from lightning.pytorch.loggers import Logger
 
 from mu_lightning.data import batching
 from mu_lightning.data.module import IntentDataModule
@@ -163,24 +164,41 @@ def test_label_smoothing_is_in_the_loss(joint: Any, data_module: Any, trainer: A
     for smoothing in (0.0, 0.5):
         fitting = trainer(1, limit_train_batches=1)
         fitting.fit(joint(["en-US"], label_smoothing=smoothing), datamodule=data_module(["en-US"]))
-        logged.append(fitting.callback_metrics["train/loss/en-US"].item())
+        logged.append(fitting.callback_metrics["train/loss"].item())
     assert logged[0] != logged[1]
 
 
-def test_each_step_logs_the_losses_of_the_members_that_have_a_batch(joint: Any, data_module: Any, trainer: Any) -> None:
-    module, steps = joint(["en-US", "nl-NL"]), []
+@pytest.mark.parametrize(
+    ("more", "logged"),
+    [
+        # The second member has three batches, the first eight.
+        ({}, [(1, 2), (3, 1), (5, 1), (7, 1), (9, 2), (11, 1), (13, 1), (15, 1)]),
+        ({"accumulate_grad_batches": 2}, [(1, 1), (3, 1), (5, 1), (7, 1)]),
+    ],
+)
+def test_a_logged_step_has_the_losses_of_the_members_that_have_a_batch(
+    joint: Any, data_module: Any, trainer: Any, more: dict[str, int], logged: list[tuple[int, int]]
+) -> None:
+    module, rows = joint(["en-US", "nl-NL"]), []
 
-    class Note(Callback):
-        def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-            found = trainer.fit_loop._results.metrics(on_step=True)["log"]
-            logged = {name: float(value) for name, value in found.items()}
-            expected = {f"train/loss/{name}": float(loss) for name, loss in module.losses.items()}
-            assert logged.pop("train/loss") == pytest.approx(sum(expected.values()) / len(expected), rel=1e-6)
-            assert logged == expected
-            steps.append(len(expected))
+    class Noted(Logger):
+        name, version = "noted", 0
 
-    trainer(2, Note()).fit(module, datamodule=data_module(["en-US", "nl-NL"]))
-    assert steps == [2, 2, 2, 1, 1, 1, 1, 1] * 2, "the second member has three batches, the first eight"
+        def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+            losses = {name: float(loss) for name, loss in module.losses.items()}
+            mean = sum(losses.values()) / len(losses)
+            assert metrics == {f"train/loss/{name}": loss for name, loss in losses.items()} | {
+                "train/loss": pytest.approx(mean, rel=1e-6),
+                "epoch": fitting.current_epoch,
+            }
+            rows.append((step, len(losses)))
+
+        def log_hyperparams(self, *_: Any, **__: Any) -> None:
+            pass
+
+    fitting = trainer(2, logger=Noted(), log_every_n_steps=2, **more)
+    fitting.fit(module, datamodule=data_module(["en-US", "nl-NL"]))
+    assert rows == logged
 
 
 def test_balanced_weights_are_those_of_scikit_learn_and_average_to_one_over_the_rows() -> None:
@@ -198,7 +216,7 @@ def test_class_weights_are_each_members_own_and_count_in_its_loss(joint: Any, da
 
     class Note(Callback):
         def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-            losses.append(trainer.callback_metrics["train/loss/west"].item())
+            losses.append(pl_module.losses["west"].item())
             batches.append(batch["west"])
 
     start = joint(list(members))

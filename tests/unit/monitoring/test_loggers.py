@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas
 import pytest
+import wandb
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mu_lightning.monitoring.loggers import ContinuedLogger, EventLogger, RunLogger, TableLogger, run_loggers
@@ -101,27 +102,55 @@ def test_continued_events_are_cut_back_to_their_position(tmp_path: Path) -> None
     ]
 
 
-def test_a_wandb_row_that_is_recorded_already_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = []
+class Run:
+    """A run of W&B that keeps what it is told."""
 
-    class Run:
-        def define_metric(self, name: str, **more: object) -> None:
-            pass
+    def __init__(self, **begun: object) -> None:
+        self.begun = begun
+        self.rows: list[dict[str, float]] = []
 
-        def log(self, values: dict[str, float]) -> None:
-            told.append(values)
+    def define_metric(self, name: str, **more: object) -> None:
+        pass
 
+    def log(self, values: dict[str, float]) -> None:
+        self.rows.append(values)
+
+
+@pytest.fixture(autouse=True)
+def no_wandb(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wandb, "init", Run)
+
+
+def test_a_wandb_run_begins_with_no_option_that_wandb_has_done_away_with(tmp_path: Path) -> None:
+    # Lightning's logger alone would give `anonymous`, of which W&B warns.
+    begun = RunLogger(tmp_path / "afrikaans").experiment.begun
+    assert begun.keys() == {"project", "name", "dir", "id", "resume"}
+    assert begun["name"] == "afrikaans"
+
+
+def test_a_wandb_row_that_is_recorded_already_is_passed_over(tmp_path: Path) -> None:
     logger = RunLogger(tmp_path)
-    logger._experiment = Run()  # type: ignore[assignment]
     logger.recorded = 3
     logger.continue_from(2)
     assert [logger.log_row({"loss": value}) for value in (0.3, 0.4)] == [False, True]
     logger.log_metrics({"loss": 0.5}, step=9)
-    assert told == [
+    assert logger.experiment.rows == [
         {"loss": 0.4, "trainer/row": 4},
         {"loss": 0.5, "trainer/global_step": 9, "trainer/row": 5},
     ]
     assert logger.position() == 5
+
+
+def test_what_is_logged_of_one_step_is_one_row(tmp_path: Path) -> None:
+    logger = opened(tmp_path)
+    logger.log_metrics({"loss": 0.5, "epoch": 0}, step=9)
+    logger.log_metrics({"speed": 2.0, "epoch": 0}, step=9)
+    logger.log_metrics({"loss": 0.4, "epoch": 0}, step=9)
+    assert logger.position() == 2
+    assert table(tmp_path) == [
+        {"loss": 0.5, "speed": 2.0, "epoch": 0, "step": 9},
+        {"loss": 0.4, "epoch": 0, "step": 9},
+    ]
 
 
 def test_a_runs_loggers_can_all_be_continued(tmp_path: Path) -> None:

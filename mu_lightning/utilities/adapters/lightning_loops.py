@@ -1,12 +1,22 @@
-"""Where in training a checkpoint stands: Lightning's loop progress, moved to a place that it resumes from exactly.
+"""Lightning resumes exactly from the end of a step and of an epoch, and from nowhere else.
 
-Lightning resumes exactly from the end of a step and from the end of an epoch, not from the hooks in between, where
-callbacks act. So a checkpoint that is saved in such a hook is written as if it had been saved just before or after it.
+Callbacks act in the hooks in between. So a checkpoint that is saved in such a hook is written as if it had been saved
+just before or after it: the progress of Lightning's loops in it, which has no public form, is moved there.
 """
 
 from typing import Any
 
+from lightning.pytorch import Trainer
+
 Loops = dict[str, Any]
+
+
+def resume_between_epochs(trainer: Trainer) -> None:
+    """Lets a run with ``max_steps`` go on from the end of an epoch, if it was saved there.
+
+    Lightning takes every checkpoint of such a run for one from the middle of an epoch.
+    """
+    trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
 
 
 def as_after_step(loops: Loops, accumulate: int) -> None:

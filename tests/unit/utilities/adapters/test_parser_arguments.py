@@ -1,0 +1,19 @@
+"""What argparse keeps to itself about a parser's arguments is still where the adapter finds it."""
+
+from jsonargparse import ArgumentParser
+
+from mu_lightning.settings import GuardSettings
+from mu_lightning.utilities.adapters.parser_arguments import arguments
+
+CHANGED = "argparse no longer keeps arguments in `_actions`: mend utilities/adapters/parser_arguments.py"
+
+
+def test_a_parsers_arguments_are_all_found_those_of_groups_too() -> None:
+    parser = ArgumentParser()
+    parser.add_argument("--locales", nargs="+", help="locales")
+    parser.add_argument_group("trainer").add_argument("--trainer.devices", default=1)
+    parser.add_class_arguments(GuardSettings, "guard")
+    found = {name: action for action in arguments(parser) for name in action.option_strings}
+    assert {"--locales", "--trainer.devices", "--guard.retries"} <= found.keys(), CHANGED
+    assert (found["--locales"].nargs, found["--locales"].help) == ("+", "locales"), CHANGED
+    assert found["--guard.retries"].dest == "guard.retries", CHANGED
