@@ -7,9 +7,9 @@ from jsonargparse import ArgumentParser, Namespace
 
 from mu_lightning.checkpoints import DEFAULT_MODELS_DIR, source_models
 from mu_lightning.locales import LOCALES, locale_list
-from mu_lightning.settings import DataSettings
+from mu_lightning.settings import DataSettings, TypologySettings
 from mu_lightning.typology.features import FEATURE_SETS
-from mu_lightning.typology.plan import SourcePlan, TypologySettings, plan_sources
+from mu_lightning.typology.plan import SourcePlan, plan_sources
 from mu_lightning.typology.weights import WEIGHT_SOURCES
 from mu_lightning.utilities.errors import UserError
 

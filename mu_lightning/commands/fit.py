@@ -145,9 +145,9 @@ def add_arguments(parser: ArgumentParser, verb: str) -> None:
     parser.add_argument("--enable-wandb", **_SWITCH, help="log to W&B too (WANDB_MODE=offline: no account)")
     parser.add_argument(
         "--callbacks",
-        type=dict[str, str] | None,
+        type=dict[str, str | None] | None,
         default=None,
-        help="other class paths for parts of the run: {progress: my_package.MyProgress}",
+        help="other class paths for parts of a run, null for none: {progress: my_package.MyProgress, dashboard: null}",
     )
     parser.add_class_arguments(ModelSettings, "model")
     parser.add_class_arguments(TypologySettings, "typology")
@@ -163,10 +163,11 @@ def parser(verb: str) -> ArgumentParser:
     result.add_argument("--seed_everything", type=int, default=0, help="the run's seed")
     add_arguments(result, verb)
     trainer = result.add_argument_group("trainer", "Lightning's Trainer: --trainer.NAME for any of its arguments")
-    shown = [name for name in TRAINER_DEFAULTS if verb == "fit" or name in ("devices", "precision")]
-    for name in shown:
+    for name, default in TRAINER_DEFAULTS.items():
+        if verb != "fit" and name not in ("devices", "precision"):
+            continue
         more = "; auto: bf16-mixed where the hardware multiplies bfloat16, else 32-true" if name == "precision" else ""
-        trainer.add_argument(f"--trainer.{name}", default=TRAINER_DEFAULTS[name], help=f"see Lightning's Trainer{more}")
+        trainer.add_argument(f"--trainer.{name}", default=default, help=f"see Lightning's Trainer{more}")
     return result
 
 

@@ -23,7 +23,8 @@ class RunSettings:
     Attributes:
         seed: the run's seed; ``seed_everything`` in a configuration file.
         locales: the locales to train on; ``("all",)`` for every one of the corpus.
-        callbacks: name in `mu_lightning.training.callbacks.CLASS_PATHS` -> the class path that replaces it.
+        callbacks: name in `mu_lightning.training.callbacks.CLASS_PATHS` -> the class path that replaces it, or None to
+            leave it out.
 
     Raises:
         UserError: a locale is named twice, or an argument of the Trainer does not exist.
@@ -51,7 +52,7 @@ class RunSettings:
     save_config: bool = False
     enable_tensorboard: bool = False
     enable_wandb: bool = False
-    callbacks: Mapping[str, str] = field(default_factory=dict)
+    callbacks: Mapping[str, str | None] = field(default_factory=dict)
     model: ModelSettings = field(default_factory=ModelSettings)
     typology: TypologySettings = field(default_factory=TypologySettings)
     merge: MergeSettings = field(default_factory=MergeSettings)

@@ -24,6 +24,9 @@ CLASS_PATHS: Mapping[str, str] = {
     "checkpoint_io": "mu_lightning.callbacks.checkpoint.DurableCheckpointIO",
 }
 
+# What a run can do without: it watches, and no result and no resuming hangs on it.
+OPTIONAL = ("manifest", "dashboard", "history", "kept_merges", "throughput", "progress")
+
 
 class Merges(Protocol):
     """What a run reads of the callback ``merge``.
@@ -40,27 +43,39 @@ class Merges(Protocol):
         """What of a target the decisions looked at."""
 
 
-def build_callback(name: str, replaced: Mapping[str, str], *arguments: Any, **named: Any) -> Any:
+def build_callback(name: str, replaced: Mapping[str, str | None], *arguments: Any, **named: Any) -> Any:
     """Imports and builds one part of a run.
 
     Args:
         name: in `CLASS_PATHS`.
-        replaced: name -> the class path that is taken instead, as in `RunSettings.callbacks`.
+        replaced: name -> the class path that is taken instead, or None to leave it out, as in `RunSettings.callbacks`.
         arguments: what its class takes.
         named: the same, by name.
+
+    Returns:
+        None where it is left out.
 
     Raises:
         UserError: the class path leads nowhere.
     """
-    return _class_of(name, replaced.get(name, CLASS_PATHS[name]))(*arguments, **named)
+    path = replaced.get(name, CLASS_PATHS[name])
+    return None if path is None else _class_of(name, path)(*arguments, **named)
 
 
-def check_callbacks(replaced: Mapping[str, str]) -> None:
-    """Raises UserError for a name that is not in `CLASS_PATHS`, or a class path that leads nowhere."""
+def check_callbacks(replaced: Mapping[str, str | None]) -> None:
+    """Checks what is to take the place of parts of a run.
+
+    Raises:
+        UserError: a name is not in `CLASS_PATHS`, a class path leads nowhere, or a part is left out that none can be
+            without.
+    """
     for name, path in replaced.items():
         if name not in CLASS_PATHS:
             raise unknown("part of a run", name, CLASS_PATHS)
-        _class_of(name, path)
+        if path is not None:
+            _class_of(name, path)
+        elif name not in OPTIONAL:
+            raise UserError(f"callbacks.{name} is null: a run can do without {', '.join(OPTIONAL)} alone")
 
 
 def _class_of(name: str, path: str) -> type:

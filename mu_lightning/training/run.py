@@ -153,7 +153,7 @@ class TrainingRun:
         if first:
             self._introduce(module)
         merges: Merges | None = None
-        callbacks: list[Callback] = []
+        callbacks: list[Callback | None] = []
         if first:
             callbacks.append(self._build("manifest", self.folder, self.config))
         if first and plan.merges:
@@ -192,9 +192,10 @@ class TrainingRun:
         )
 
     def _build(self, name: str, *arguments: Any, **named: Any) -> Any:
+        """A part of the run; None where it is to be left out."""
         return build_callback(name, self.settings.callbacks, *arguments, **named)
 
-    def _merging(self) -> tuple[Merges, list[Callback]]:
+    def _merging(self) -> tuple[Merges, list[Callback | None]]:
         """The callback that merges, and all that merging needs, it first."""
         plan, merging = self.plan, self.settings.merge
         assert plan.sources is not None
@@ -216,7 +217,7 @@ class TrainingRun:
         ]
 
     def _fit(
-        self, module: JointClassifier, data: IntentDataModule, stage: str, callbacks: Sequence[Callback]
+        self, module: JointClassifier, data: IntentDataModule, stage: str, callbacks: Sequence[Callback | None]
     ) -> Trainer:
         checkpoints = self.folder / "checkpoints" / stage
         last = None
@@ -229,7 +230,7 @@ class TrainingRun:
             optimizer.state.clear()
         return trainer
 
-    def _trainer_arguments(self, stage: str, checkpoints: Path, callbacks: Sequence[Callback]) -> dict[str, Any]:
+    def _trainer_arguments(self, stage: str, checkpoints: Path, callbacks: Sequence[Callback | None]) -> dict[str, Any]:
         arguments = built_arguments(self.settings.trainer)
         patience = self.settings.model.patience
         stopping = [] if patience is None else [self._build("member_stopping", patience)]
@@ -243,7 +244,8 @@ class TrainingRun:
             isinstance(one, ProgressBar) for one in given
         ):
             logs.append(self._build("progress"))
-        arguments["callbacks"] = [*given, *stopping, *callbacks, guard, *logs, saving]
+        every = [*given, *stopping, *callbacks, guard, *logs, saving]
+        arguments["callbacks"] = [one for one in every if one is not None]
         arguments["logger"] = arguments.get("logger") or self._loggers(stage)
         self._open_loggers += arguments["logger"] if isinstance(arguments["logger"], list) else []
         arguments["default_root_dir"] = checkpoints  # where Lightning looks for what a requeued SLURM job left

@@ -38,7 +38,7 @@ from mu_lightning.training.members import (
     unseen_locales,
 )
 from mu_lightning.training.merging.merge_plan import check_merge
-from mu_lightning.training.trainer import check_trainer
+from mu_lightning.training.trainer import check_trainer, with_settled_precision
 from mu_lightning.typology.plan import SourcePlan, plan_sources
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import refuse_existing
@@ -140,6 +140,7 @@ def plan_run(settings: RunSettings) -> RunPlan:
     Raises:
         UserError: whatever would make the run fail or overwrite something later.
     """
+    settings = with_settled_precision(settings)
     wanted = settings.targets
     for tag in (*settings.locales, *wanted):
         if tag != ALL:

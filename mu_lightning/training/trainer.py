@@ -3,6 +3,7 @@
 import copy
 from argparse import ArgumentError
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -12,7 +13,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from mu_lightning.settings import RunSettings, TrainerArguments
 from mu_lightning.training.distributed import strategy_for
 from mu_lightning.utilities.errors import UserError, check_number
-from mu_lightning.utilities.precision import check_precision
+from mu_lightning.utilities.precision import check_precision, settled_precision
 
 CLASS_PATH = "class_path"
 
@@ -50,6 +51,14 @@ def bare_trainer(arguments: TrainerArguments) -> Trainer:
     built = built_arguments(arguments) | {"logger": False, "callbacks": None}
     strategy = strategy_for(built.get("strategy") or "auto", built.get("devices", 1), built.get("num_nodes", 1))
     return Trainer(**{**built, "strategy": strategy})
+
+
+def with_settled_precision(settings: RunSettings) -> RunSettings:
+    """The settings with the precision that ``auto`` means on this machine: what is recorded is what was computed."""
+    if settings.trainer.get("precision") != "auto":
+        return settings
+    precision, _ = settled_precision(settings.trainer.get("accelerator"))
+    return replace(settings, trainer={**settings.trainer, "precision": precision})
 
 
 def check_arguments(arguments: Mapping[str, Any]) -> None:

@@ -163,6 +163,14 @@ def test_a_commands_help_takes_less_than_three_seconds_without_a_heavy_import(co
     assert seconds < 3
 
 
+def test_settings_are_made_without_a_heavy_import() -> None:
+    code = "import sys; from mu_lightning.settings import RunSettings; RunSettings(); print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert {name.partition(".")[0] for name in done.stdout.split()}.isdisjoint({*HEAVY, "numpy", "jsonargparse"})
+
+
 def test_a_reader_that_leaves_early_is_no_error() -> None:
     command = f"{sys.executable} cli.py merge --list-methods | head -n 1"
     done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60)

@@ -1,0 +1,115 @@
+"""A training run from its settings alone, as a worker process has them: quiet, resumable, with all that it gave."""
+
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mu_lightning.settings import CheckpointSettings, DataSettings, MergeSettings, RunSettings
+from mu_lightning.training.outcome import export_and_score, write_outcome
+from mu_lightning.training.run import Trained, TrainingRun
+from mu_lightning.training.run_plan import plan_run
+from mu_lightning.utilities.errors import UserError
+
+SOURCES = ("nl-NL", "de-DE")
+
+
+@pytest.fixture
+def settings(plan: Any) -> RunSettings:
+    """Two epochs of two sources, merged for Afrikaans after each."""
+    found: RunSettings = plan(
+        target_lang="af-ZA",
+        locales=SOURCES,
+        output_dir=Path("run"),
+        data=DataSettings(corpus="small", batch_size=8, max_length=32),
+        trainer={"accelerator": "cpu", "max_epochs": 2, "log_every_n_steps": 1},
+    ).settings
+    return found
+
+
+def trained(settings: RunSettings) -> Trained:
+    with TrainingRun(plan_run(pickle.loads(pickle.dumps(settings))), quiet=True) as run:
+        return run.train()
+
+
+def test_a_training_gives_all_that_it_made_prints_nothing_and_scores_nothing(
+    settings: RunSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = trained(settings)
+    assert capsys.readouterr().out == ""
+    assert [record["epoch"] for record in found.history] == [1, 2]
+    assert found.merged.keys() == {"af-ZA"}
+    assert found.weights("af-ZA") == found.history[-1]["targets"]["af-ZA"]["weights"]
+    assert found.supervision("af-ZA") == "none"
+    state = found.classifier("af-ZA").merge_state()
+    assert all(torch.equal(state[name].cpu(), tensor) for name, tensor in found.merged["af-ZA"].items())
+    # The last merge's weights are what the members were left with.
+    assert all(torch.equal(state[name], tensor) for name, tensor in found.member("nl-NL").merge_state().items())
+    assert not Path("run/results.json").exists()
+
+
+def test_what_decisions_look_at_is_told_and_what_only_watches_can_be_left_out(settings: RunSettings) -> None:
+    without = {"dashboard": None, "kept_merges": None}
+    one_epoch = {**settings.trainer, "max_epochs": 1}
+    found = trained(replace(settings, merge=MergeSettings(tolerance=1.0), trainer=one_epoch, callbacks=without))
+    assert found.supervision("af-ZA") == "target-dev-labels"
+    assert not Path("run/merges").exists()
+    assert not Path("run/merges.html").exists()
+
+
+def test_a_run_that_was_cut_short_goes_on_and_ends_with_the_same_weights(settings: RunSettings) -> None:
+    whole = trained(replace(settings, output_dir=Path("whole"), checkpoint=CheckpointSettings(keep=0)))
+    saved = sorted(Path("whole/checkpoints/fit").glob("epoch=1-*.ckpt"))
+    resumed = replace(settings, output_dir=Path("whole"), ckpt_path=str(saved[0]))
+    again = trained(resumed)
+    assert [record["epoch"] for record in again.history] == [1, 2]
+    assert all(torch.equal(tensor, again.merged["af-ZA"][name]) for name, tensor in whole.merged["af-ZA"].items())
+    other = replace(settings, output_dir=Path("whole"), resume=True, merge=MergeSettings(frequency=2))
+    with pytest.raises(UserError, match=r"merge.frequency \(1 there, 2 now\)"):
+        TrainingRun(plan_run(other))
+
+
+def test_outside_its_context_a_run_trains_nothing(settings: RunSettings) -> None:
+    run = TrainingRun(plan_run(settings))
+    with pytest.raises(RuntimeError, match="inside its context"):
+        run.train()
+    assert not Path("run").exists()
+
+
+def test_another_stage_trains_members_without_merges_and_leaves_no_mark_of_a_run(settings: RunSettings) -> None:
+    with TrainingRun(plan_run(settings), quiet=True) as run:
+        found = run.train("references", {"af-ZA": ("af-ZA",)})
+    assert list(found.data.members) == ["af-ZA"]
+    assert (found.history, found.merged) == ((), {})
+    assert sorted(path.name for path in Path("run").iterdir()) == ["checkpoints", "logs"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "names", "models"),
+    [
+        ({}, ["iterative merging"], ["merged"]),
+        ({"multilingual": True}, ["joint multilingual"], ["multilingual"]),
+        (
+            {"merge": MergeSettings(schedule="never")},
+            ["source nl-NL", "source de-DE", "ensemble, uriel_logits"],
+            ["members/tiny-0.0_small_de-DE", "members/tiny-0.0_small_nl-NL"],
+        ),
+    ],
+    ids=["merged", "joint", "never merged"],
+)
+def test_the_outcome_is_exported_scored_and_written(
+    settings: RunSettings, changes: dict[str, Any], names: list[str], models: list[str]
+) -> None:
+    asked = replace(settings, trainer={**settings.trainer, "max_epochs": 1}, **changes)
+    with TrainingRun(plan_run(asked), quiet=True) as run:
+        found = run.train()
+        results = export_and_score(run, found)
+        write_outcome(run, found, results)
+    assert [result.name for result in results] == names
+    assert {result.scores.locale for result in results} == {"af-ZA"}
+    assert Path("run/results.json").exists()
+    folders = {path.parent.relative_to("run").as_posix() for path in Path("run").rglob("model.safetensors")}
+    assert sorted(folder for folder in folders if not folder.startswith("merges/")) == models
