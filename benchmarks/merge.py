@@ -124,7 +124,7 @@ class Bench:
         path = self.folder / f"{name}.yaml"
         path.write_text(yaml.safe_dump(recipe(method, models)))
         arguments = [sys.executable, "cli.py", "merge", "--recipe", str(path)]
-        ours = self.run(name, "ours", lambda output: [*arguments, "--output", str(output)])
+        ours = self.run(name, "ours", lambda output: [*arguments, "--output-dir", str(output)])
         if self.mergekit is not None and compare:
             program = self.mergekit
             theirs = self.run(name, "mergekit", lambda output: [program, str(path), str(output)])

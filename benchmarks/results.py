@@ -45,7 +45,7 @@ def steps(options: argparse.Namespace) -> dict[str, list[str]]:
     targets = yaml.safe_load((ROOT / grid).read_text(encoding="utf-8"))["target_languages"]
     joint = ["--multilingual", "--models-dir", f"{runs}/joint", "--output-dir", f"{runs}/joint-run"]
     sweep = ["sweep", "--config", grid, "--baselines", "native", "sources", "joint", "--joint-model"]
-    report = ["report", f"{runs}/sweep", "--nxn", f"{runs}/nxn", "--output", f"{runs}/report"]
+    report = ["report", f"{runs}/sweep", "--nxn", f"{runs}/nxn", "--output-dir", f"{runs}/report"]
     if options.corpus == "cldr":
         fit = ["fit", "--config", "configs/source.yaml", "--locales", "all"]
         model = f"xlm-r-cldr_cldr_without-{'+'.join(targets)}"
@@ -74,7 +74,7 @@ def steps(options: argparse.Namespace) -> dict[str, list[str]]:
         "matrix": ["nxn", *where, "--locales", ",".join([*targets, *MASSIVE_SOURCES]), "--output-dir", f"{runs}/nxn"],
         "sweep": [
             *(*sweep, f"{runs}/joint/{model}"),
-            *("--data-dir", options.data_dir, "--base", options.base, "--base-model", options.base),
+            *("--data-dir", options.data_dir, "--base", options.base),
         ],
         "report": report,
     }

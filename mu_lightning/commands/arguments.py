@@ -1,4 +1,4 @@
-"""Arguments that several verbs share: which target, which sources, and what they weigh."""
+"""Arguments that several commands share: which target, which sources, and what they weigh."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser, Namespace
 
 from mu_lightning.checkpoints import DEFAULT_MODELS_DIR, source_models
+from mu_lightning.commands.names import CORPUS, PREWEIGHT, SPLIT
 from mu_lightning.locales import LOCALES, locale_list
 from mu_lightning.settings import DataSettings, TypologySettings
 from mu_lightning.typology.features import FEATURE_SETS
 from mu_lightning.typology.plan import SourcePlan, plan_sources
-from mu_lightning.typology.weights import WEIGHT_SOURCES
 from mu_lightning.utilities.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ def add_source_arguments(
     """Adds the arguments that choose and weigh a target's sources; `plan_from` reads them.
 
     Args:
-        parser: the verb's parser.
+        parser: the command's parser.
         models_dir: default of ``--models-dir``; without one, every locale can be a source.
-        num_languages: default of ``--num-languages``; None where the verb decides.
+        num_languages: default of ``--num-languages``; None where the command decides.
     """
     add = parser.add_argument
     add("--target-lang", type=str | None, default=None, help="the locale that the sources are for, such as sq-AL")
@@ -44,21 +44,25 @@ def add_source_arguments(
         default=num_languages,
         help=f"so many sources are taken where --locales does not name them{most}",
     )
-    add("--preweight", choices=tuple(WEIGHT_SOURCES), default="uriel", help="where the sources' weights come from")
-    add("--weights", type=str | dict[str, float] | None, default=None, help="of manual: en-US=0.5,fr-FR=0.5")
+    add("--preweight", type=PREWEIGHT, default="uriel", help=f"where the sources' weights come from: {PREWEIGHT.names}")
+    add(
+        "--weights",
+        type=str | dict[str, float] | None,
+        default=None,
+        help="the weights of --preweight manual: en-US=0.5,fr-FR=0.5",
+    )
     add_typology_arguments(parser)
-    add("--models-dir", type=Path | None, default=models_dir, help="folder of source models <base>_<corpus>_<locale>")
-    add("--models-csv", type=Path | None, default=None, help="instead a list of them: locale, path or hub id")
+    add_models_arguments(parser, models_dir)
     add("--seed", type=int, default=0, help="decides what is left to chance, such as shuffled weights")
 
 
 def add_typology_arguments(parser: ArgumentParser) -> None:
-    """Adds the arguments of how similarities become weights; `settings_from` reads them."""
+    """Adds the arguments that say how similarities become weights; `settings_from` reads them."""
     settings = TypologySettings()
     mix = f"{'+'.join(list(FEATURE_SETS)[:2])} or with shares syntax_knn:0.7+geography:0.3"
     add = parser.add_argument
-    add("--top-k", type=int, default=settings.top_k, help="neighbours that each locale keeps")
-    add("--sinkhorn-iters", type=int, default=settings.sinkhorn_iters, help="rounds of normalising rows, then columns")
+    add("--top-k", type=int, default=settings.top_k, help="neighbors that each locale keeps")
+    add("--sinkhorn-iters", type=int, default=settings.sinkhorn_iters, help="rounds of normalizing rows, then columns")
     add(
         "--temperature",
         type=float,
@@ -75,50 +79,62 @@ def add_typology_arguments(parser: ArgumentParser) -> None:
         "--similarity-matrix",
         type=Path | None,
         default=None,
-        help="of sparse: a CSV file as the verb similarity writes it (language_similarity_matrix_unified.csv)",
+        help="the matrix for --similarity-source sparse, a CSV file as the command similarity writes it (default: "
+        "language_similarity_matrix_unified.csv)",
     )
     add(
         "--feature-set",
         type=str,
         default=settings.feature_set,
-        help=f"of dense: {', '.join(FEATURE_SETS)}; or a mix: {mix}",
+        help=f"the features for --similarity-source dense: {', '.join(FEATURE_SETS)}; or a mix: {mix}",
     )
 
 
-def add_models_arguments(parser: ArgumentParser) -> None:
+def add_models_arguments(parser: ArgumentParser, models_dir: Path | None = DEFAULT_MODELS_DIR) -> None:
     """Adds the arguments that say where source models are; `models_from` reads them."""
     add = parser.add_argument
-    add(
-        "--models-dir",
-        type=Path | None,
-        default=DEFAULT_MODELS_DIR,
-        help="folder of source models <base>_<corpus>_<locale>",
-    )
+    add("--models-dir", type=Path | None, default=models_dir, help="folder of source models <base>_<corpus>_<locale>")
     add("--models-csv", type=Path | None, default=None, help="instead a list of them: locale, path or hub id")
-    add("--base", type=str | None, default=None, help="of --models-dir: only models of this base")
+    add(
+        "--base",
+        type=str | None,
+        default=None,
+        help="the encoder that the source models started from, its folder, hub id or name: of the models in "
+        "--models-dir those of this base are taken",
+    )
 
 
 def add_scoring_arguments(parser: ArgumentParser) -> None:
-    """Adds the arguments of what is scored; `scoring_from` reads them."""
+    """Adds the arguments that say what is scored; `scoring_from` reads them."""
     defaults = DataSettings()
     add = parser.add_argument
-    add("--corpus", type=str, default=defaults.corpus, help="the corpus to score on, and of the models in --models-dir")
+    add(
+        "--corpus",
+        type=CORPUS,
+        default=defaults.corpus,
+        help=f"the corpus to score on, and of the models in --models-dir: {CORPUS.names}",
+    )
     add("--data-dir", type=Path | None, default=None, help="an unpacked MASSIVE release directory")
-    add("--split", type=str, default="test", help="the rows to score: dev, test or train")
+    add("--split", type=SPLIT, default="test", help=f"the rows to score: {SPLIT.names}")
     add("--batch-size", type=int, default=defaults.eval_batch_size, help="rows in one batch")
     add("--max-length", type=int, default=defaults.max_length, help="tokens after which an utterance is cut")
 
 
 def add_worker_arguments(parser: ArgumentParser) -> None:
-    """Adds the arguments of where the work is done; `workers_from` reads them."""
+    """Adds the arguments that say where the work is done; `workers_from` reads them."""
     add = parser.add_argument
     add("--max-workers", type=int | None, default=None, help="processes side by side (default: one a GPU or core)")
-    add("--device", type=str, default="auto", help="where to compute: auto, cpu, cuda")
+    add_device_argument(parser)
     add("--ray", type=str | None, default=None, help="run on a Ray cluster: auto, local, or its address")
 
 
+def add_device_argument(parser: ArgumentParser, default: str = "auto") -> None:
+    """Adds ``--device``, which means the same on every command; how many devices train is ``--devices`` of `fit`."""
+    parser.add_argument("--device", type=str, default=default, help="where to compute: auto, cpu or cuda")
+
+
 def scoring_from(arguments: Namespace) -> "Scoring":
-    """What a verb's arguments ask to be scored."""
+    """What a command's arguments ask to be scored."""
     from mu_lightning.approaches.evaluation_context import Scoring
 
     return Scoring(
@@ -131,7 +147,7 @@ def scoring_from(arguments: Namespace) -> "Scoring":
 
 
 def workers_from(arguments: Namespace) -> "Workers":
-    """The workers that a verb's arguments ask for; raises UserError where they cannot be had."""
+    """The workers that a command's arguments ask for; raises UserError where they cannot be had."""
     if arguments.ray is not None:
         from mu_lightning.experiments.ray_workers import RayWorkers
 
@@ -142,7 +158,7 @@ def workers_from(arguments: Namespace) -> "Workers":
 
 
 def settings_from(arguments: Namespace) -> TypologySettings:
-    """The typology settings among a verb's arguments."""
+    """The typology settings among a command's arguments."""
     return TypologySettings(
         similarity_source=arguments.similarity_source,
         similarity_matrix=arguments.similarity_matrix,
@@ -156,7 +172,7 @@ def settings_from(arguments: Namespace) -> TypologySettings:
 def models_from(arguments: Namespace) -> dict[str, Path | str] | None:
     """The source models that exist, by locale; None where the arguments name no place for them.
 
-    A verb with the arguments ``--corpus`` and ``--base`` narrows the models by them.
+    A command with the arguments ``--corpus`` and ``--base`` narrows the models by them.
 
     Raises:
         UserError: no model is there, or models of several kinds are.
@@ -169,7 +185,7 @@ def models_from(arguments: Namespace) -> dict[str, Path | str] | None:
 
 
 def plan_from(arguments: Namespace) -> SourcePlan:
-    """The sources and weights that a verb's arguments ask for.
+    """The sources and weights that a command's arguments ask for.
 
     Raises:
         UserError: no target is named, or as of `plan_sources` and `models_from`.

@@ -1,4 +1,4 @@
-"""The verb `ensemble`: source models vote on targets' rows, weighted by typology."""
+"""The command `ensemble`: source models vote on targets' rows, weighted by typology."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +13,11 @@ from mu_lightning.commands.arguments import (
     models_from,
     plan_from,
 )
-from mu_lightning.commands.parsing import OneLineErrors
+from mu_lightning.commands.names import PREWEIGHT, VOTE
+from mu_lightning.commands.parsing import command_parser
 from mu_lightning.locales import locale_list
+from mu_lightning.models.votes import VOTES
 from mu_lightning.typology.plan import SourcePlan, reweighted, table
-from mu_lightning.typology.weights import WEIGHT_SOURCES
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import reserved
 
@@ -25,25 +26,21 @@ if TYPE_CHECKING:
     from mu_lightning.approaches.tasks import Scored
     from mu_lightning.results.results import Result
 
-VOTING_METHODS = ("majority", "weighted_majority", "soft", "uriel_logits")
-
 
 def parser() -> ArgumentParser:
-    """The verb's arguments."""
-    result = OneLineErrors(
-        prog="mu-lightning ensemble",
-        description="Lets source models vote on a target's rows, or several targets', without merging them: the "
+    """The command's arguments."""
+    result = command_parser(
+        "ensemble",
+        "Lets source models vote on a target's rows, or several targets', without merging them: the "
         "members' logits are computed once and shared by all votes and all weightings. Ends with a table of the votes "
         "and of each source alone for each target.",
     )
-    result.add_argument("--config", action="config", help="a YAML file with any of these arguments")
     add_source_arguments(result)
     add = result.add_argument
     add("--target-languages", type=str, nargs="+", default=None, help="several targets, separated by commas or spaces")
-    add("--preweights", choices=tuple(WEIGHT_SOURCES), nargs="+", default=None, help="several weightings, all compared")
-    add("--voting-method", choices=VOTING_METHODS, default=None, help="one vote")
-    add("--voting-methods", choices=VOTING_METHODS, nargs="+", default=None, help="several votes; default: all of them")
-    add("--base", type=str | None, default=None, help="of --models-dir: only models of this base")
+    add("--preweights", type=PREWEIGHT, nargs="+", default=None, help="several sources of weights, all compared")
+    add("--voting-method", type=VOTE, default=None, help=f"one vote: {VOTE.names}")
+    add("--voting-methods", type=VOTE, nargs="+", default=None, help="several votes (default: all of them)")
     add_scoring_arguments(result)
     add_worker_arguments(result)
     add(
@@ -116,7 +113,7 @@ def _vote(arguments: Namespace, plans: Sequence[SourcePlan], scoring: "Scoring",
     from mu_lightning.results.results import show
     from mu_lightning.utilities.progress import progress
 
-    votes = [arguments.voting_method] if arguments.voting_method else arguments.voting_methods or VOTING_METHODS
+    votes = [arguments.voting_method] if arguments.voting_method else arguments.voting_methods or list(VOTES)
     tasks: dict[str, PanelTask] = {}
     cells: dict[str, dict[str, dict[str, Any]]] = {}
     for plan in plans:

@@ -4,13 +4,18 @@ They are LightningCLI's verbs. Its own help would take seconds of imports, so `-
 here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser
 
+from mu_lightning.commands.names import PREWEIGHT
+from mu_lightning.commands.older_names import older_names, with_current_names
 from mu_lightning.commands.parsing import OneLineErrors
+from mu_lightning.data.registry import CORPORA
+from mu_lightning.merging.registry import METHODS
+from mu_lightning.schedules.schedules import SCHEDULES
 from mu_lightning.settings import (
     DEFAULT_MODELS_DIR,
     TRAINER_DEFAULTS,
@@ -21,6 +26,8 @@ from mu_lightning.settings import (
     ModelSettings,
     TypologySettings,
 )
+from mu_lightning.typology.features import FEATURE_SETS
+from mu_lightning.utilities.adapters.parser_arguments import arguments
 from mu_lightning.utilities.resources import resource
 
 SUMMARIES = {
@@ -43,9 +50,9 @@ SHORT_NAMES = {
     "--learning-rate": "--model.learning_rate",
     "--adapter": "--model.adapter",
     "--members-in-memory": "--model.members_in_memory",
-    "--merge-algorithm": "--merge.method",
+    "--merge-method": "--merge.method",
     "--merge-frequency": "--merge.frequency",
-    "--ckpt-path": "--ckpt_path",
+    "--device": "--trainer.accelerator",
     "--checkpoint-before-merge": "--checkpoint.before_merge",
     "--schedule": "--merge.schedule",
     "--adaptive-merge-frequency": "--merge.adaptive",
@@ -63,6 +70,14 @@ SHORT_NAMES = {
 # Short names that need no value: they switch something on.
 SWITCHES = {"--adaptive-merge-frequency", "--checkpoint-before-merge", "--performance-merge-trigger"}
 
+# Keys of the groups whose values are a registry's names, alone or as a part.
+REGISTRIES: Mapping[str, Collection[str]] = {
+    "--data.corpus": CORPORA,
+    "--merge.method": METHODS,
+    "--merge.schedule": SCHEDULES,
+    "--typology.feature_set": FEATURE_SETS,
+}
+
 # Of arguments that switch something on: alone or with a value, so that false overrides a configuration file.
 _SWITCH: dict[str, Any] = {"type": bool, "nargs": "?", "const": True, "default": False}
 
@@ -74,6 +89,7 @@ def add_arguments(parser: ArgumentParser, verb: str) -> None:
         "--output-dir", type=Path | None, default=None, help="the run's folder; refused if it holds a result already"
     )
     parser.add_class_arguments(DataSettings, "data")
+    _list_names(parser)
     if verb != "fit":
         parser.add_argument("--model-path", type=str, required=True, help="a model folder, or a hub id")
         return
@@ -90,12 +106,15 @@ def add_arguments(parser: ArgumentParser, verb: str) -> None:
     )
     parser.add_argument(
         "--preweight",
-        type=str,
+        type=PREWEIGHT,
         default="uriel",
-        help="where merge weights come from: uriel, equal, manual or shuffled",
+        help=f"where the sources' weights come from: {PREWEIGHT.names}",
     )
     parser.add_argument(
-        "--weights", type=str | dict[str, float] | None, default=None, help="manual weights: nl-NL=0.7,de-DE=0.3"
+        "--weights",
+        type=str | dict[str, float] | None,
+        default=None,
+        help="the weights of --preweight manual: nl-NL=0.7,de-DE=0.3",
     )
     parser.add_argument(
         "--multilingual",
@@ -135,7 +154,7 @@ def add_arguments(parser: ArgumentParser, verb: str) -> None:
         help="check everything, print what the run will do and the memory that it will take, and write nothing",
     )
     parser.add_argument("--resume", **_SWITCH, help="go on from the last checkpoint in --output-dir")
-    parser.add_argument("--ckpt_path", type=str | None, default=None, help="go on from this checkpoint of the run")
+    parser.add_argument("--ckpt-path", type=str | None, default=None, help="go on from this checkpoint of the run")
     parser.add_argument(
         "--save-config",
         **_SWITCH,
@@ -154,6 +173,16 @@ def add_arguments(parser: ArgumentParser, verb: str) -> None:
     parser.add_class_arguments(MergeSettings, "merge")
     parser.add_class_arguments(CheckpointSettings, "checkpoint")
     parser.add_class_arguments(GuardSettings, "guard")
+    _list_names(parser)
+
+
+def _list_names(parser: ArgumentParser) -> None:
+    """Adds a registry's names to the help of the keys whose values they are: a settings class knows no registry."""
+    for action in arguments(parser):
+        for name in set(action.option_strings) & REGISTRIES.keys():
+            names = ", ".join(REGISTRIES[name])
+            if names not in (action.help or ""):
+                action.help = f"{action.help} Known: {names}."
 
 
 def parser(verb: str) -> ArgumentParser:
@@ -179,6 +208,7 @@ def expand_short_names(argv: list[str], short_names: Mapping[str, str] = SHORT_N
     >>> expand_short_names(["--adaptive-merge-frequency", "--top-k", "5"])
     ['--merge.adaptive', 'true', '--typology.top_k', '5']
     """
+    argv = with_current_names(argv, older_names("fit"))
     expanded = []
     for place, word in enumerate(argv):
         name, equals, value = word.partition("=")
@@ -201,11 +231,11 @@ def run(verb: str, argv: list[str]) -> int:
         return 0
     from mu_lightning.commands.lightning_cli import FitCLI, ScoreCLI
 
-    arguments = [verb, *_shipped_configs(expand_short_names(argv))]
+    words = [verb, *_shipped_configs(expand_short_names(argv))]
     if verb == "fit":
-        FitCLI(arguments)
+        FitCLI(words)
     else:
-        ScoreCLI(arguments)
+        ScoreCLI(words)
     return 0
 
 

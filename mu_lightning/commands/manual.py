@@ -1,41 +1,61 @@
 """The reference part of docs/cli.md, from the parsers: `python -m mu_lightning.commands.manual` prints it."""
 
 import importlib
-from argparse import Action
+from argparse import SUPPRESS, Action
 from collections.abc import Iterable, Iterator
 
 from jsonargparse import ArgumentParser
 
 from mu_lightning.commands import fit
+from mu_lightning.commands.older_names import OLDER_ARGUMENTS, OLDER_BASELINES, OLDER_NAMES, OLDER_PREWEIGHTS
 from mu_lightning.commands.program import COMMANDS
 from mu_lightning.utilities.adapters.parser_arguments import arguments
 from mu_lightning.utilities.tables import markdown_table
 
+HEADER = ("argument", "default", "meaning")
 
-def verb_parser(verb: str) -> ArgumentParser:
-    """A verb's parser, without the part that LightningCLI adds."""
-    if verb in fit.SUMMARIES:
-        return fit.parser(verb)
-    parser: ArgumentParser = importlib.import_module(f"mu_lightning.commands.{verb}").parser()
+
+def parser_of(command: str) -> ArgumentParser:
+    """A command's parser, without the part that LightningCLI adds."""
+    if command in fit.SUMMARIES:
+        return fit.parser(command)
+    parser: ArgumentParser = importlib.import_module(f"mu_lightning.commands.{command}").parser()
     return parser
 
 
-def flags(verb: str) -> Iterator[Action]:
-    """A verb's arguments, without help and what jsonargparse adds of its own."""
-    parser = verb_parser(verb)
+def flags(command: str) -> Iterator[Action]:
+    """A command's arguments, without help, what jsonargparse adds of its own, and older names."""
+    parser = parser_of(command)
     settings = set(parser.get_defaults().keys())  # a group, such as --model, is no setting of its own
     for action in arguments(parser):
-        if action.dest in settings and any(name.startswith("--") for name in action.option_strings):
+        if (
+            action.dest in settings
+            and action.help != SUPPRESS
+            and any(n.startswith("--") for n in action.option_strings)
+        ):
             yield action
 
 
-def reference(verbs: Iterable[str]) -> str:
-    """Every verb with a table of its arguments, as Markdown."""
+def reference(commands: Iterable[str]) -> str:
+    """Every command with a table of its arguments, then the older names, as Markdown."""
     parts = []
-    for verb in verbs:
-        rows = [(_names(action), _default(action), _help(action)) for action in flags(verb)]
-        parts.append(f"### {verb}\n\n{verb_parser(verb).description}\n\n{_left(rows)}")
+    for command in commands:
+        rows = [(_names(action), _default(action), _help(action)) for action in flags(command)]
+        parts.append(f"### {command}\n\n{parser_of(command).description}\n\n{_left(HEADER, rows)}")
+    older = _left(("command", "older name", "now"), older_rows())
+    parts.append(
+        f"### Older names\n\nThese still work, in a configuration file too; `--help` does not list them.\n\n{older}"
+    )
     return "\n".join(parts)
+
+
+def older_rows() -> list[tuple[str, str, str]]:
+    """Command, older name, and what to write now."""
+    rows = [(command, f"`{name}`", f"`{now}`") for command, names in OLDER_NAMES.items() for name, now in names.items()]
+    rows += [(command, f"`{name}`", now) for command, names in OLDER_ARGUMENTS.items() for name, now in names.items()]
+    rows += [("all", f"`--preweight {name}`", f"`--preweight {now}`") for name, now in OLDER_PREWEIGHTS.items()]
+    rows += [("sweep", f"`--baselines {name}`", f"`--baselines {now}`") for name, now in OLDER_BASELINES.items()]
+    return rows
 
 
 def _names(action: Action) -> str:
@@ -53,8 +73,8 @@ def _help(action: Action) -> str:
     return " ".join((action.help or "").replace("|", "\\|").split())
 
 
-def _left(rows: list[tuple[str, str, str]]) -> str:
-    return markdown_table(("argument", "default", "meaning"), rows).replace("---:", "---")
+def _left(header: tuple[str, str, str], rows: list[tuple[str, str, str]]) -> str:
+    return markdown_table(header, rows).replace("---:", "---")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,19 @@
-"""The verb `merge`: one model for a target from its neighbours' source models, without training."""
+"""The command `merge`: one model for a target from its neighbors' source models, without training."""
 
+from argparse import SUPPRESS
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from mu_lightning.commands.arguments import add_source_arguments, models_from, plan_from
-from mu_lightning.commands.parsing import OneLineErrors
+from mu_lightning.approaches.from_text.modes import DEFAULT_MODES
+from mu_lightning.commands.arguments import add_device_argument, add_source_arguments, models_from, plan_from
+from mu_lightning.commands.names import CORPUS, METHOD, TEXTS
+from mu_lightning.commands.parsing import command_parser
+from mu_lightning.merging.folders.folder_plan import OUTPUT_DTYPES
 from mu_lightning.merging.recipes.modes import DEFAULT_METHOD, resolve, with_dropping
-from mu_lightning.merging.registry import METHODS, find_method
+from mu_lightning.merging.registry import find_method
 from mu_lightning.typology.plan import table
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import reserved
@@ -21,41 +25,32 @@ if TYPE_CHECKING:
     from mu_lightning.merging.method import Method
 
 ENGINES = ("mu-lightning", "auto-merge-llm")
-DTYPES = ("float32", "float16", "bfloat16", "float64")
-DATA_MODES = ("target", "sources", "both")
 NUM_LANGUAGES = 5
 FISHER_EXAMPLES = 100
 Planned = tuple["FolderPlan", dict[str, Any], "MergeTexts | None"]
 
 
 def parser() -> ArgumentParser:
-    """The verb's arguments."""
-    result = OneLineErrors(
-        prog="mu-lightning merge",
-        description="Merges the source models of a target's neighbours into one model folder that transformers loads.",
+    """The command's arguments."""
+    result = command_parser(
+        "merge",
+        "Merges the source models of a target's neighbors into one model folder that transformers loads.",
     )
     add = result.add_argument
-    add("--config", action="config", help="a YAML file with any of these arguments")
     add_source_arguments(result, num_languages=None)
     result.set_defaults(preweight=None)
     add(
-        "--method",
-        type=str | None,
+        "--merge-method",
+        type=METHOD,
         default=None,
-        help=f"the merge method: {', '.join(METHODS)} (default: {DEFAULT_METHOD})",
+        help=f"the merge method: {METHOD.names} (default: {DEFAULT_METHOD})",
     )
-    add(
-        "--mode",
-        type=str | None,
-        default=None,
-        help="weights and method in one word: similarity (uriel, linear), average (equal, linear), manual, shuffled, "
-        "or a method's name",
-    )
+    add("--mode", type=str | None, default=None, help=SUPPRESS)
     add(
         "--parameters",
         type=str | dict[str, Any] | None,
         default=None,
-        help="of the method: density=0.2,scaling=1; for one source: density.sv-SE=0.2 (see --list-methods)",
+        help="the method's parameters: density=0.2,scaling=1; for one source: density.sv-SE=0.2 (see --list-methods)",
     )
     add(
         "--overrides",
@@ -64,38 +59,39 @@ def parser() -> ArgumentParser:
         default=None,
         help="other parameters and weights for tensors by name pattern: 'classifier.*:density=1,weight.nl-NL=0.5'",
     )
+    add("--base-model", type=str | None, default=None, help=SUPPRESS)
     add(
-        "--base-model",
-        type=str | None,
-        default=None,
-        help="folder or hub id that the sources started from (default: what their training details name)",
+        "--output-dir", type=Path | None, default=None, help="folder to write (default: merged/METHOD_PREWEIGHT_TARGET)"
     )
-    add("--output", type=Path | None, default=None, help="folder to write (default: merged/METHOD_PREWEIGHT_TARGET)")
     add(
         "--corpus",
-        type=str | None,
+        type=CORPUS,
         default=None,
-        help="of --models-dir: only models of this corpus; and where fisher, regmean, regmean_plus and adamerging read "
-        "texts (default: what the sources' training details name)",
+        help=f"the corpus of the models in --models-dir, and of the texts that a method learns from: {CORPUS.names} "
+        "(default: what the sources' training details name)",
     )
-    add("--base", type=str | None, default=None, help="of --models-dir: only models of this base")
-    add("--data-dir", type=Path | None, default=None, help="of those methods: an unpacked MASSIVE release directory")
+    add(
+        "--data-dir",
+        type=Path | None,
+        default=None,
+        help="for methods that learn from texts: an unpacked MASSIVE release directory",
+    )
     add(
         "--fisher-data-mode",
-        choices=DATA_MODES,
+        type=TEXTS,
         default=None,
-        help="of those methods: read the target's unlabelled texts, the sources' own, or both (default: sources for "
-        "regmean and regmean_plus, else target)",
+        help=f"for methods that learn from texts: whose unlabeled texts, {TEXTS.names} (default: sources for "
+        f"{' and '.join(DEFAULT_MODES)}, else target)",
     )
     add(
         "--num-fisher-examples",
         type=int | None,
         default=None,
-        help=f"of those methods: train utterances to read of each locale (default: {FISHER_EXAMPLES})",
+        help=f"for methods that learn from texts: train utterances of each locale (default: {FISHER_EXAMPLES})",
     )
-    add("--dtype", choices=DTYPES, default=None, help="of the merged model (default: the sources')")
+    add("--dtype", choices=OUTPUT_DTYPES, default=None, help="the merged model's dtype (default: the sources')")
     add("--max-shard-size", type=str, default="5GB", help="bytes of weights in one file of the result, such as 200MB")
-    add("--device", type=str | None, default=None, help="where to compute: cpu or cuda")
+    add_device_argument(result, default="cpu")
     add("--dry-run", action="store_true", help="validate from headers and configs alone, print the plan, write nothing")
     add("--recipe", type=Path | None, default=None, help="a YAML recipe, ours or mergekit's, instead of a target")
     add(
@@ -110,7 +106,7 @@ def parser() -> ArgumentParser:
         default=None,
         help="hub id to upload the merged model to: ORGANISATION/NAME",
     )
-    add("--engine", choices=ENGINES, default=ENGINES[0], help="whose arithmetic: ours, or that library's if installed")
+    add("--engine", choices=ENGINES, default=ENGINES[0], help="merge backend")
     add("--list-methods", action="store_true", help="print every method with its parameters and paper")
     return result
 
@@ -170,10 +166,10 @@ def _merge(plan: "FolderPlan", details: dict[str, Any], texts: "MergeTexts | Non
 
 
 def _from_target(arguments: Namespace) -> Planned:
-    """The merge of a target's neighbours, and what its card tells of it."""
+    """The merge of a target's neighbors, and what its card tells of it."""
     from mu_lightning.merging.recipes.command_line import parse_overrides, parse_parameters
 
-    arguments.preweight, method = resolve(arguments.mode, arguments.method, arguments.preweight)
+    arguments.preweight, method = resolve(arguments.mode, arguments.merge_method, arguments.preweight)
     parameters = parse_parameters(arguments.parameters)
     if arguments.param_value_mask_rate is not None:
         method, parameters = with_dropping(method, arguments.param_value_mask_rate, parameters)
@@ -189,17 +185,12 @@ def _from_target(arguments: Namespace) -> Planned:
 
     models = models_from(arguments) or {}
     folders = {tag: local_folder(models[tag]) for tag in sources.sources}
-    base = arguments.base_model
-    if base is None and found.needs_base:
-        from mu_lightning.results.model_records import recorded_base
-
-        base = recorded_base(folders)
-        print(f"base model: {base}, by the sources' training details")
+    base = _base(arguments, folders, found.needs_base)
     plan = plan_folders(
         _with_engine(arguments, method),
         folders,
         sources.weights,
-        arguments.output or Path("merged") / f"{method}_{sources.preweight}_{sources.target}",
+        arguments.output_dir or Path("merged") / f"{method}_{sources.preweight}_{sources.target}",
         base=None if base is None else local_folder(base),
         parameters=parameters,
         overrides=parse_overrides(arguments.overrides),
@@ -221,9 +212,25 @@ def _from_target(arguments: Namespace) -> Planned:
     return plan, details, _texts(arguments, plan, {"target": sources.target})
 
 
+def _base(arguments: Namespace, folders: Mapping[str, Path], needed: bool) -> str | None:
+    """The model that the sources started from: what is named, or, for a name alone, what their training details say."""
+    given = arguments.base_model or arguments.base
+    if given is not None and (arguments.base_model or "/" in given or resource(given).is_dir()):
+        return str(given)
+    if not needed:
+        return None
+    from mu_lightning.results.model_records import recorded_base
+
+    base = recorded_base(folders)
+    if given is not None and Path(base).name != given:
+        raise UserError(f"--base is {given}, but the sources' training details name {base}: name a folder or a hub id")
+    print(f"base model: {base}, by the sources' training details")
+    return base
+
+
 def _from_recipe(arguments: Namespace) -> Planned:
     """The merge that a recipe asks for, and what its card tells of it."""
-    for name in ("target_lang", "method", "mode", "parameters", "overrides", "preweight", "base_model"):
+    for name in ("target_lang", "merge_method", "mode", "parameters", "overrides", "preweight", "base", "base_model"):
         if getattr(arguments, name) is not None:
             raise UserError(f"--recipe and --{name.replace('_', '-')} exclude each other: the recipe says it all")
     for name in ("locales", "weights", "num_languages", "param_value_mask_rate"):
@@ -237,7 +244,7 @@ def _from_recipe(arguments: Namespace) -> Planned:
         _with_engine(arguments, recipe.method),
         {name: _folder(model, arguments.models_dir) for name, model in recipe.models.items()},
         recipe.weights,
-        arguments.output or Path("merged") / arguments.recipe.stem,
+        arguments.output_dir or Path("merged") / arguments.recipe.stem,
         base=None if recipe.base is None else _folder(recipe.base, arguments.models_dir),
         parameters=recipe.parameters,
         overrides=recipe.overrides,
@@ -267,7 +274,7 @@ def _texts(arguments: Namespace, plan: "FolderPlan", data: Mapping[str, Any]) ->
                 "recipe's data"
             )
         return None
-    from mu_lightning.approaches.from_text.merge_data import DEFAULT_MODES, MergeData, MergeTexts
+    from mu_lightning.approaches.from_text.merge_data import MergeData, MergeTexts
     from mu_lightning.results.model_records import recorded_corpus
 
     corpus = arguments.corpus or data.get("corpus") or recorded_corpus({k: v.path for k, v in plan.folders.items()})

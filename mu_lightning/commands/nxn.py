@@ -1,4 +1,4 @@
-"""The verb `nxn`: every source model on every locale."""
+"""The command `nxn`: every source model on every locale."""
 
 from pathlib import Path
 
@@ -10,20 +10,19 @@ from mu_lightning.commands.arguments import (
     add_worker_arguments,
     models_from,
 )
-from mu_lightning.commands.parsing import OneLineErrors
+from mu_lightning.commands.parsing import command_parser
 from mu_lightning.locales import locale, locale_list
 from mu_lightning.utilities.locks import locked
 from mu_lightning.utilities.tables import counted
 
 
 def parser() -> ArgumentParser:
-    """The verb's arguments."""
-    result = OneLineErrors(
-        prog="mu-lightning nxn",
-        description="Scores every source model on every locale's split and writes the matrix with all predictions. "
+    """The command's arguments."""
+    result = command_parser(
+        "nxn",
+        "Scores every source model on every locale's split and writes the matrix with all predictions. "
         "Run again with the same --output-dir it goes on where it stopped, with what models have come since.",
     )
-    result.add_argument("--config", action="config", help="a YAML file with any of these arguments")
     add = result.add_argument
     add("--sources", type=str, nargs="+", default=None, help="the rows: locales with a model (default: all of them)")
     add("--locales", type=str, nargs="+", default=None, help="the columns (default: every locale of the corpus)")

@@ -1,15 +1,18 @@
-"""The parser of every verb: a mistake on the command line or in a configuration file is one clear line."""
+"""The parser of every command: a mistake on the command line or in a configuration file is one clear line."""
 
 import difflib
 import os
 import re
-from collections.abc import Collection, Iterator, Sequence
+from argparse import SUPPRESS
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace, get_loader, set_loader
 
+from mu_lightning.commands.invocation import program_name
+from mu_lightning.commands.older_names import older_names, with_current_names
 from mu_lightning.utilities.adapters.parser_arguments import arguments
 from mu_lightning.utilities.errors import UserError, unknown
 from mu_lightning.utilities.yaml_files import checked, read_yaml
@@ -22,23 +25,31 @@ _GIVEN = re.compile(r"(?:Got|Given) value: (?P<value>.*)")
 _EXPECTED = re.compile(r"Expected an? (?P<type>.*?)(?:\. Got value: .*)?$", re.MULTILINE)
 _REFUSED = re.compile(r"unrecognized arguments: (?P<flag>\S+)|does not accept option '(?P<option>[^']+)'")
 _WHOLE = re.compile(r"[={\[/]")
+_NAME = re.compile(r"(?:argument \S+|Parser key \"[^\"]+\"):\s*(?P<message>unknown .*)")
 _CHOICE = re.compile(r"argument (?P<flag>\S+): invalid choice: '(?P<value>[^']*)' \(choose from (?P<known>.*)\)")
 
 
 class OneLineErrors(ArgumentParser):
     """A parser whose errors are raised as `UserError`, in one line that names the nearest arguments that exist.
 
-    What takes several values takes them separated by commas, spaces or both.
+    A name is never completed: one that is not exact is refused. What takes several values takes them separated by
+    commas, spaces or both.
 
     Attributes:
         more_names: what else may be written on the command line, such as short names.
+        older: older name -> the argument that it stands for, on the command line and in a configuration file.
     """
 
     more_names: tuple[str, ...] = ()
+    older: Mapping[str, str] = {}
+
+    def __init__(self, *more: Any, **given: Any) -> None:
+        super().__init__(*more, **{"allow_abbrev": False, **given})
 
     def parse_args(self, args: Sequence[str] | None = None, *more: Any, **given: Any) -> Any:  # type: ignore[override]
         """As `ArgumentParser.parse_args`, raises UserError."""
         if args is not None:
+            args = with_current_names(list(args), self.older)
             several = {name for action in arguments(self) if action.nargs == "+" for name in action.option_strings}
             args = list(separated(args, several))
         return super().parse_args(args, *more, **given)
@@ -48,21 +59,42 @@ class OneLineErrors(ArgumentParser):
         read_yaml(Path(cfg_path))
         return super().parse_path(cfg_path, *more, **given)
 
+    def parse_string(self, content: str, *more: Any, **given: Any) -> Namespace:
+        """As `ArgumentParser.parse_string`: a configuration, whose older keys are replaced."""
+        return super().parse_string(_with_current_keys(content, self.older), *more, **given)
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raises UserError in place of printing the usage and leaving."""
         choice = _CHOICE.search(message)
         if choice is not None:
             known = [name.strip().strip("'") for name in choice["known"].split(",")]
             raise unknown(f"value of {choice['flag']}", choice["value"], known) from ex
+        name = _NAME.fullmatch(message)
+        if name is not None:
+            raise UserError(name["message"]) from ex
         refused = _REFUSED.search(message)
         if refused is None:
             raise UserError(one_line(message)) from ex
         given = (refused["flag"] or f"--{refused['option']}").partition("=")[0]
-        flags = (name for action in arguments(self) for name in action.option_strings)
+        shown = (action for action in arguments(self) if action.help != SUPPRESS)
+        flags = (name for action in shown for name in action.option_strings)
         known = [name for name in (*flags, *self.more_names) if name.startswith("--")]
         near = difflib.get_close_matches(given, known, n=3, cutoff=0.6)
         hint = f"did you mean {' or '.join(near)}?" if near else f"see {self.prog} --help"
         raise UserError(f"unknown argument '{given}': {hint}") from ex
+
+
+def command_parser(command: str, description: str) -> OneLineErrors:
+    """The parser of a command, with ``--config``; the command adds its arguments.
+
+    Args:
+        command: its name.
+        description: what it does, for the help.
+    """
+    result = OneLineErrors(prog=f"{program_name()} {command}", description=description)
+    result.older = older_names(command)
+    result.add_argument("--config", action="config", help="a YAML file with any of these arguments")
+    return result
 
 
 def separated(words: Sequence[str], several: Collection[str]) -> Iterator[str]:
@@ -110,3 +142,23 @@ def _plain(kind: str) -> str:
     kind = kind.removeprefix("<class '").removesuffix("'>").removeprefix("typing.")
     kind = kind.removeprefix("Literal[").removesuffix("]") if kind.startswith("Literal[") else kind
     return {"NoneType": "null", "pathlib.Path": "path"}.get(kind, kind)
+
+
+def _with_current_keys(content: str, older: Mapping[str, str]) -> str:
+    """A configuration whose older keys are replaced; what is no mapping is left to the parser to refuse."""
+    keys = {_key(name): _key(now) for name, now in older.items()}
+    try:
+        found = yaml.safe_load(content)
+    except yaml.YAMLError:
+        return content
+    if not isinstance(found, dict) or not found.keys() & keys.keys():
+        return content
+    for key in found.keys() & keys.keys():
+        if keys[key] in found:
+            raise UserError(f"the keys {key} and {keys[key]} mean the same: leave out {key}, its older name")
+    return yaml.safe_dump({keys.get(key, key): value for key, value in found.items()}, allow_unicode=True)
+
+
+def _key(name: str) -> str:
+    """An argument's key in a configuration file."""
+    return name.removeprefix("--").replace("-", "_")

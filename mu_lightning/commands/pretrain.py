@@ -1,4 +1,4 @@
-"""The verb `pretrain`: makes a small multilingual base from a corpus' train text alone."""
+"""The command `pretrain`: makes a small multilingual base from a corpus' train text alone."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -7,21 +7,25 @@ from jsonargparse import ArgumentParser, Namespace
 
 from mu_lightning import __version__
 from mu_lightning.commands.console import quiet_lightning
-from mu_lightning.commands.parsing import OneLineErrors
+from mu_lightning.commands.names import CORPUS
+from mu_lightning.commands.parsing import command_parser
 from mu_lightning.settings import EMBEDDED_BASE, PretrainSettings
 from mu_lightning.utilities.files import reserved
 
 
 def parser() -> ArgumentParser:
-    """The verb's arguments."""
-    result = OneLineErrors(
-        prog="mu-lightning pretrain",
-        description="Makes a small XLM-R (tokenizer, config, weights) from a corpus' unlabelled train text in every "
+    """The command's arguments."""
+    result = command_parser(
+        "pretrain",
+        "Makes a small XLM-R (tokenizer, config, weights) from a corpus' unlabeled train text in every "
         "locale, by masked and translation language modelling. The defaults reproduce the embedded base.",
     )
-    result.add_argument("--config", action="config", help="a YAML file with any of these arguments")
-    result.add_argument("--output", type=Path, default=EMBEDDED_BASE, help="the base's folder; refused if it exists")
-    result.add_argument("--corpus", default="cldr", help="the corpus whose train text is read")
+    result.add_argument(
+        "--output-dir", type=Path, default=EMBEDDED_BASE, help="the base's folder; refused if it exists"
+    )
+    result.add_argument(
+        "--corpus", type=CORPUS, default="cldr", help=f"the corpus whose train text is read: {CORPUS.names}"
+    )
     result.add_argument("--data-dir", type=Path | None, default=None, help="an unpacked MASSIVE release directory")
     result.add_argument("--seed", type=int, default=0, help="decides initial weights, sequences and masks")
     result.add_argument("--resume", action="store_true", help="go on with an interrupted run of the same arguments")
@@ -33,7 +37,7 @@ def run(argv: list[str]) -> int:
     """Trains and writes the base; returns the exit status."""
     arguments = parser().parse_args(argv)
     settings = parser().instantiate(arguments).size
-    with reserved(arguments.output, "a model"):
+    with reserved(arguments.output_dir, "a model"):
         _pretrain(arguments, settings)
     return 0
 
@@ -61,7 +65,7 @@ def _pretrain(arguments: Namespace, settings: PretrainSettings) -> None:
     tokenizer = train_tokenizer((text for part in rows.values() for text in part.texts), settings.vocab_size)
     module = Pretraining(new_model(tokenizer, settings, arguments.seed), settings)
     data = MaskedBatches(rows, tokenizer, settings, arguments.seed)
-    state = arguments.output.parent / f".{arguments.output.name}.pretraining"
+    state = arguments.output_dir.parent / f".{arguments.output_dir.name}.pretraining"
     trainer = Trainer(
         max_steps=settings.steps,
         default_root_dir=state,
@@ -78,7 +82,7 @@ def _pretrain(arguments: Namespace, settings: PretrainSettings) -> None:
     fit(trainer, module, last if arguments.resume and last.is_file() else None, train_dataloaders=loader)
     # Half precision halves the folder; classifiers are loaded in float32 whatever is stored.
     save_model(
-        arguments.output,
+        arguments.output_dir,
         module.model.half(),
         tokenizer,
         {
@@ -94,4 +98,4 @@ def _pretrain(arguments: Namespace, settings: PretrainSettings) -> None:
     last.unlink(missing_ok=True)
     if state.is_dir() and not any(state.iterdir()):
         state.rmdir()
-    print(f"base: {arguments.output}")
+    print(f"base: {arguments.output_dir}")

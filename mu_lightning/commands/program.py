@@ -4,7 +4,8 @@ import importlib
 import os
 import shlex
 import sys
-from pathlib import Path
+
+from mu_lightning.commands.invocation import program_name
 
 # LightningCLI's commands, which share a module; every other command is the module of its name in this folder.
 LIGHTNING_COMMANDS = ("fit", "validate", "test", "predict")
@@ -23,20 +24,12 @@ COMMANDS: dict[str, str] = {
     "sweep": "run a grid of targets, merge methods, weights, votes and baselines",
     "reproduce": "recompute a stored result and say whether it is the same",
     "sts": "score sentence embeddings against people's judgements of similarity",
-    "similarity": "show a target's typological neighbours and their weights",
+    "similarity": "show a target's typological neighbors and their weights",
     "report": "write what results say: a page, tables, figures",
     "schedule": "show when a schedule would have merged, over a run's recorded scores",
     "pretrain": "make a small multilingual base from a corpus' text",
     "workspace": "save a W&B workspace that is laid out for merges",
 }
-
-# The script that started the program -> what a user types to start it; otherwise it was the installed script.
-_STARTED_BY = {"cli.py": "python cli.py", "__main__.py": "python -m mu_lightning"}
-
-
-def program_name() -> str:
-    """What a user types to start this program, as it was started now."""
-    return _STARTED_BY.get(Path(sys.argv[0]).name, "mu-lightning")
 
 
 def usage() -> str:
@@ -86,12 +79,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(command: str, argv: list[str]) -> int:
     if command in LIGHTNING_COMMANDS:
-        from mu_lightning.commands import fit
-
-        return fit.run(command, argv)
+        status: int = importlib.import_module("mu_lightning.commands.fit").run(command, argv)
+        return status
     # What a result came from may be any command, so `reproduce` is given the program itself.
     more = (main,) if command == "reproduce" else ()
-    status: int = importlib.import_module(f"mu_lightning.commands.{command}").run(argv, *more)
+    status = importlib.import_module(f"mu_lightning.commands.{command}").run(argv, *more)
     return status
 
 
@@ -99,6 +91,11 @@ def _going_on(argv: list[str]) -> str:
     """The end of an interrupted command's message: the command line that goes on with it, if there is one."""
     if argv[0] not in GO_ON:
         return ""
-    words = [word for place, word in enumerate(argv) if "--ckpt-path" not in (word, argv[place - 1])]
+    chosen = ("--ckpt-path", "--ckpt_path")  # going on is from the last checkpoint
+    words = [
+        word
+        for place, word in enumerate(argv)
+        if word.partition("=")[0] not in chosen and argv[place - 1] not in chosen
+    ]
     words += [word for word in GO_ON[argv[0]] if word not in words]
     return f": go on with: {program_name()} {shlex.join(words)}"

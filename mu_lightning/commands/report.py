@@ -1,40 +1,40 @@
-"""The verb `report`: what a results folder says, as a page, Markdown, tables and figures."""
+"""The command `report`: what a results folder says, as a page, Markdown, tables and figures."""
 
 import shlex
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from mu_lightning.commands.parsing import OneLineErrors
+from mu_lightning.commands.names import CORPUS, EXPERIMENT_TYPE, SPLIT
+from mu_lightning.commands.parsing import command_parser
 from mu_lightning.locales import locale_list
+from mu_lightning.reporting.filtering import TYPES
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import reserved
 
 
 def parser() -> ArgumentParser:
-    """The verb's arguments."""
-    result = OneLineErrors(
-        prog="mu-lightning report",
-        description="Reads a results folder (of sweep, ensemble, fit) and an N-by-N matrix, compares the methods, and "
+    """The command's arguments."""
+    result = command_parser(
+        "report",
+        "Reads a results folder (of sweep, ensemble, fit) and an N-by-N matrix, compares the methods, and "
         "writes one self-contained page, the same as Markdown, tables as CSV and LaTeX, and figures as SVG and PNG.",
     )
     add = result.add_argument
-    add("--config", action="config", help="a YAML file with any of these arguments")
     add("results", type=Path, help="the results folder: everything below it is read")
     add("--nxn", type=Path | None, default=None, help="the N-by-N folder or file (default: one in the results)")
     add("--locales", type=str, nargs="+", default=None, help="only these targets, separated by commas or spaces")
     add(
         "--experiment-types",
-        type=str,
+        type=EXPERIMENT_TYPE,
         nargs="+",
         default=None,
-        help="only these: merge, ensemble, iterative, baseline, model; similarity and average are merges with URIEL "
-        "and with equal weights",
+        help=f"only these: {', '.join(TYPES)}; similarity and average are merges with URIEL and with equal weights",
     )
-    add("--corpus", type=str | None, default=None, help="only results of this corpus")
-    add("--split", type=str | None, default=None, help="only results of this split")
+    add("--corpus", type=CORPUS, default=None, help=f"only results of this corpus: {CORPUS.names}")
+    add("--split", type=SPLIT, default=None, help=f"only results of this split: {SPLIT.names}")
     add("--title", type=str | None, default=None, help="the heading (default: the results folder's name)")
-    add("--output", type=Path, default=Path("report"), help="folder to write; refused if it exists")
+    add("--output-dir", type=Path, default=Path("report"), help="folder to write; refused if it exists")
     return result
 
 
@@ -45,7 +45,7 @@ def run(argv: list[str]) -> int:
         UserError: nothing to report on, a filter that leaves nothing, several matrices, or as of `write_report`.
     """
     arguments = parser().parse_args(argv)
-    with reserved(arguments.output, "a report"):
+    with reserved(arguments.output_dir, "a report"):
         _report(arguments, argv)
     return 0
 
@@ -65,10 +65,9 @@ def _report(arguments: Namespace, argv: list[str]) -> None:
         )
     if place is None and store.matrices:
         place = store.matrices[0]
-    types = arguments.experiment_types
     filters = Filters(
         locale_list(arguments.locales),
-        None if types is None else [name for part in types for name in part.replace(",", " ").split()],
+        arguments.experiment_types,
         arguments.corpus,
         arguments.split,
     )
@@ -76,10 +75,10 @@ def _report(arguments: Namespace, argv: list[str]) -> None:
         store,
         None if place is None else read_nxn(place),
         filters,
-        arguments.output,
+        arguments.output_dir,
         arguments.title or f"Methods compared: {arguments.results.resolve().name}",
         shlex.join(["mu-lightning", "report", *argv]),
         say=lambda text: print(text, flush=True),
     )
     print("\n" + "\n".join(sections[0].points))
-    print(f"\npage: {arguments.output / 'report.html'}")
+    print(f"\npage: {arguments.output_dir / 'report.html'}")

@@ -1,4 +1,4 @@
-"""The verb `reproduce`: a stored result from its recipe, once more."""
+"""The command `reproduce`: a stored result from its recipe, once more."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,17 +6,16 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 
 from mu_lightning.commands.arguments import add_worker_arguments
-from mu_lightning.commands.parsing import OneLineErrors
+from mu_lightning.commands.parsing import command_parser
 
 
 def parser() -> ArgumentParser:
-    """The verb's arguments."""
-    result = OneLineErrors(
-        prog="mu-lightning reproduce",
-        description="Recomputes a result, or every result of a folder, from its recipe, and says whether all its "
+    """The command's arguments."""
+    result = command_parser(
+        "reproduce",
+        "Recomputes a result, or every result of a folder, from its recipe, and says whether all its "
         "predictions come out the same. The status is 1 if any differs. Results of fit are trained anew.",
     )
-    result.add_argument("--config", action="config", help="a YAML file with any of these arguments")
     add = result.add_argument
     add("folder", type=Path, help="the result's folder, a results folder or an N-by-N folder")
     add("--models-dir", type=Path | None, default=None, help="where the models are now, if not where they were")
@@ -29,7 +28,7 @@ def run(argv: list[str], run_verb: Callable[[list[str]], int] | None = None) -> 
     """Recomputes and compares; returns the exit status: 1 if a result differs.
 
     Args:
-        argv: the verb's arguments.
+        argv: the command's arguments.
         run_verb: runs the program with the arguments given.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The verb `schedule`: replays schedules over a run's recorded history, as a table and as a picture."""
+"""The command `schedule`: replays schedules over a run's recorded history, as a table and as a picture."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,9 +7,11 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from mu_lightning.commands import fit
+from mu_lightning.commands.invocation import program_name
+from mu_lightning.commands.older_names import older_names
 from mu_lightning.commands.parsing import OneLineErrors
 from mu_lightning.schedules.parsing import build_schedule, list_schedules, schedule_of
-from mu_lightning.schedules.schedules import Schedule
+from mu_lightning.schedules.schedules import SCHEDULES, Schedule
 from mu_lightning.settings import MergeSettings
 from mu_lightning.utilities.adapters.parser_arguments import arguments
 from mu_lightning.utilities.errors import UserError, unknown
@@ -24,12 +26,13 @@ _HISTORY = "history"
 
 
 def parser() -> ArgumentParser:
-    """The verb's arguments."""
+    """The command's arguments."""
     result = OneLineErrors(
-        prog="mu-lightning schedule",
+        prog=f"{program_name()} schedule",
         description="Replays a schedule over the scores that a run recorded, and shows when it would have merged and "
         "why, as a table and as a picture (schedule.svg and .png in the run's folder).",
     )
+    result.older = older_names("schedule")
     defaults = MergeSettings()
     add = result.add_argument
     add(
@@ -44,18 +47,24 @@ def parser() -> ArgumentParser:
         "--schedule",
         type=dict[str, Any] | str | None,
         default=defaults.schedule,
-        help="a name, with parameters as in every-steps:n=50, several joined by +, or a mapping; see --list",
+        help=f"when to merge: {', '.join(SCHEDULES)}; with parameters as in every-steps:n=50, several joined by +, or "
+        "a mapping (see --list)",
     )
     add("--schedules", type=str, nargs="+", default=None, help="further ones, drawn below it for comparison")
     add("--merge-frequency", type=int, default=defaults.frequency, help="epochs from merge to merge")
     add("--adaptive-merge-frequency", action="store_true", help="adaptive, starting from --merge-frequency")
     add("--performance-merge-trigger", action="store_true", help="also when a member or the ensemble stopped improving")
-    add("--convergence-threshold", type=float, default=defaults.convergence_threshold, help="smaller gains are none")
     add(
-        "--output",
+        "--convergence-threshold",
+        type=float,
+        default=defaults.convergence_threshold,
+        help="minimum gain that counts as an improvement",
+    )
+    add(
+        "--figure",
         type=Path | None,
         default=None,
-        help="draw to this path with .svg and .png added; default: the run's",
+        help="draw to this path with .svg and .png added (default: schedule, in the run's folder)",
     )
     add("--list", action="store_true", help="print every schedule with its parameters")
     return result
@@ -93,8 +102,8 @@ def run(argv: list[str]) -> int:
 
     recorded = read_history(arguments.history)
     folder = arguments.history if arguments.history.is_dir() else arguments.history.parent
-    stem = arguments.output or folder / "schedule"
-    if arguments.output is not None:
+    stem = arguments.figure or folder / "schedule"
+    if arguments.figure is not None:
         for suffix in ("svg", "png"):
             refuse_existing(stem.with_name(f"{stem.name}.{suffix}"), "a picture")
     target = recorded.targets[0]
@@ -111,7 +120,7 @@ def run(argv: list[str]) -> int:
     from mu_lightning.reporting.schedule_picture import draw_schedules
 
     with locked(stem):
-        draw_schedules(recorded.epochs, merges, target, stem, replace=arguments.output is None)
+        draw_schedules(recorded.epochs, merges, target, stem, replace=arguments.figure is None)
     print(f"picture: {stem.with_name(stem.name + '.png')}")
     return 0
 
@@ -133,7 +142,7 @@ def _title(schedule: Schedule, settings: MergeSettings) -> str:
 
 
 def _configured(paths: list[Path]) -> dict[str, Any]:
-    """What configuration files of `fit` say of the schedule and of the run, as defaults of the verb's own arguments."""
+    """What configuration files of `fit` say of the schedule and of the run, as defaults of the arguments here."""
     found: dict[str, Any] = {}
     known = {name.lstrip("-").split(".")[0].replace("-", "_") for name in _fit_keys()} | {
         _HISTORY,

@@ -1,37 +1,41 @@
-"""The verb `sts`: how well an encoder's sentence embeddings know which sentences mean the same."""
+"""The command `sts`: how well an encoder's sentence embeddings know which sentences mean the same."""
 
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from mu_lightning.commands.parsing import OneLineErrors
+from mu_lightning.commands.arguments import add_device_argument
+from mu_lightning.commands.names import POOLING, SPLIT
+from mu_lightning.commands.parsing import command_parser
 from mu_lightning.locales import locale_list
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import reserved
 
-POOLINGS = ("mean", "cls", "first-last")
-
 
 def parser() -> ArgumentParser:
-    """The verb's arguments."""
-    result = OneLineErrors(
-        prog="mu-lightning sts",
-        description="Scores sentence embeddings on STS-B and its translations: Spearman's rank correlation of their "
+    """The command's arguments."""
+    result = command_parser(
+        "sts",
+        "Scores sentence embeddings on STS-B and its translations: Spearman's rank correlation of their "
         "cosine similarity with people's judgements. Any model folder will do: a base, a member or a merged model.",
     )
-    result.add_argument("--config", action="config", help="a YAML file with any of these arguments")
     add = result.add_argument
-    add("--model-path", type=str, action="append", default=None, help="a model folder or hub id; again for several")
-    add("--model-paths", type=str, nargs="+", default=None, help="the same for several at once")
+    add("--model-path", type=str, action="append", default=None, help="a model folder or hub id; repeatable")
+    add("--model-paths", type=str, nargs="+", default=None, help="several model folders or hub ids")
     add("--locales", type=str, nargs="+", default=["en-US"], help="the languages, en-US,de-DE or en-US de-DE; or all")
-    add("--pooling", choices=POOLINGS, default=None, help="how a sentence's tokens become one vector (default: mean)")
-    add("--poolings", choices=POOLINGS, nargs="+", default=None, help="several of them, from one forward pass")
+    add(
+        "--pooling",
+        type=POOLING,
+        default=None,
+        help=f"how a sentence's tokens become one vector: {POOLING.names} (default: mean)",
+    )
+    add("--poolings", type=POOLING, nargs="+", default=None, help="several of them, from one forward pass")
     add("--data-dir", type=Path | None, default=None, help="an unpacked release; without one: the Hugging Face hub")
     add("--hub-id", type=str, default="PhilipMay/stsb_multi_mt", help="the data set on the hub")
-    add("--split", choices=("train", "dev", "test"), default="test", help="the pairs to score")
+    add("--split", type=SPLIT, default="test", help=f"the pairs to score: {SPLIT.names}")
     add("--batch-size", type=int, default=256, help="sentences in one batch")
     add("--max-length", type=int, default=128, help="tokens after which a sentence is cut")
-    add("--device", type=str, default="auto", help="where to compute: auto, cpu, cuda")
+    add_device_argument(result)
     add("--output-dir", type=Path | None, default=None, help="write scores and similarities here; refused if it exists")
     return result
 

@@ -1,6 +1,7 @@
-"""The verb `sweep`: targets by merges, votes and baselines, from a grid."""
+"""The command `sweep`: targets by merges, votes and baselines, from a grid."""
 
 import json
+from argparse import SUPPRESS
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,9 @@ from mu_lightning.commands.arguments import (
     models_from,
     settings_from,
 )
-from mu_lightning.commands.parsing import OneLineErrors
+from mu_lightning.commands.names import BASELINE, METHOD, PREWEIGHT, TEXTS, VOTE
+from mu_lightning.commands.parsing import command_parser
+from mu_lightning.experiments.grid import BASELINES
 from mu_lightning.locales import LOCALES, locale_list
 from mu_lightning.utilities.adapters.parser_arguments import arguments
 from mu_lightning.utilities.errors import UserError, unknown
@@ -28,36 +31,45 @@ if TYPE_CHECKING:
 
 
 def parser() -> ArgumentParser:
-    """The verb's arguments."""
-    result = OneLineErrors(
-        prog="mu-lightning sweep",
-        description="Runs a grid of targets by merges, votes and baselines, each a cell of its own on the disk. Cells "
+    """The command's arguments."""
+    result = command_parser(
+        "sweep",
+        "Runs a grid of targets by merges, votes and baselines, each a cell of its own on the disk. Cells "
         "that are there are skipped, one that fails is recorded and the rest go on; the status is 1 if any failed.",
     )
     add = result.add_argument
-    add("--config", action="config", help="the grid: a YAML file with any of these arguments")
     add("--target-languages", type=str, nargs="+", default=None, help="the targets, or all")
-    add("--methods", type=str | dict[str, Any], nargs="+", default=[], help="merge methods, with parameters if need be")
-    add("--preweights", type=str, nargs="+", default=["uriel"], help="where the sources' weights come from")
     add(
-        "--modes", type=str, nargs="+", default=[], help="pairs of weights and method by their old names (--list-modes)"
-    )
-    add("--num-languages", type=int, nargs="+", default=[5], help="numbers of sources")
-    add("--voting-methods", type=str, nargs="+", default=[], help="votes of the sources, unmerged")
-    add(
-        "--baselines",
-        type=str,
+        "--methods",
+        type=str | dict[str, Any],
         nargs="+",
         default=[],
-        help="native, sources (each used one alone), zero_shot (every one), uniform, shuffled, joint",
+        help=f"merge methods, with parameters if need be: {METHOD.names}",
     )
-    add("--seeds", type=int, nargs="+", default=[0], help="of what draws: shuffled weights, random methods")
+    add(
+        "--preweights",
+        type=PREWEIGHT,
+        nargs="+",
+        default=["uriel"],
+        help=f"where the sources' weights come from: {PREWEIGHT.names}",
+    )
+    add("--modes", type=str, nargs="+", default=[], help=SUPPRESS)
+    add("--num-languages", type=int, nargs="+", default=[5], help="numbers of sources")
+    add("--voting-methods", type=VOTE, nargs="+", default=[], help=f"votes of the sources, unmerged: {VOTE.names}")
+    add(
+        "--baselines",
+        type=BASELINE,
+        nargs="+",
+        default=[],
+        help="; ".join(f"{name}: {meaning}" for name, meaning in BASELINES.items()),
+    )
+    add("--seeds", type=int, nargs="+", default=[0], help="random seeds, for stochastic methods and shuffled weights")
     add("--sources", type=str, nargs="+", default=None, help="the locales that may be sources (default: all)")
     add_typology_arguments(result)
     add_models_arguments(result)
-    add("--base-model", type=str | None, default=None, help="what the sources started from (default: as they say)")
-    add("--joint-model", type=str | None, default=None, help="of the baseline joint: the model's folder")
-    add("--fisher-data-mode", type=str | None, default=None, help="texts to learn from: target, sources or both")
+    add("--base-model", type=str | None, default=None, help=SUPPRESS)
+    add("--joint-model", type=str | None, default=None, help="the model's folder for the baseline joint")
+    add("--fisher-data-mode", type=TEXTS, default=None, help=f"texts to learn from: {TEXTS.names}")
     add("--num-fisher-examples", type=int, default=100, help="train utterances of a locale to learn from")
     add_scoring_arguments(result)
     add_worker_arguments(result)
@@ -194,8 +206,9 @@ def _grid(arguments: Namespace, targets: list[str]) -> "Grid":
 
 def _base(arguments: Namespace, grid: "Grid", models: dict[str, Path | str]) -> str | None:
     """The base that was named, or else, where a method needs one, the one that the sources say they started from."""
-    if arguments.base_model is not None:
-        return str(arguments.base_model)
+    given = arguments.base_model or arguments.base
+    if given is not None and (arguments.base_model or "/" in given or resource(given).is_dir()):
+        return str(given)
     from mu_lightning.experiments.grid import check_grid, needs_base, sources_of
     from mu_lightning.merging.folders.hub_folders import local_folder
     from mu_lightning.results.model_records import recorded_base

@@ -1,10 +1,10 @@
-"""The verb `workspace`: saves a W&B workspace that is laid out for merges."""
+"""The command `workspace`: saves a W&B workspace that is laid out for merges."""
 
 from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from mu_lightning.commands.parsing import OneLineErrors
+from mu_lightning.commands.parsing import command_parser
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import reserved
 
@@ -12,14 +12,13 @@ SUMMARY = "Saves a workspace for merges into a W&B project; every run with --ena
 
 
 def parser() -> ArgumentParser:
-    """The verb's arguments."""
-    result = OneLineErrors(prog="mu-lightning workspace", description=SUMMARY)
-    result.add_argument("--config", action="config", help="a YAML file with any of these arguments")
+    """The command's arguments."""
+    result = command_parser("workspace", SUMMARY)
     result.add_argument("--project", type=str, default="mu-lightning", help="the project on W&B")
     result.add_argument("--entity", type=str | None, default=None, help="the user or team; default: your own on W&B")
     result.add_argument("--name", type=str, default="Merges", help="what the workspace is called")
     result.add_argument(
-        "--output", type=Path | None, default=None, help="write the definition to this JSON file instead, offline"
+        "--output-file", type=Path | None, default=None, help="write the definition to this JSON file instead, offline"
     )
     return result
 
@@ -33,12 +32,12 @@ def run(argv: list[str]) -> int:
     arguments = parser().parse_args(argv)
     from mu_lightning.monitoring.workspace import build_workspace, save_workspace, write_definition
 
-    if arguments.output is not None:
-        with reserved(arguments.output, "a file"):
+    if arguments.output_file is not None:
+        with reserved(arguments.output_file, "a file"):
             write_definition(
-                build_workspace(arguments.entity or "you", arguments.project, arguments.name), arguments.output
+                build_workspace(arguments.entity or "you", arguments.project, arguments.name), arguments.output_file
             )
-        print(f"definition: {arguments.output}")
+        print(f"definition: {arguments.output_file}")
         return 0
     entity = arguments.entity or _own_entity()
     print(f"workspace: {save_workspace(build_workspace(entity, arguments.project, arguments.name))}")

@@ -22,7 +22,7 @@ BASELINES = {
     "native": "the target's own model, where there is one",
     "sources": "each source that is used, alone (the best source of those used is among them)",
     "zero_shot": "every source model but the target's own, alone (best and mean zero-shot of all)",
-    "uniform": "linear merge with equal weights",
+    "equal": "linear merge with equal weights",
     "shuffled": "linear merge with typology's weights given to the wrong sources, once a seed",
     "joint": "one model trained on several locales' data together: the folder of joint_model",
 }
@@ -255,7 +255,7 @@ def _merges(grid: Grid) -> list[tuple[Method, dict[str, Any], str | None]]:
         if mode != BASELINE_MODE:
             preweight, name = modes()[mode]
             pairs += [(name, {}, each) for each in ([preweight] if preweight else grid.preweights)]
-    pairs += [("linear", {}, "equal")] * ("uniform" in grid.baselines)
+    pairs += [("linear", {}, "equal")] * ("equal" in grid.baselines)
     pairs += [("linear", {}, "shuffled")] * ("shuffled" in grid.baselines)
     found: list[tuple[Method, dict[str, Any], str | None]] = []
     for name, parameters, preweight in pairs:

@@ -22,9 +22,9 @@ def recorded_base(folders: Mapping[str, Path]) -> str:
     Raises:
         UserError: a source names none, two name different ones, or a folder that is named is not here.
     """
-    base = _agreed(folders, "model", "base", "the base model that the sources started from", "--base-model")
+    base = _agreed(folders, "model", "base", "the base model that the sources started from", "--base")
     if (base.startswith((".", "/", "~")) or base.count("/") > 1) and not resource(base).is_dir():
-        raise UserError(f"the sources started from {base}, which is not here: name the base model by --base-model")
+        raise UserError(f"the sources started from {base}, which is not here: name the base model by --base")
     return base
 
 

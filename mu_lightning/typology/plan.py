@@ -71,7 +71,7 @@ def source_matrix(settings: TypologySettings) -> SimilarityMatrix:
     if settings.similarity_matrix is None and not DEFAULT_MATRIX_FILE.is_file():
         raise UserError(
             f"similarity source 'sparse' reads a matrix, but no file is named and there is no {DEFAULT_MATRIX_FILE} "
-            f"here: name one with --similarity-matrix, or write it with 'similarity --output {DEFAULT_MATRIX_FILE}'"
+            f"here: name one by --similarity-matrix, or write it: 'similarity --output-file {DEFAULT_MATRIX_FILE}'"
         )
     return read_csv(settings.similarity_matrix or DEFAULT_MATRIX_FILE)
 

@@ -138,7 +138,7 @@ def read_csv(path: Path) -> SimilarityMatrix:
             not finite or negative.
     """
     if not path.is_file():
-        raise UserError(f"no similarity matrix at {path}: write one with 'similarity --output {path}'")
+        raise UserError(f"no similarity matrix at {path}: write one with 'similarity --output-file {path}'")
     header, *table = read_csv_rows(path)
     columns, rows = header.cells[1:], [row.cells[0] for row in table]
     if not columns or not rows:

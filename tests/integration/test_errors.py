@@ -19,7 +19,7 @@ CASES = {
     "more sources than exist": ([*TARGET, "--num-languages", "60"], ["60"]),
     "more sources than the top-k": ([*TARGET, "--num-languages", "5", "--top-k", "3"], ["5", "3"]),
     "an unknown corpus": ([*FIT, "--corpus", "massiv"], ["massiv", "massive"]),
-    "an unknown merge method": ([*TARGET, "--merge-algorithm", "liner"], ["liner", "linear"]),
+    "an unknown merge method": ([*TARGET, "--merge-method", "liner"], ["liner", "linear"]),
     "an unknown weight source": ([*TARGET, "--preweight", "uriell"], ["uriell", "uriel"]),
     "a negative merge frequency": ([*TARGET, "--merge-frequency", "-1"], ["-1"]),
     "a directory that is not a release": ([*FIT, "--corpus", "massive", "--data-dir", "."], ["release", ".jsonl"]),
@@ -60,7 +60,7 @@ CASES = {
     "a misspelled argument": ([*FIT, "--learnin-rate", "1"], ["--learnin-rate", "--learning-rate"]),
     "a misspelled key": ([*FIT, "--data.corpsu", "cldr"], ["--data.corpsu", "--data.corpus"]),
     "a word for a number": ([*FIT, "--batch-size", "many"], ["data.batch_size", "'many'", "int"]),
-    "a word that is no choice": (["merge", "--method", "tais"], ["tais", "ties"]),
+    "a word that is no choice": (["merge", "--merge-method", "tais"], ["tais", "ties"]),
     "a configuration that is not there": ([*FIT, "--config", "none.yaml"], ["none.yaml"]),
     "an unknown verb": (["fitt"], ["fitt", "fit"]),
     "no model to test": (["test", "--model-path", "./none", "--locales", "nl-NL"], ["none"]),
@@ -105,7 +105,7 @@ def test_an_output_that_holds_a_result_is_refused(tmp_path: Path, capsys: pytest
 def test_a_matrix_with_a_hole_or_without_the_target_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["similarity", "--output", "whole.csv"]) == 0
+    assert cli.main(["similarity", "--output-file", "whole.csv"]) == 0
     capsys.readouterr()
     lines = (tmp_path / "whole.csv").read_text().splitlines()
     header = lines[0].split(",")

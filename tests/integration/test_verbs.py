@@ -56,7 +56,7 @@ def test_merge_and_ensemble_find_the_sources_and_test_scores_the_merged_model(
 ) -> None:
     common = ["--target-lang", "af-ZA", "--num-languages", "3", "--models-dir", str(sources)]
     merged = tmp_path / "merged"
-    assert cli.main(["merge", *common, "--output", str(merged)]) == 0
+    assert cli.main(["merge", *common, "--output-dir", str(merged)]) == 0
     assert "nl-NL" in capsys.readouterr().out
     assert cli.main(["ensemble", *common, "--output-dir", str(tmp_path / "votes")]) == 0
     votes = json.loads((tmp_path / "votes" / "results.json").read_text())["results"]
@@ -120,7 +120,7 @@ def test_pretrain_is_reproducible_and_what_it_writes_is_a_base(tmp_path: Path) -
     size = {"vocab_size": 9000, "layers": 1, "hidden_size": 16, "heads": 2, "steps": 3, "batch_size": 16}
     flags = [word for name, value in size.items() for word in (f"--size.{name}", str(value))]
     for name in ("one", "two"):
-        assert cli.main(["pretrain", "--output", str(tmp_path / name), *flags]) == 0
+        assert cli.main(["pretrain", "--output-dir", str(tmp_path / name), *flags]) == 0
     for file in ("model.safetensors", "tokenizer.json", "config.json"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
     assert not list(tmp_path.glob(".*"))

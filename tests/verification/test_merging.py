@@ -129,7 +129,7 @@ def slow(file, chunks):
         time.sleep(60)
 
 streaming.write_chunks = slow
-sys.exit(cli.main(["merge", "--recipe", sys.argv[1] + "/recipe.yaml", "--output", sys.argv[1] + "/merged/out"]))
+sys.exit(cli.main(["merge", "--recipe", sys.argv[1] + "/recipe.yaml", "--output-dir", sys.argv[1] + "/merged/out"]))
 """
 
 

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from mu_lightning.approaches.evaluation_context import Bench, FileTensors, Scoring, Tensors
-from mu_lightning.approaches.from_text.merge_data import DEFAULT_MODES, MODES, MergeData, MergeTexts, Mode
+from mu_lightning.approaches.from_text.merge_data import MergeData, MergeTexts
 from mu_lightning.approaches.from_text.merge_statistics import BATCH, collected, text_batches
+from mu_lightning.approaches.from_text.modes import DEFAULT_MODES, MODES, Mode
 from mu_lightning.data.batching import seed_of
 from mu_lightning.data.encoding import concatenate
 from mu_lightning.data.module import IntentDataModule

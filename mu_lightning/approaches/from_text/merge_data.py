@@ -7,8 +7,9 @@ transductive all the same, and its results say so (``target-unlabelled``).
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from mu_lightning.approaches.from_text.modes import MODES, Mode
 from mu_lightning.checkpoints import load_tokenizer
 from mu_lightning.data.encoding import EncodedRows, concatenate
 from mu_lightning.data.module import IntentDataModule
@@ -17,12 +18,6 @@ from mu_lightning.merging.folders.folder_plan import FolderPlan
 from mu_lightning.models.reading import check_length, without_weights
 from mu_lightning.settings import DataSettings
 from mu_lightning.utilities.errors import UserError, unknown
-
-Mode = Literal["target", "sources", "both"]
-# Which texts a method reads where nothing is said: as in its paper, the sources' own; without a paper's choice, the
-# target's, whose model is wanted.
-DEFAULT_MODES: dict[str, Mode] = {"regmean": "sources", "regmean_plus": "sources"}
-MODES: tuple[Mode, ...] = ("target", "sources", "both")
 
 
 @dataclass(frozen=True)

@@ -198,14 +198,16 @@ def _result_dtype(dtypes: Sequence[str], asked: str | None) -> str:
 
 
 def _checked_device(device: str | None) -> str | None:
-    if device is None:
+    if device in (None, "cpu"):  # where tensors that are read are anyway; torch is not needed to know that
         return None
     import torch
 
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else None
     try:
         kind = torch.device(device).type
     except RuntimeError as error:
-        raise UserError(f"unknown device '{device}': cpu, cuda or cuda:<n>") from error
+        raise UserError(f"unknown device '{device}': auto, cpu, cuda or cuda:<n>") from error
     if kind == "cuda" and not torch.cuda.is_available():
         raise UserError(f"--device {device}: no CUDA device is available here")
     return device

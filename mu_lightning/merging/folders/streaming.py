@@ -52,7 +52,7 @@ def merge_folders(
         statistics: data-dependent statistics: source name -> tensor name -> tensor.
         dtype: dtype of the floating tensors of the result; default: the sources' dtype.
         seed: random seed, for stochastic methods.
-        device: device of the computation, ``cpu`` or ``cuda``.
+        device: device of the computation: ``cpu``, ``cuda`` or, for a GPU if there is one, ``auto``.
         max_shard_size: maximum bytes of tensors in a shard; a larger tensor has a shard of its own.
         progress: whether to show a progress bar.
         details: further metadata of the merge (target, similarities, ...) for the model card and ``merge_details``.

@@ -41,7 +41,7 @@ def resolve(mode: str | None, method: str | None, preweight: str | None) -> tupl
     if mode not in modes():
         raise unknown("mode", mode, modes())
     weights, found = modes()[mode]
-    for name, given, meant in (("--preweight", preweight, weights), ("--method", method, found)):
+    for name, given, meant in (("--preweight", preweight, weights), ("--merge-method", method, found)):
         if given is not None and meant is not None and given != meant:
             raise UserError(f"--mode {mode} means {name} {meant}, but {name} {given} is given too: leave one out")
     return weights or preweight or DEFAULT_PREWEIGHT, found

@@ -1,4 +1,4 @@
-"""The verb `merge`: from a target to a merged folder."""
+"""The command `merge`: from a target to a merged folder."""
 
 import json
 import subprocess
@@ -46,7 +46,7 @@ def arguments(models: Path, *more: str) -> list[str]:
     return ["--target-lang", "sq-AL", "--num-languages", "3", "--models-dir", str(models), *more]
 
 
-def test_it_merges_the_neighbours_and_says_where(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_merges_the_neighbors_and_says_where(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(arguments(models)) == 0
     printed = capsys.readouterr().out
     assert "merged model: merged/linear_uriel_sq-AL" in printed
@@ -60,11 +60,11 @@ def test_it_merges_the_neighbours_and_says_where(models: Path, capsys: pytest.Ca
 
 
 def test_the_old_modes_are_weights_and_methods(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(arguments(models, "--mode", "average", "--output", "average"))
+    run(arguments(models, "--mode", "average", "--output-dir", "average"))
     states = [load_file(folder / "model.safetensors") for folder in models.iterdir()]
     for name, tensor in load_file("average/model.safetensors").items():
         torch.testing.assert_close(tensor, torch.stack([state[name] for state in states]).mean(0))
-    run(arguments(models, "--mode", "manual", "--weights", "it-IT=1,en-US=0,el-GR=0", "--output", "manual"))
+    run(arguments(models, "--mode", "manual", "--weights", "it-IT=1,en-US=0,el-GR=0", "--output-dir", "manual"))
     alone = load_file(models / "xlm-r_cldr_it-IT" / "model.safetensors")
     for name, tensor in load_file("manual/model.safetensors").items():
         torch.testing.assert_close(tensor, alone[name])
@@ -84,8 +84,8 @@ def test_a_dry_run_plans_and_writes_nothing(models: Path, capsys: pytest.Capture
 
 
 def test_what_cannot_be_done_is_refused(models: Path) -> None:
-    with pytest.raises(UserError, match="--recipe and --method exclude each other"):
-        run(["--recipe", "recipe.yaml", "--method", "linear"])
+    with pytest.raises(UserError, match="--recipe and --merge-method exclude each other"):
+        run(["--recipe", "recipe.yaml", "--merge-method", "linear"])
     with pytest.raises(UserError, match="no target is named"):
         run(["--models-dir", str(models)])
     with pytest.raises(UserError, match="not of the form"):
@@ -99,7 +99,7 @@ def test_what_cannot_be_done_is_refused(models: Path) -> None:
         models / "xlm-r_cldr_el-GR" / "model.safetensors",
     )
     with pytest.raises(UserError, match=r"classifier.out_proj.bias"):
-        run(arguments(models, "--dry-run", "--output", "other"))
+        run(arguments(models, "--dry-run", "--output-dir", "other"))
 
 
 def test_the_parser_imports_nothing_heavy() -> None:
@@ -141,14 +141,18 @@ parameters: {density: 0.5}
     for name in ("xlm-r_cldr_it-IT", "xlm-r_cldr_en-US"):
         text = text.replace(f"model: {name}", f"model: models/{name}")
     Path("again.yaml").write_text(text)
-    run(["--recipe", "again.yaml", "--output", "again"])
+    run(["--recipe", "again.yaml", "--output-dir", "again"])
     second = load_file("again/model.safetensors")
     assert all(torch.equal(first[name], tensor) for name, tensor in second.items())
 
 
 def test_the_old_mask_rate_is_dare_inside_task_arithmetic_and_ties(models: Path) -> None:
     save(Path("base"), 9)
-    run(arguments(models, "--mode", "ties", "--param-value-mask-rate", "0.3", "--base-model", "base", "--output", "o"))
+    run(
+        arguments(
+            models, "--mode", "ties", "--param-value-mask-rate", "0.3", "--base-model", "base", "--output-dir", "o"
+        )
+    )
     details = json.loads(Path("o/merge_details.json").read_text())
     assert details["method"] == "dare_ties"
     assert details["parameters"]["density"] == pytest.approx(0.7)
@@ -178,7 +182,7 @@ def test_a_merged_model_is_uploaded(models: Path, monkeypatch: pytest.MonkeyPatc
     assert calls[:2] == ["whoami", "org/merged"]
     assert {"README.md", "config.json", "model.safetensors", "merge_details.txt", "merge_recipe.yaml"} <= {*calls[2]}
     with pytest.raises(UserError, match="cannot upload to 'a/b/c'"):
-        run(arguments(models, "--push-to-hub", "a/b/c", "--output", "other"))
+        run(arguments(models, "--push-to-hub", "a/b/c", "--output-dir", "other"))
     assert not Path("other").exists()
 
 
@@ -186,7 +190,7 @@ def test_overrides_and_shards_on_the_command_line(models: Path) -> None:
     run(
         arguments(
             models,
-            *("--mode", "average", "--max-shard-size", "6KB", "--output", "out"),
+            *("--mode", "average", "--max-shard-size", "6KB", "--output-dir", "out"),
             *("--overrides", "classifier.*:weight.it-IT=0,weight.en-US=0,weight.el-GR=1"),
         )
     )
@@ -198,25 +202,25 @@ def test_overrides_and_shards_on_the_command_line(models: Path) -> None:
     assert not torch.equal(merged[embeddings], greek[embeddings])
     assert "classifier.*" in Path("out/merge_recipe.yaml").read_text()
     with pytest.raises(UserError, match="no tensor matches the pattern 'head"):
-        run(arguments(models, "--overrides", "head.*:weight.it-IT=0", "--output", "other"))
+        run(arguments(models, "--overrides", "head.*:weight.it-IT=0", "--output-dir", "other"))
 
 
 def test_a_base_that_the_sources_name_is_found(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save(Path("base"), 9)
-    with pytest.raises(UserError, match=r"does not say the base model .* name it by --base-model"):
+    with pytest.raises(UserError, match=r"does not say the base model .* name it by --base"):
         run(arguments(models, "--mode", "ties"))
     for folder in models.iterdir():
         details = {"config": {"model": {"base": str(Path("base").absolute())}}}
         (folder / "training_details.json").write_text(json.dumps(details))
     run(arguments(models, "--mode", "ties"))
     assert "by the sources' training details" in capsys.readouterr().out
-    run(arguments(models, "--mode", "ties", "--base-model", "base", "--output", "named"))
+    run(arguments(models, "--mode", "ties", "--base-model", "base", "--output-dir", "named"))
     one, other = (load_file(f"{name}/model.safetensors") for name in ("merged/ties_uriel_sq-AL", "named"))
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
     details = {"config": {"model": {"base": "another/base"}}}
     (models / "xlm-r_cldr_el-GR" / "training_details.json").write_text(json.dumps(details))
     with pytest.raises(UserError, match="the sources disagree on the base model"):
-        run(arguments(models, "--mode", "ties", "--output", "third"))
+        run(arguments(models, "--mode", "ties", "--output-dir", "third"))
 
 
 def test_a_method_for_two_models_takes_two_sources(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -226,7 +230,7 @@ def test_a_method_for_two_models_takes_two_sources(models: Path, capsys: pytest.
     assert len(details["sources"]) == 2
     assert details["supervision"] == "none"
     with pytest.raises(UserError, match="slerp accepts at most 2 sources, got 3"):
-        run([*given, "--mode", "slerp", "--num-languages", "3", "--output", "other"])
+        run([*given, "--mode", "slerp", "--num-languages", "3", "--output-dir", "other"])
     run([*given, "--mode", "fisher_simple", "--num-languages", "3"])
     capsys.readouterr()
     run([*given, "--mode", "magmax", "--num-languages", "3", "--base-model", str(models / "xlm-r_cldr_it-IT")])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import cli
-from mu_lightning.commands.manual import verb_parser
+from mu_lightning.commands.manual import parser_of
 from mu_lightning.commands.parsing import OneLineErrors, one_line, separated
 from mu_lightning.utilities.errors import UserError
 
@@ -13,13 +13,13 @@ from mu_lightning.utilities.errors import UserError
 @pytest.mark.parametrize("verb", cli.COMMANDS)
 def test_every_verb_offers_the_nearest_argument(verb: str) -> None:
     with pytest.raises(UserError) as refused:
-        verb_parser(verb).parse_args(["--confg", "x.yaml"])
+        parser_of(verb).parse_args(["--confg", "x.yaml"])
     assert str(refused.value).startswith("unknown argument '--confg': did you mean --config")
 
 
 def test_where_nothing_is_near_the_help_is_named() -> None:
     with pytest.raises(UserError, match="unknown argument '--zzzz': see mu-lightning merge --help"):
-        verb_parser("merge").parse_args(["--zzzz=1"])
+        parser_of("merge").parse_args(["--zzzz=1"])
 
 
 def test_a_value_of_the_wrong_kind_names_key_value_and_kind() -> None:
@@ -61,9 +61,9 @@ def test_whatever_else_is_said_is_folded_into_one_line() -> None:
 def test_lists_are_separated_by_commas_spaces_or_both(verb: str, flag: str, values: list[object]) -> None:
     words = [str(value) for value in values]
     for given in (words, [",".join(words)], [", ".join(words)], [f"{words[0]},", words[1]]):
-        parsed = verb_parser(verb).parse_args([f"--{flag}", *given])
+        parsed = parser_of(verb).parse_args([f"--{flag}", *given])
         assert parsed[flag.replace("-", "_")] == values
-    joined = verb_parser(verb).parse_args([f"--{flag}={','.join(words)}"])
+    joined = parser_of(verb).parse_args([f"--{flag}={','.join(words)}"])
     assert joined[flag.replace("-", "_")] == values
 
 
@@ -91,4 +91,4 @@ def test_a_switch_of_fit_can_be_switched_off_again(flag: str, tmp_path: Path) ->
         ([f"--config={tmp_path / 'on.yaml'}", f"--{flag}", "false"], False),
         ([f"--config={tmp_path / 'on.yaml'}", f"--{flag}=false"], False),
     ):
-        assert verb_parser("fit").parse_args(words)[flag.replace("-", "_")] is expected
+        assert parser_of("fit").parse_args(words)[flag.replace("-", "_")] is expected

@@ -16,7 +16,7 @@ from mu_lightning.typology.similarity import SimilarityMatrix, from_features, re
 from mu_lightning.utilities.errors import UserError
 
 
-def test_it_prints_the_neighbours_and_their_weights(capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_prints_the_neighbors_and_their_weights(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--target-lang", "sq-AL", "--num-languages", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()
     expected = plan_sources("sq-AL", available=LOCALES, num_languages=3)
@@ -28,7 +28,7 @@ def test_it_prints_the_neighbours_and_their_weights(capsys: pytest.CaptureFixtur
 
 def test_the_matrix_is_written_and_read_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "matrix.csv"
-    assert run(["--output", str(path)]) == 0
+    assert run(["--output-file", str(path)]) == 0
     assert read_csv(path).locales == tuple(LOCALES)
     capsys.readouterr()
     tables = []
@@ -37,7 +37,7 @@ def test_the_matrix_is_written_and_read_again(tmp_path: Path, capsys: pytest.Cap
         tables.append(capsys.readouterr().out.splitlines()[1:])
     assert tables[0] == tables[1]
     with pytest.raises(UserError, match="already holds a file"):
-        run(["--output", str(path)])
+        run(["--output-file", str(path)])
 
 
 @pytest.mark.parametrize("locales", [["en-US,nl-NL,de-DE"], ["en-US", "nl-NL", "de-DE"], ["en-US,nl-NL", "de-DE"]])

@@ -196,8 +196,8 @@ def test_methods_that_learn_from_texts_learn_once_for_each_source_and_say_what_t
     merged = tmp_path / "merged"
     common = ["--corpus", "small", "--target-lang", "af-ZA", "--models-dir", str(models_dir), "--top-k", "51"]
     for method in ("fisher", "regmean"):
-        arguments = ["merge", *common, "--num-languages", "2", "--method", method, "--num-fisher-examples", "4"]
-        assert cli.main([*arguments, "--output", str(merged / method)]) == 0
+        arguments = ["merge", *common, "--num-languages", "2", "--merge-method", method, "--num-fisher-examples", "4"]
+        assert cli.main([*arguments, "--output-dir", str(merged / method)]) == 0
         scored = tmp_path / f"scored-{method}"
         test = ["test", "--model-path", str(merged / method), "--corpus", "small", "--locales", "af-ZA"]
         assert cli.main([*test, "--output-dir", str(scored), "--trainer.enable_progress_bar", "false"]) == 0

@@ -38,7 +38,7 @@ def test_every_number_of_a_merge_is_in_a_chart_and_every_chart_shows_something(m
 
 
 def test_its_definition_is_one_that_wandb_workspaces_reads(tmp_path: Path) -> None:
-    assert cli.main(["workspace", "--project", "mine", "--output", str(tmp_path / "workspace.json")]) == 0
+    assert cli.main(["workspace", "--project", "mine", "--output-file", str(tmp_path / "workspace.json")]) == 0
     written = json.loads((tmp_path / "workspace.json").read_text())
     from wandb_workspaces.workspaces import internal
 
@@ -64,7 +64,7 @@ def test_its_definition_is_one_that_wandb_workspaces_reads(tmp_path: Path) -> No
 
 def test_what_is_there_already_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "workspace.json").write_text("mine")
-    assert cli.main(["workspace", "--output", str(tmp_path / "workspace.json")]) == 2
+    assert cli.main(["workspace", "--output-file", str(tmp_path / "workspace.json")]) == 2
     assert "already holds" in capsys.readouterr().err
     assert (tmp_path / "workspace.json").read_text() == "mine"
 

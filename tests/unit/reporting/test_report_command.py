@@ -67,7 +67,7 @@ def report(tmp_path_factory: pytest.TempPathFactory, make_results: Make, make_ma
     folder = tmp_path_factory.mktemp("report")
     results, matrix, output = make_results(folder / "results"), make_matrix(folder / "nxn"), folder / "report"
     with contextlib.redirect_stdout(io.StringIO()) as printed:
-        assert cli.main(["report", str(results), "--nxn", str(matrix), "--output", str(output)]) == 0
+        assert cli.main(["report", str(results), "--nxn", str(matrix), "--output-dir", str(output)]) == 0
     return output, printed.getvalue()
 
 
@@ -163,7 +163,7 @@ def test_gaps_are_said_and_not_averaged_and_iterative_runs_are_drawn(
         (2, 0.0, 0.4, 0.3, 0.4, 0.4, 0.6, 0.7, 0.6, ""),
     ]
     (run / "merges.csv").write_text("\n".join(",".join(map(str, row)) for row in rows))
-    assert cli.main(["report", str(results), "--output", str(tmp_path / "report")]) == 0
+    assert cli.main(["report", str(results), "--output-dir", str(tmp_path / "report")]) == 0
     markdown = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
     gaps = markdown.partition("## Missing, failed, damaged")[2].partition("\n## ")[0]
     assert "| af-ZA/merge_slerp |" in gaps
@@ -182,7 +182,7 @@ def test_gaps_are_said_and_not_averaged_and_iterative_runs_are_drawn(
 
 def test_one_target_and_one_method_are_enough(tmp_path: Path, add_cell: Add) -> None:
     add_cell(tmp_path / "results", "af-ZA", np.arange(60) < 30, method="linear", preweight="uriel")
-    assert cli.main(["report", str(tmp_path / "results"), "--output", str(tmp_path / "report")]) == 0
+    assert cli.main(["report", str(tmp_path / "results"), "--output-dir", str(tmp_path / "report")]) == 0
     markdown = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
     assert "1 method on 1 target: af-ZA (cldr, test split); 1 result, 1 seed." in markdown
     assert "There is no baseline to compare with." in markdown
@@ -215,12 +215,12 @@ def test_mistakes_are_one_line_and_leave_nothing(
         ([str(results), "--experiment-types", "merges"], "unknown experiment type 'merges'"),
         ([str(results), "--nxn", str(results)], "no N-by-N matrix in"),
     ):
-        assert cli.main(["report", *argv, "--output", str(output)]) == 2
+        assert cli.main(["report", *argv, "--output-dir", str(output)]) == 2
         error = capsys.readouterr().err
         assert said in error
         assert error.count("\n") == 1
         assert not output.exists()
     output.mkdir()
     (output / "mine").touch()
-    assert cli.main(["report", str(results), "--output", str(output)]) == 2
+    assert cli.main(["report", str(results), "--output-dir", str(output)]) == 2
     assert "already holds a report" in capsys.readouterr().err

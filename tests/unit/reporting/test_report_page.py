@@ -172,7 +172,9 @@ def page(tmp_path_factory: pytest.TempPathFactory, add_matrix: Callable[..., Pat
             write_results(place, results, {"cell": cell, "cost": cost, "recipe": {"verb": "sweep"}})
     right = {source: {target: generator.random(40) < 0.5 for target in targets} for source in targets}
     matrix = add_matrix(folder / "nxn", right, labels=1)
-    assert cli.main(["report", str(folder / "results"), "--nxn", str(matrix), "--output", str(folder / "report")]) == 0
+    assert (
+        cli.main(["report", str(folder / "results"), "--nxn", str(matrix), "--output-dir", str(folder / "report")]) == 0
+    )
     return folder / "report" / "report.html"
 
 

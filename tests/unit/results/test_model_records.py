@@ -24,10 +24,10 @@ def test_what_all_sources_name_is_taken(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"disagree on the corpus .*cldr.*massive.*--corpus"):
         recorded_corpus(other)
     (tmp_path / "none").mkdir()
-    with pytest.raises(UserError, match=r"sv-SE does not say the base model .*--base-model"):
+    with pytest.raises(UserError, match=r"sv-SE does not say the base model .*--base"):
         recorded_base({"sv-SE": tmp_path / "none"})
     gone = str(tmp_path / "gone")
-    with pytest.raises(UserError, match="which is not here: name the base model by --base-model"):
+    with pytest.raises(UserError, match="which is not here: name the base model by --base"):
         recorded_base({"x": folder(tmp_path / "x", base=gone)})
 
 

@@ -118,7 +118,7 @@ def test_a_configuration_of_fit_names_the_schedule_and_the_run(
     Path("run.yaml").write_text(
         "target_lang: af-ZA\noutput_dir: runs/one\nmerge: {frequency: 4}\ntrainer: {devices: 2}\n"
     )
-    assert cli.main(["schedule", "--config", "run.yaml", "--output", "picture"]) == 0
+    assert cli.main(["schedule", "--config", "run.yaml", "--figure", "picture"]) == 0
     assert "every-epochs:n=4: 2 merges in 6 epochs" in capsys.readouterr().out
     assert Path("picture.svg").is_file()
     config = [
@@ -132,7 +132,7 @@ def test_a_configuration_of_fit_names_the_schedule_and_the_run(
     ]
     assert cli.main(config) == 0
     assert "adaptive: 2 merges in 6 epochs" in capsys.readouterr().out
-    assert cli.main(["schedule", "--config", "run.yaml", "--output", "picture"]) == 2
+    assert cli.main(["schedule", "--config", "run.yaml", "--figure", "picture"]) == 2
     assert "already holds a picture" in capsys.readouterr().err
 
 

@@ -162,7 +162,7 @@ def test_the_verb_writes_a_base_and_the_same_one_each_time(tmp_path: Path, corpu
     monkeypatch.setitem(registry.CORPORA, "cldr", lambda _: corpus)
     size = ["--size.vocab_size=200", "--size.layers=1", "--size.hidden_size=16", "--size.heads=2", "--size.steps=3"]
     for name in ("one", "other"):
-        assert pretrain.run(["--output", str(tmp_path / name), *size, "--size.batch_size=16"]) == 0
+        assert pretrain.run(["--output-dir", str(tmp_path / name), *size, "--size.batch_size=16"]) == 0
     for file in ("model.safetensors", "tokenizer.json", "config.json"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "other" / file).read_bytes()
     assert {path.name for path in tmp_path.iterdir()} == {"one", "other"}, "its state is left behind"

@@ -100,7 +100,7 @@ def test_texts_that_are_not_there_are_refused(what: str, models: Path, tmp_path:
 def arguments(models: Path, output: Path, *more: str) -> list[str]:
     return [
         *("--target-lang", "af-ZA", "--models-dir", str(models), "--num-languages", "2"),
-        *("--num-fisher-examples", "9", "--output", str(output), *more),
+        *("--num-fisher-examples", "9", "--output-dir", str(output), *more),
     ]
 
 
@@ -114,7 +114,7 @@ def test_the_verb_reads_the_target_s_text_says_so_and_its_recipe_gives_the_same_
     assert details["data"] == {"corpus": "cldr", "mode": "target", "target": "af-ZA", "examples": 9, "max_length": 64}
     assert "Supervision: target-unlabelled" in (tmp_path / "one" / "merge_details.txt").read_text()
     recipe = tmp_path / "one" / "merge_recipe.yaml"
-    assert run(["--recipe", str(recipe), "--models-dir", str(models), "--output", str(tmp_path / "again")]) == 0
+    assert run(["--recipe", str(recipe), "--models-dir", str(models), "--output-dir", str(tmp_path / "again")]) == 0
     one, again = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "again"))
     assert all(torch.equal(tensor, again[name]) for name, tensor in one.items())
     run(arguments(models, tmp_path / "own", "--mode", "fisher", "--fisher-data-mode", "sources"))

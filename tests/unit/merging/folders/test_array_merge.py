@@ -217,7 +217,7 @@ def test_the_verb_merges_without_importing_torch(method: str, flags: list[str], 
     paths = folders(tmp_path)[1]
     lines = [f"method: {method}", f"base: {paths.pop('base')}", "sources:"]
     (tmp_path / "recipe.yaml").write_text("\n".join([*lines, *(f"  {name}: {paths[name]}" for name in WEIGHTS), ""]))
-    command = ["merge", "--recipe", str(tmp_path / "recipe.yaml"), "--output", str(tmp_path / "out"), *flags]
+    command = ["merge", "--recipe", str(tmp_path / "recipe.yaml"), "--output-dir", str(tmp_path / "out"), *flags]
     root = str(Path(streaming.__file__).parents[3])
     result = subprocess.run(
         [sys.executable, "-c", WITHOUT_TORCH, *command], capture_output=True, text=True, cwd=root, check=False
