@@ -197,12 +197,15 @@ def _is_classifier(config: "PreTrainedConfig") -> bool:
 
 def weights_file(source: str | Path) -> Path | None:
     """The one safetensors file of a model folder or of a hub id that was loaded before; None where there is none."""
-    from transformers.utils import cached_file
+    from huggingface_hub import try_to_load_from_cache
+    from transformers.utils import SAFE_WEIGHTS_NAME
 
-    found = cached_file(
-        _where(source), "model.safetensors", local_files_only=True, _raise_exceptions_for_missing_entries=False
-    )
-    return None if found is None else Path(found)
+    where = Path(_where(source))
+    if where.is_dir():
+        found = where / SAFE_WEIGHTS_NAME
+        return found if found.is_file() else None
+    cached = try_to_load_from_cache(str(source), SAFE_WEIGHTS_NAME)
+    return Path(cached) if isinstance(cached, str) else None
 
 
 def load_classifier(source: str | Path) -> "PreTrainedModel":

@@ -106,21 +106,21 @@ def _inventory(label: str) -> Iterator[str]:
 def _named_widely(section: str) -> tuple[str, ...]:
     """The keys that English and the brief locales name, and so nearly every locale."""
     english, *others = (_locale(name) for name in ("en", *_BRIEF))
-    keys = english._data[section]
+    keys = _data(english)[section]
     if section == "scripts":  # of which the brief ones have too few
         return tuple(keys)
     if section == "unit_patterns":
         return tuple(key for key in keys if all(_patterns(other, key, "long").get("other") for other in others))
-    return tuple(key for key in keys if all(key in other._data[section] for other in others))
+    return tuple(key for key in keys if all(key in _data(other)[section] for other in others))
 
 
 def _variants(locale: "Locale", label: str, concept: str) -> Iterator[tuple[str, str]]:
     if label in _NAMES:
-        yield "name", locale._data[_NAMES[label]].get(concept, "")
+        yield "name", _data(locale)[_NAMES[label]].get(concept, "")
     elif label == "currency":
         yield from _currency(locale, concept)
     elif label == "time_zone":
-        yield from locale._data["meta_zones"].get(concept, {}).get("long", {}).items()
+        yield from _data(locale)["meta_zones"].get(concept, {}).get("long", {}).items()
     elif label == "relative_time":
         yield from _relative_time(locale, concept)
     elif label == "date":
@@ -147,13 +147,13 @@ def _unit(locale: "Locale", label: str, concept: str) -> Iterator[tuple[str, str
 
 
 def _currency(locale: "Locale", code: str) -> Iterator[tuple[str, str]]:
-    name = locale._data["currency_names"].get(code)
+    name = _data(locale)["currency_names"].get(code)
     if not name:
         return
     yield "name", name
-    names = locale._data["currency_names_plural"].get(code, {})
+    names = _data(locale)["currency_names_plural"].get(code, {})
     for count in _counts(2, "currency", code):
-        pattern = _by_plural(locale, locale._data["currency_unit_patterns"], count)
+        pattern = _by_plural(locale, _data(locale)["currency_unit_patterns"], count)
         if pattern:
             amount = pattern.replace("{0}", _decimal(locale, count))
             yield str(count), amount.replace("{1}", _by_plural(locale, names, count) or name)
@@ -162,7 +162,7 @@ def _currency(locale: "Locale", code: str) -> Iterator[tuple[str, str]]:
 def _relative_time(locale: "Locale", field: str) -> Iterator[tuple[str, str]]:
     for direction in ("future", "past"):
         root = set(_root()["date_fields"].get(field, {}).get(direction, {}).values())
-        patterns = _without(root, locale._data["date_fields"].get(field, {}).get(direction, {}))
+        patterns = _without(root, _data(locale)["date_fields"].get(field, {}).get(direction, {}))
         for count in _counts(4, "relative_time", field, direction):
             text = _counted(locale, patterns, count)
             if text:
@@ -188,7 +188,7 @@ def _number(locale: "Locale", number: int) -> Iterator[tuple[str, str]]:
     from babel import numbers
 
     for style in ("long", "short"):  # a locale without long forms has them as its short ones
-        own = locale._data["compact_decimal_formats"].get(style)
+        own = _data(locale)["compact_decimal_formats"].get(style)
         if own and str(own) != str(_root()["compact_decimal_formats"].get(style)):
             yield "compact", numbers.format_compact_decimal(number, format_type=style, locale=locale, fraction_digits=1)
             return
@@ -199,7 +199,7 @@ def _patterns(locale: "Locale", unit: str, length: str) -> dict[str, str | None]
 
     Long patterns that a locale does not have are its short ones, as CLDR has it.
     """
-    of_unit = locale._data["unit_patterns"].get(unit, {})
+    of_unit = _data(locale)["unit_patterns"].get(unit, {})
     patterns = {**of_unit.get(length, {})}
     if length == "long":
         short = of_unit.get("short", {})
@@ -244,6 +244,14 @@ def _locale(cldr: str) -> "Locale":
     from babel import Locale
 
     return Locale.parse(cldr)
+
+
+@cache
+def _data(locale: "Locale") -> Mapping[str, Any]:
+    """All that CLDR says of a locale; the locale itself gives out no more than a part of it."""
+    from babel import localedata
+
+    return localedata.LocaleDataDict(localedata.load(str(locale)))
 
 
 @cache

@@ -165,7 +165,5 @@ def _plain_table(model: "PreTrainedModel") -> Tensor:
 
 def _set_table(model: "PreTrainedModel", table: Tensor) -> None:
     old: Any = model.get_input_embeddings()
-    rows, width = table.shape
-    new = nn.Embedding(rows, width, padding_idx=old.padding_idx, _weight=table)
-    new.weight.requires_grad_(old.weight.requires_grad)
+    new = nn.Embedding.from_pretrained(table, not old.weight.requires_grad, old.padding_idx)
     model.set_input_embeddings(new.train(old.training))

@@ -1,10 +1,10 @@
 """A W&B workspace laid out for merges: what `python cli.py workspace` saves into a project."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from mu_lightning.monitoring.values import AXIS
+from mu_lightning.utilities.adapters.workspace_definition import definition
 from mu_lightning.utilities.errors import UserError
 
 NAME = "Merges"
@@ -90,12 +90,6 @@ def build_workspace(entity: str, project: str, name: str = NAME) -> Any:
             ),
         ],
     )
-
-
-def definition(workspace: Any) -> dict[str, Any]:
-    """The workspace's definition as plain values, as W&B stores it."""
-    found: dict[str, Any] = json.loads(workspace._model.spec.model_dump_json(by_alias=True, exclude_none=True))
-    return found
 
 
 def patterns(workspace: Any) -> dict[str, str]:

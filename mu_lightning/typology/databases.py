@@ -22,6 +22,7 @@ from mu_lightning.utilities.errors import UserError
 Codes = Sequence[Sequence[str]]
 
 _LEARNED_WIDTH = 512
+_BUILD_ARRAY: Any = np.empty(0).__reduce__()[0]
 _URIEL_PLUS_CSVS = ("database", "urielplus_csvs")
 
 
@@ -117,10 +118,9 @@ class _PlainArrays(pickle.Unpickler):
             return np.ndarray
         if (module, name) == ("numpy", "dtype"):
             return np.dtype
-        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
-            from numpy._core import multiarray
-
-            return multiarray._reconstruct
+        # NumPy's pickles name what builds an array; the module that it is in has moved since they were written.
+        if module in ("numpy.core.multiarray", _BUILD_ARRAY.__module__) and name == _BUILD_ARRAY.__name__:
+            return _BUILD_ARRAY
         if (module, name) == ("_codecs", "encode"):
             return _latin1
         raise pickle.UnpicklingError(f"{module}.{name} is not plain data")

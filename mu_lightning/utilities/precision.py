@@ -43,8 +43,9 @@ def settled_precision(accelerator: Any) -> tuple[str, str]:
             return MIXED, f"{name} multiplies bfloat16"
         return FULL, f"{name} has compute capability {capability}, and bfloat16 comes with 8.0 (Ampere)"
     if accelerator == "cpu" or (accelerator == "auto" and not torch.backends.mps.is_available()):
-        for name, has in (("AMX", "_is_amx_tile_supported"), ("AVX-512 BF16", "_is_avx512_bf16_supported")):
-            if getattr(torch.cpu, has)():
+        capabilities = torch.cpu.get_capabilities()
+        for name, feature in (("AMX", "amx_bf16"), ("AVX-512 BF16", "avx512_bf16")):
+            if capabilities.get(feature):
                 return MIXED, f"the CPU has {name}"
         return FULL, "the CPU has neither AMX nor AVX-512 BF16"
     return FULL, f"whether the accelerator {accelerator} gains from bfloat16 is not known"

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from mu_lightning.data.batching import seed_of
-from mu_lightning.models.optim.optimizer import MemberAdamW
+from mu_lightning.models.optim.optimizer import MOMENTS, MemberAdamW, Stepped
 
-MOMENTS = ("exp_avg", "exp_avg_sq")
 # Elements of a parameter that are stepped at a time: on a CPU what its caches hold, elsewhere enough to keep it busy.
 CHUNK_SIZE, PIECE_ON_DEVICE = 2**18, 2**22
 
@@ -28,6 +27,8 @@ class RoundedAdamW(MemberAdamW):
         seed: the run's seed.
         options: AdamW's own.
     """
+
+    moments_dtype = torch.bfloat16
 
     def __init__(self, groups: Iterable[dict[str, Any]], seed: int, **options: Any) -> None:
         super().__init__(groups, **options)
@@ -53,23 +54,15 @@ class RoundedAdamW(MemberAdamW):
                 moments = {key: stored[number][key].to(parameter.device, torch.bfloat16) for key in MOMENTS}
                 self.state[parameter].update(moments)
 
-    def _init_group(self, group: dict[str, Any], *found: Any) -> Any:
-        for parameter in group["params"]:
-            if parameter.grad is not None and not self.state[parameter]:
-                zeros = {key: torch.zeros_like(parameter, dtype=torch.bfloat16) for key in MOMENTS}
-                self.state[parameter] = {"step": torch.zeros((), device=parameter.device), **zeros}
-        return super()._init_group(group, *found)
-
-    def _step_group(self, group: dict[str, Any], found: Sequence[Any]) -> None:
-        parameters, gradients, means, squares, _, steps = found
-        random = torch.Generator(parameters[0].device)
+    def _step_group(self, group: dict[str, Any], found: Sequence[Stepped]) -> None:
+        random = torch.Generator(found[0].parameter.device)
         random.manual_seed(seed_of(group["rounding_seed"], group["roundings"]))
         group["roundings"] += 1
-        for *tensors, step in zip(parameters, gradients, means, squares, steps, strict=True):
+        for *tensors, step in found:
             for parameter, gradient, mean, square in _pieces(tensors):
                 after = step.clone()  # each piece counts it up
                 wide = mean.float(), square.float()
-                super()._step_group(group, ([parameter], [gradient], [wide[0]], [wide[1]], [], [after]))
+                super()._step_group(group, [Stepped(parameter, gradient, *wide, after)])
                 bits = random_bits(2 * mean.numel(), random).view(2, *mean.shape)
                 round_to(mean, wide[0], bits[0])
                 round_to(square, wide[1], bits[1])

@@ -17,8 +17,8 @@ def _no_device(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def cpu(monkeypatch: pytest.MonkeyPatch, amx: bool, avx: bool) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx)
+    assert isinstance(torch.cpu.get_capabilities().get("avx512_bf16", False), bool)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": amx, "avx512_bf16": avx})
 
 
 def card(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int]) -> None:

@@ -19,9 +19,9 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     found: list[str] = []
     step = MemberAdamW._step_group
 
-    def seen(self: Any, group: Any, lists: Any) -> None:
+    def seen(self: Any, group: Any, found_in_it: Any) -> None:
         found.append(f"{group['member']} on {threading.current_thread().name}")
-        step(self, group, lists)
+        step(self, group, found_in_it)
 
     monkeypatch.setattr(optimizer_module.MemberAdamW, "_step_group", seen)
     torch.set_num_threads(2)
