@@ -15,6 +15,7 @@ from mu_lightning.checkpoints import (
     model_folder_name,
     save_model,
     source_models,
+    weights_file,
 )
 from mu_lightning.utilities.errors import UserError
 
@@ -256,3 +257,24 @@ def test_without_a_network_a_hub_id_is_one_line_with_both_ways_out(
         assert "--base" in message
         assert "checkpoints/xlm-r-cldr" in message
         assert "\n" not in message
+
+
+def test_the_weights_of_a_folder_and_of_the_hubs_cache_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    cached = tmp_path / "models--someone--xlm-r"
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs" / "main").write_text("abc")
+    snapshot = cached / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    for name in ("config.json", "model.safetensors"):
+        assert weights_file("someone/xlm-r") is None
+        (snapshot / name).write_text("{}")
+    assert weights_file("someone/xlm-r") == snapshot / "model.safetensors"
+    assert weights_file(snapshot) == snapshot / "model.safetensors"
+    (snapshot / "model.safetensors").unlink()
+    assert weights_file(snapshot) is None
