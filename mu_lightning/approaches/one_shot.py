@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
 
 from mu_lightning import __version__
 from mu_lightning.approaches.evaluation_context import Bench, Tensors, model_bytes
-from mu_lightning.approaches.tasks import Scored, peak_bytes
+from mu_lightning.approaches.tasks import Resources, Scored, peak_bytes
 from mu_lightning.evaluation.loop import evaluate
 from mu_lightning.experiments.grid import Planned
 from mu_lightning.merging.engine.in_memory import merge_tensors
@@ -53,6 +53,7 @@ class MergeTask:
     seed: int = 0
     statistics: Mapping[str, Tensors] | None = None
     learning: OwnLearning | None = None
+    resources: ClassVar[Resources] = Resources()
 
     @property
     def name(self) -> str:

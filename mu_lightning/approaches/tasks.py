@@ -6,7 +6,7 @@ import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from mu_lightning.approaches.evaluation_context import Bench, model_bytes
 from mu_lightning.evaluation.loop import evaluate, evaluate_named
@@ -15,12 +15,29 @@ from mu_lightning.models.ensemble import Panel
 from mu_lightning.utilities.errors import UserError
 
 
+@dataclass(frozen=True)
+class Resources:
+    """What a task needs of its worker.
+
+    Attributes:
+        threads: how many cores it computes on; at most those that there are.
+        device: whether it needs a GPU that no other such task uses meanwhile, where there are GPUs.
+    """
+
+    threads: int = 1
+    device: bool = False
+
+
 class Task(Protocol):
     """A piece of work; it is pickled to a worker, and its outcome back."""
 
     @property
     def name(self) -> str:
         """What is shown while it runs."""
+
+    @property
+    def resources(self) -> Resources:
+        """What it needs."""
 
     def run(self, bench: Bench) -> Any:
         """Does it."""
@@ -77,6 +94,7 @@ class RowTask:
 
     source: str
     locales: tuple[str, ...]
+    resources: ClassVar[Resources] = Resources()
 
     @property
     def name(self) -> str:
@@ -109,6 +127,7 @@ class PanelTask:
     members: tuple[str, ...]
     votes: Mapping[str, tuple[str, Mapping[str, float]]]
     with_members: bool = False
+    resources: ClassVar[Resources] = Resources()
 
     @property
     def name(self) -> str:

@@ -123,7 +123,7 @@ def add_scoring_arguments(parser: ArgumentParser) -> None:
 def add_worker_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments that say where the work is done; `workers_from` reads them."""
     add = parser.add_argument
-    add("--max-workers", type=int | None, default=None, help="processes side by side (default: one a GPU or core)")
+    add("--max-workers", type=int | None, default=None, help="processes (default: one a GPU or core); 0: only this one")
     add_device_argument(parser)
     add("--ray", type=str | None, default=None, help="run on a Ray cluster: auto, local, or its address")
 

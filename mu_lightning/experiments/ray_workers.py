@@ -1,13 +1,12 @@
 """Tasks on a Ray cluster. Models, tokens and statistics are put into its object store once; workers read them there.
 
 A task whose worker is lost runs again on another: Ray does that by itself. Like the processes of one machine a worker
-computes on one thread, so the results are the same. Workers need this project installed, but none of its files:
-only RegMean++ and AdaMerging, which learn for each merge anew, read model folders and corpus where the workers are.
+computes on as many threads as its task asks for, so the results are the same. Workers need this project installed,
+but none of its files: only RegMean++ and AdaMerging, which learn for each merge anew, read model folders and corpus
+where the workers are.
 """
 
 import dataclasses
-import os
-import socket
 import warnings
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,10 +20,10 @@ from torch import Tensor
 from mu_lightning.approaches.evaluation_context import Bench, Tensors
 from mu_lightning.approaches.from_text.learning import HeldTensors
 from mu_lightning.approaches.tasks import Outcome, Task, attempt
+from mu_lightning.experiments.ray_cluster import connect
 from mu_lightning.utilities.errors import UserError
 
 RETRIES = 3
-CONNECT_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -66,6 +65,7 @@ class RayWorkers:
         self._gpu = device != "cpu" and resources.get("GPU", 0) > 0
         if device.startswith("cuda") and not self._gpu:
             raise UserError(f"--device {device}: the Ray cluster has no GPU")
+        self._most_cpus = _most_cpus(self._ray)
         room = resources.get("GPU" if self._gpu else "CPU", 1)
         # Some more than there is room for, so that no worker waits for its next task.
         self._at_a_time = max_workers or 2 * max(1, int(room))
@@ -77,13 +77,15 @@ class RayWorkers:
         if not tasks:
             return
         bench_reference = ray.put(self._portable(bench))
-        remote = ray.remote(num_cpus=1, num_gpus=1 if self._gpu else 0, max_retries=RETRIES)(_work)
+        remote = ray.remote(max_retries=RETRIES)(_work)
         waiting, running = deque(tasks), dict[Any, Task]()
         try:
             while waiting or running:
                 while waiting and len(running) < self._at_a_time:
                     task = waiting.popleft()
-                    running[remote.remote([bench_reference], self._shared(task))] = task
+                    threads = min(task.resources.threads, self._most_cpus)
+                    placed = remote.options(num_cpus=threads, num_gpus=1 if self._gpu else 0)
+                    running[placed.remote([bench_reference], self._shared(task), threads)] = task
                 (done, *_), _ = ray.wait(list(running), num_returns=1)
                 try:
                     outcome = ray.get(done)
@@ -124,63 +126,21 @@ class RayWorkers:
         return self._stored[key]
 
 
-def connect(address: str, max_workers: int | None = None) -> Any:
-    """Connects to a cluster; returns the module ray.
-
-    Raises:
-        UserError: Ray is not installed, or there is no cluster at the address.
-    """
-    try:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        import ray
-    except ImportError as error:
-        raise UserError("--ray needs the package ray: pip install 'mu-lightning[ray]'") from error
-    if ray.is_initialized():
-        return ray
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if address == "local":
-        options |= {"num_cpus": max_workers or len(os.sched_getaffinity(0)), "include_dashboard": False}
-    elif address != "auto":
-        _check_reachable(address)
-        options["address"] = address
-    else:
-        options["address"] = "auto"
-    try:
-        ray.init(**options)
-    except Exception as error:  # Ray raises many kinds
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"no Ray cluster at '{address}' ({line}): start one with 'ray start --head', give its address, or use "
-            "--ray local"
-        ) from error
-    return ray
-
-
-def _check_reachable(address: str) -> None:
-    """Fails at once where nobody listens: Ray itself would try for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
-        raise UserError(f"--ray '{address}': expected auto, local, or an address such as 10.0.0.1:6379")
-    try:
-        with socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS):
-            return
-    except OSError as error:
-        raise UserError(
-            f"no Ray cluster at '{address}' ({error}): check the address and that 'ray start --head' runs there, "
-            "or use --ray local"
-        ) from error
+def _most_cpus(ray: Any) -> int:
+    """The CPUs of the largest machine of the cluster: a task that asked for more would wait for ever."""
+    return max([1, *(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])])
 
 
 _held: tuple[Any, Bench] | None = None
 
 
-def _work(bench_reference: list[Any], task: Task) -> Outcome:
+def _work(bench_reference: list[Any], task: Task, threads: int) -> Outcome:
     """Runs a task in a worker, which keeps the bench from one task to the next."""
     import ray
 
     global _held
     (reference,) = bench_reference
     if _held is None or _held[0] != reference:
-        torch.set_num_threads(1)
         _held = (reference, ray.get(reference))
+    torch.set_num_threads(threads)
     return attempt(task, _held[1])

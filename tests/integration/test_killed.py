@@ -83,7 +83,7 @@ def test_a_killed_matrix_keeps_its_rows_leaves_no_process_and_is_completed(model
     before = read_nxn(tmp_path / "nxn")
     assert before.damaged == {}
     assert len(MODELS) - len(before.missing) >= 1
-    (tmp_path / "nxn" / "rows" / ".left.0000.tmp").mkdir()
+    (tmp_path / "nxn" / "rows" / ".left.0000aaaa.tmp").mkdir()
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "nxn").glob("rows/[!.]*/results.json")}
     assert cli.main([*common, str(tmp_path / "nxn"), "--max-workers", "1"]) == 0
     after = read_nxn(tmp_path / "nxn")
@@ -104,7 +104,7 @@ def test_a_killed_sweep_keeps_its_cells_and_is_completed(models_dir: Path, tmp_p
     found = read_store(output)
     assert (found.damaged, found.failed) == ((), ())
     assert 3 <= len(found.cells) < 21
-    (output / "af-ZA" / ".left.0000.tmp").mkdir()
+    (output / "af-ZA" / ".left.0000aaaa.tmp").mkdir()
     times = {cell.folder: (cell.folder / "results.json").stat().st_mtime_ns for cell in found.cells}
     assert cli.main(common) == 0
     after = read_store(output)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from mu_lightning.approaches.evaluation_context import Bench, FileTensors, Scori
 from mu_lightning.approaches.from_text.merge_data import MergeData, MergeTexts
 from mu_lightning.approaches.from_text.merge_statistics import BATCH, collected, text_batches
 from mu_lightning.approaches.from_text.modes import DEFAULT_MODES, MODES, Mode
+from mu_lightning.approaches.tasks import Resources
 from mu_lightning.data.batching import seed_of
 from mu_lightning.data.encoding import concatenate
 from mu_lightning.data.module import IntentDataModule
@@ -62,6 +63,7 @@ class LearningTask:
     locales: tuple[str, ...]
     seed: int
     folder: Path | None
+    resources: ClassVar[Resources] = Resources()
 
     @property
     def name(self) -> str:

@@ -23,15 +23,15 @@ def map_tensors(function: Callable[[Item], Result], items: Sequence[Item], devic
         with torch.no_grad():  # no_grad is per thread
             return function(item)
 
-    with one_thread():
+    with torch_threads(1):
         yield from map_ordered(work, items, threads)
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Limits torch to one thread inside the block."""
+def torch_threads(count: int) -> Iterator[None]:
+    """Sets the number of torch's threads inside the block."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(count)
     try:
         yield
     finally:

@@ -6,20 +6,27 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
+import psutil
 import pytest
+import torch
 
 import cli
 from mu_lightning.approaches.evaluation_context import Bench, Scoring, prepare
-from mu_lightning.approaches.tasks import RowTask
-from mu_lightning.experiments.ray_workers import RayWorkers, connect
+from mu_lightning.approaches.tasks import Resources, RowTask
+from mu_lightning.experiments.ray_cluster import connect
+from mu_lightning.experiments.ray_workers import RayWorkers
 from mu_lightning.experiments.workers import ThisProcess
 from mu_lightning.results.store import read_store
 from mu_lightning.utilities.errors import UserError
 
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # as `connect` sets it; Ray reads it when it is imported
 ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
 MODELS = ("de-DE", "en-US", "nl-NL")
 
@@ -30,6 +37,7 @@ class Marked:
 
     row: RowTask
     folder: Path
+    resources: Resources = field(default_factory=Resources)
 
     @property
     def name(self) -> str:
@@ -84,13 +92,49 @@ def test_a_sweep_on_ray_is_the_sweep_of_this_machine(cluster: None, models_dir: 
     grid = ["--target-languages", "af-ZA", "--methods", "ties", "fisher", "--voting-methods", "soft", "--top-k", "51"]
     common = ["sweep", "--corpus", "small", "--models-dir", str(models_dir), *grid, "--num-languages", "2"]
     common += ["--num-fisher-examples", "3", "--max-workers"]
-    assert cli.main([*common, "1", "--output-dir", str(tmp_path / "here")]) == 0
+    assert cli.main([*common, "0", "--output-dir", str(tmp_path / "here")]) == 0
     assert cli.main([*common, "2", "--ray", "local", "--output-dir", str(tmp_path / "ray")]) == 0
     here, there = (read_store(tmp_path / name).cells for name in ("here", "ray"))
     assert [cell.folder.name for cell in here] == [cell.folder.name for cell in there]
     assert len(here) == 3
     for one, other in zip(here, there, strict=True):
         assert one.predictions().predictions.tolist() == other.predictions().predictions.tolist()
+
+
+@dataclass(frozen=True)
+class Threads:
+    """Says how many threads its worker computes on, and what is left of the proxy that keeps Ray's head at home."""
+
+    name: str
+    resources: Resources
+
+    def run(self, bench: Bench) -> tuple[int, str]:
+        return torch.get_num_threads(), os.environ.get("http_proxy", "")
+
+
+def test_a_task_has_the_threads_that_it_asks_for_as_far_as_there_are(cluster: None) -> None:
+    tasks = [Threads(str(count), Resources(threads=count)) for count in (1, 2, 99)]
+    found = RayWorkers("local", 2, "cpu").outcomes(Bench({}, {}, {}, batch_size=1), tasks)
+    assert {task.name: outcome.value for task, outcome in found} == {"1": (1, ""), "2": (2, ""), "99": (2, "")}
+
+
+def test_a_cluster_of_this_machine_listens_on_the_loopback_interface_alone(cluster: None) -> None:
+    addresses = []
+    this = psutil.Process()
+    for process in (this, *this.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            addresses += [(process.name(), one.laddr) for one in process.net_connections() if one.status == "LISTEN"]
+    assert len(addresses) > 4
+    assert [one for one in addresses if not ip_address(one[1].ip.removeprefix("::ffff:")).is_loopback] == []
+    assert "http_proxy" not in os.environ
+
+
+def test_ray_that_would_listen_to_the_network_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = Mock(**{"is_initialized.return_value": False, "util.get_node_ip_address.return_value": "192.0.2.7"})
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    with pytest.raises(UserError, match="set RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 before Ray is imported"):
+        connect("local")
+    fake.shutdown.assert_called_once()
 
 
 def test_an_error_in_a_task_is_its_outcome(cluster: None, models_dir: Path) -> None:

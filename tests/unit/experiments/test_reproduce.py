@@ -16,7 +16,7 @@ from mu_lightning.results.store import RESULTS
 
 
 def small(models_dir: Path, *words: str) -> list[str]:
-    return [*words, "--corpus", "small", "--models-dir", str(models_dir), "--max-workers", "1"]
+    return [*words, "--corpus", "small", "--models-dir", str(models_dir), "--max-workers", "0"]
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def make(folder: Path, models_dir: Path) -> None:
 
 def test_every_result_comes_out_again(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
-    assert cli.main(["reproduce", str(results), "--max-workers", "1"]) == 0
+    assert cli.main(["reproduce", str(results), "--max-workers", "0"]) == 0
     lines = capsys.readouterr().out.splitlines()
     # Two merges, a vote and two sources; four votes and two sources; three rows.
     assert lines[-1] == "14 of 14 results came out the same"
@@ -68,7 +68,7 @@ def test_a_result_that_is_not_what_its_recipe_gives_is_told(results: Path, capsy
     record["results"][0]["accuracy"] += 2 / len(labels)
     record["versions"]["torch"] = "1.0"
     (folder / RESULTS).write_text(json.dumps(record))
-    assert cli.main(["reproduce", str(folder), "--max-workers", "1"]) == 1
+    assert cli.main(["reproduce", str(folder), "--max-workers", "0"]) == 1
     printed = capsys.readouterr().out
     assert f"DIFFERS: {folder}" in printed
     assert "2 of 70 predictions differ" in printed
@@ -81,7 +81,7 @@ def test_models_that_have_moved_are_found_and_lost_ones_named(
     folder = results / "nxn" / "rows" / "en-US"
     path = folder / RESULTS
     path.write_text(path.read_text().replace(str(models_dir), str(tmp_path / "gone")))
-    arguments = ["reproduce", str(folder), "--max-workers", "1"]
+    arguments = ["reproduce", str(folder), "--max-workers", "0"]
     assert cli.main(arguments) == 2
     assert "tiny_small_en-US" in capsys.readouterr().err
     assert cli.main([*arguments, "--models-dir", str(models_dir)]) == 0

@@ -31,7 +31,7 @@ GRID: dict[str, Any] = {
 }
 
 
-def sweep(models_dir: Path, output: Path, grid: dict[str, Any], *more: str, workers: int = 1) -> int:
+def sweep(models_dir: Path, output: Path, grid: dict[str, Any], *more: str, workers: int = 0) -> int:
     output.parent.mkdir(exist_ok=True, parents=True)
     path = output.parent / f"{output.name}.yaml"
     path.write_text(yaml.safe_dump(grid))
