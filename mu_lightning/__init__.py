@@ -1,3 +1,38 @@
-"""mu-lightning: train intent classifiers of several locales together and merge them by typology."""
+"""mu-lightning: train intent classifiers of several locales together and merge them by typology.
+
+What it offers is imported when it is first used, so that ``import mu_lightning`` costs nothing:
+
+>>> import mu_lightning as mu
+>>> weights = mu.source_weights("sq-AL", ["it-IT", "el-GR", "en-US"])
+>>> sorted(weights, key=weights.get)
+['it-IT', 'el-GR', 'en-US']
+"""
+
+from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
+
+# Name -> the module that defines it.
+_HOMES = {
+    "evaluate": "mu_lightning.evaluation.loop",
+    "load": "mu_lightning.api",
+    "merge_folders": "mu_lightning.merging.folders.streaming",
+    "merge_tensors": "mu_lightning.merging.engine.in_memory",
+    "report": "mu_lightning.reporting.report",
+    "source_weights": "mu_lightning.api",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value  # the next time it is found without this function
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -9,7 +9,6 @@ from mu_lightning.commands.names import CORPUS, EXPERIMENT_TYPE, SPLIT
 from mu_lightning.commands.parsing import command_parser
 from mu_lightning.locales import locale_list
 from mu_lightning.reporting.filtering import TYPES
-from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import reserved
 
 
@@ -51,33 +50,18 @@ def run(argv: list[str]) -> int:
 
 
 def _report(arguments: Namespace, argv: list[str]) -> None:
-    from mu_lightning.reporting.filtering import Filters
-    from mu_lightning.reporting.write import write_report
-    from mu_lightning.results.matrix import read_nxn
-    from mu_lightning.results.store import read_store
+    from mu_lightning.reporting.report import report
 
-    store = read_store(arguments.results)
-    place = arguments.nxn
-    if place is None and len(store.matrices) > 1:
-        raise UserError(
-            f"{arguments.results} holds several N-by-N matrices ({', '.join(map(str, store.matrices))}): "
-            "choose one with --nxn"
-        )
-    if place is None and store.matrices:
-        place = store.matrices[0]
-    filters = Filters(
-        locale_list(arguments.locales),
-        arguments.experiment_types,
-        arguments.corpus,
-        arguments.split,
-    )
-    sections = write_report(
-        store,
-        None if place is None else read_nxn(place),
-        filters,
+    sections = report(
+        arguments.results,
         arguments.output_dir,
-        arguments.title or f"Methods compared: {arguments.results.resolve().name}",
-        shlex.join(["mu-lightning", "report", *argv]),
+        nxn=arguments.nxn,
+        locales=locale_list(arguments.locales),
+        experiment_types=arguments.experiment_types,
+        corpus=arguments.corpus,
+        split=arguments.split,
+        title=arguments.title,
+        command=shlex.join(["mu-lightning", "report", *argv]),
         say=lambda text: print(text, flush=True),
     )
     print("\n" + "\n".join(sections[0].points))

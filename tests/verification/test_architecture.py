@@ -18,6 +18,7 @@ HEAVY = ("torch", "lightning", "transformers")
 # A model's Lightning side feeds the evaluation's collector; evaluation itself knows batches and logits, but no model.
 ARROWS = (
     "commands",
+    "api",
     "reporting",
     "experiments",
     "approaches",

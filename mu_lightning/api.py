@@ -1,0 +1,63 @@
+"""Short ways to what a user of the library wants first; `mu_lightning` offers them by name."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mu_lightning.locales import LOCALES
+from mu_lightning.settings import TypologySettings
+from mu_lightning.typology.plan import plan_sources
+
+if TYPE_CHECKING:
+    from mu_lightning.models.classifier import IntentClassifier
+
+
+def load(folder: str | Path) -> "IntentClassifier":
+    """A trained classifier: a module from a batch to logits.
+
+    Args:
+        folder: a model folder of `fit` or `merge`, or the hub id of a sequence classifier.
+
+    Raises:
+        UserError: it cannot be loaded.
+    """
+    from mu_lightning.models.classifier import IntentClassifier
+
+    return IntentClassifier.from_folder(folder)
+
+
+def source_weights(
+    target: str,
+    sources: Sequence[str] | None = None,
+    *,
+    num_languages: int = 5,
+    preweight: str = "uriel",
+    weights: Mapping[str, float] | str | None = None,
+    seed: int = 0,
+    **typology: Any,
+) -> dict[str, float]:
+    """The merge weights of a target's sources, by typology: source -> weight, summing to 1.
+
+    Args:
+        target: the locale that the sources are for, such as ``"sq-AL"``.
+        sources: the locales to weigh; without them the `num_languages` most similar ones.
+        num_languages: how many sources are chosen where none are named.
+        preweight: where the weights come from: ``uriel``, ``equal``, ``manual`` or ``shuffled``.
+        weights: the weights for ``manual``.
+        seed: for ``shuffled``.
+        typology: fields of `TypologySettings`, such as ``feature_set`` or ``top_k``.
+
+    Raises:
+        UserError: as of `plan_sources`.
+    """
+    plan = plan_sources(
+        target,
+        available=LOCALES,
+        locales=sources,
+        num_languages=num_languages,
+        preweight=preweight,
+        manual_weights=weights,
+        settings=TypologySettings(**typology),
+        seed=seed,
+    )
+    return plan.weights
