@@ -75,6 +75,10 @@ class _GroupedCLI(LightningCLI):
             load_from_checkpoint_support=False,
             parser_kwargs={"prog": f"mu-lightning {self.verb}"},
         )
+        self.execute()
+
+    def execute(self) -> None:
+        """Does what the verb is for."""
         getattr(self, self.verb)()
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -161,9 +165,9 @@ class ScoreCLI(_GroupedCLI):
         trial_logits(self.model.model, longest_texts(parts), settings.model_path)
         self.trainer = Trainer(**{**settings.trainer, "logger": settings.trainer.logger or False})
 
-    def _run_subcommand(self, subcommand: str) -> None:
+    def execute(self) -> None:
         with reserved(self.settings.output_dir if is_first_process() else None):
-            super()._run_subcommand(subcommand)
+            super().execute()
 
     def validate(self) -> None:
         """Scores the dev splits."""
