@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from common import ROOT, provenance, table, write_section
 
-from mu_lightning.evaluation.statistics.resampling import Bootstrap, Marks
+from mu_lightning.evaluation.statistics.resampling import Bootstrap, Correctness
 from mu_lightning.utilities.files import write_text
 
 ONCE, JOINT = "merged once", "joint training"
@@ -86,14 +86,14 @@ def place(cell: Cell, options: argparse.Namespace) -> Path:
     return Path(options.folder / options.name / target / strategy.replace(" ", "-") / f"seed-{seed}")
 
 
-def marks(cell: Cell, options: argparse.Namespace) -> Marks:
+def marks(cell: Cell, options: argparse.Namespace) -> Correctness:
     """Which of the target's test rows a run's model got right."""
     folder = place(cell, options)
     results = json.loads((folder / "results.json").read_text())["results"]
     (number,) = [place for place, result in enumerate(results) if result["locale"] == cell[0]]
     with np.load(folder / "predictions.npz") as arrays:
         ids, labels, predictions = (arrays[f"{name}_{number}"] for name in ("ids", "labels", "predictions"))
-    return Marks(ids, (labels == predictions).astype(np.float64))
+    return Correctness(ids, (labels == predictions).astype(np.float64))
 
 
 def section(options: argparse.Namespace, seconds: Mapping[Cell, float]) -> str:

@@ -16,7 +16,7 @@ from mu_lightning.training.merging.afterwards import OuterState, mean_weights, p
 from mu_lightning.training.merging.distances import mean_distance
 from mu_lightning.training.merging.merge_round import MergeRound, Proposal, committed_targets
 from mu_lightning.training.merging.reweighting import READS_TARGET
-from mu_lightning.utilities.process_memory import hand_back
+from mu_lightning.utilities.process_memory import release_memory
 
 
 class MergeCallback(Callback):
@@ -203,8 +203,8 @@ class MergeCallback(Callback):
 
     def _members(self, module: LightningModule) -> dict[str, IntentClassifier]:
         assert isinstance(module, JointClassifier)
-        hand_back()
-        module.rest()  # where members take turns on the device, scores and merges find all in one place
+        release_memory()
+        module.offload()  # evaluation and merges need all members on one device
         return {name: module.member(name) for name in self.members}
 
     def _round(self, trainer: Trainer) -> MergeRound:

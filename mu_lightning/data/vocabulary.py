@@ -1,4 +1,4 @@
-"""The pieces of a vocabulary that some texts can be made of, and their numbers among themselves."""
+"""Subsets of a tokenizer's vocabulary."""
 
 import hashlib
 from collections.abc import Iterable
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
-    """The kept pieces; a kept piece's new number is its place among them.
+    """A subset of token ids; the new id of a token is its index in the subset.
 
     Attributes:
-        kept: the kept pieces' token ids, sorted, each once, int32 of shape (pieces,).
-        size: how many token ids there are in all.
+        kept: token ids in the subset, sorted and unique, int32 of shape (tokens,).
+        size: size of the full vocabulary.
     """
 
     kept: np.ndarray
@@ -30,46 +30,46 @@ class Vocabulary:
         return len(self.kept)
 
     def places(self, tokens: np.ndarray) -> np.ndarray:
-        """The new numbers of kept tokens, of the tokens' shape."""
+        """Maps token ids in the subset to new ids, of the same shape."""
         return np.searchsorted(self.kept, tokens)
 
     def check(self, tokens: np.ndarray, what: str) -> None:
-        """Refuses tokens that are not kept: nothing stands for them.
+        """Checks that all tokens are in the subset.
 
         Args:
             tokens: token ids, of any shape.
-            what: the text, as the error calls it.
+            what: name of the texts, for the error.
 
         Raises:
-            UserError: there are such tokens.
+            UserError: tokens are outside the subset.
         """
         lacking = np.setdiff1d(tokens, self.kept)
         if len(lacking):
             raise UserError(
-                f"{what} has {len(lacking)} pieces that the run's {len(self)} do not hold (token ids "
-                f"{', '.join(map(str, lacking[:3]))}{', ...' if len(lacking) > 3 else ''}): load the model from its "
-                "folder, which has all, or train with --model.vocabulary full"
+                f"{what} has {len(lacking)} tokens outside the run's vocabulary of {len(self)} (token ids "
+                f"{', '.join(map(str, lacking[:3]))}{', ...' if len(lacking) > 3 else ''}): load the exported "
+                "model, which has the full vocabulary, or train with --model.vocabulary full"
             )
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the size and the kept token ids."""
+        """SHA-256 of the size and the token ids in the subset."""
         return hashlib.sha256(f"{self.size} ".encode() + self.kept.astype("<i4").tobytes()).hexdigest()
 
 
 def used_vocabulary(
     parts: Iterable[np.ndarray], tokenizer: "PreTrainedTokenizerBase", size: int, padding: int
 ) -> Vocabulary:
-    """The vocabulary of some texts.
+    """Collects the vocabulary of some texts.
 
-    Special tokens are always in it, and so is every id up to the padding's: it keeps its number, from which XLM-R
-    counts positions.
+    It includes special tokens and all ids up to that of padding, whose id must not change: XLM-R derives position ids
+    from it.
 
     Args:
-        parts: the texts' token ids.
-        tokenizer: names the special tokens.
-        size: token ids in all.
-        padding: the padding's token id.
+        parts: token ids of the texts.
+        tokenizer: tokenizer, for special tokens.
+        size: size of the full vocabulary.
+        padding: token id of padding.
     """
     found = np.zeros(size, dtype=bool)
     found[: padding + 1] = True

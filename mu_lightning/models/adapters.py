@@ -1,4 +1,4 @@
-"""Members that train LoRA adapters (Hu et al. 2021, arXiv:2106.09685) on one frozen base, held in memory once."""
+"""LoRA adapters (Hu et al. 2021, arXiv:2106.09685) for several members on one shared, frozen base."""
 
 import copy
 import warnings
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mu_lightning.models.classifier import IntentClassifier
-from mu_lightning.models.vocabulary_subset import Words
+from mu_lightning.models.vocabulary_subset import VocabularySubset
 from mu_lightning.settings import AdapterMerge, LoraSettings
 from mu_lightning.utilities.errors import UserError
 
@@ -20,37 +20,39 @@ if TYPE_CHECKING:
 
 
 class AdaptedClassifier(IntentClassifier):
-    """A classifier with LoRA adapters and a head of its own on a frozen base, which others may share.
+    """A classifier with LoRA adapters and a head on a frozen base that members can share.
 
-    Merges act on the adapters and the head as they are, or on the folded weights: those of the ordinary model that
-    the adapters make of the base. A merge of folded weights goes into the shared base, and the adapters start again
-    from nothing (as in ReLoRA, arXiv:2307.05695): a merge of several adapters has no adapter of their rank.
+    Merges act on the adapters and the head, or on the folded weights (base plus adapters). A merge of folded weights
+    replaces the shared base and resets the adapters (as in ReLoRA, arXiv:2307.05695), because a merge of adapters is
+    not of their rank in general.
 
     Args:
-        model: a classifier of transformers with adapters of peft.
-        acting_on: what merges act on.
-        words: of the base.
+        model: a classifier of transformers with peft adapters.
+        acting_on: whether merges act on adapters or folded weights.
+        subset: vocabulary subset of the base.
     """
 
-    def __init__(self, model: "PeftModel", acting_on: AdapterMerge = "adapters", words: Words | None = None) -> None:
-        super().__init__(model, words)  # type: ignore[arg-type]
+    def __init__(
+        self, model: "PeftModel", acting_on: AdapterMerge = "adapters", subset: VocabularySubset | None = None
+    ) -> None:
+        super().__init__(model, subset)  # type: ignore[arg-type]
         self.acting_on = acting_on
         self._first = {name: tensor.clone() for name, tensor in self.adapters().items() if "lora_" in name}
 
     def adapters(self) -> dict[str, Tensor]:
-        """The adapters and the head, by peft's names; not copies."""
+        """Returns adapters and head by peft's names, as references."""
         from peft import get_peft_model_state_dict
 
         model: Any = self.model
         return get_peft_model_state_dict(model, save_embedding_layers=False)
 
     def merge_state(self) -> dict[str, Tensor]:
-        """The adapters and the head, or the folded weights by the ordinary model's names: copies where adapted."""
+        """Returns adapters and head, or the folded weights (copies for adapted modules)."""
         return self.adapters() if self.acting_on == "adapters" else self._used(self._folded())
 
     @torch.no_grad()
     def take(self, state: Mapping[str, Tensor]) -> None:
-        """Takes over a state, in place; a folded one changes the base for all that share it."""
+        """Copies a merge state into the model, in place; folded weights change the shared base."""
         if self.acting_on == "folded":
             self._put(state, self._plain_tensors())
             state = self._first
@@ -59,7 +61,7 @@ class AdaptedClassifier(IntentClassifier):
             own[name].copy_(values)
 
     def with_merged(self, state: Mapping[str, Tensor]) -> IntentClassifier:
-        """An ordinary classifier of a merged state; this one and the base are left as they are."""
+        """Returns a classifier without adapters with a merged state; this one and the base are unchanged."""
         if self.acting_on == "adapters":
             adapted = copy.deepcopy(self, dict(_frozen(self.model)))
             adapted.take(state)
@@ -72,23 +74,23 @@ class AdaptedClassifier(IntentClassifier):
         return self.with_merged(state)
 
     def plain(self) -> IntentClassifier:
-        """The ordinary classifier that the adapters make of the base, as it is exported, as a copy."""
+        """Returns a copy with folded adapters, for export."""
         return self.folded().plain()
 
     def folded(self) -> IntentClassifier:
-        """The classifier without adapters that they make of the base, as a copy, with the words that this one has."""
+        """Returns a copy with folded adapters and the same vocabulary subset."""
         model: Any = copy.deepcopy(self.model)
-        model.to(self.home.device)  # adapters may rest beside the device that the base is on
-        result = IntentClassifier(model.merge_and_unload(), self.words)
-        result.home = torch.empty_like(self.home)
+        model.to(self.device_marker.device)  # adapters may be offloaded
+        result = IntentClassifier(model.merge_and_unload(), self.subset)
+        result.device_marker = torch.empty_like(self.device_marker)
         return result
 
     def save_adapter(self, folder: Path) -> None:
-        """Writes the adapters and the head as peft's ``PeftModel.from_pretrained`` reads them."""
+        """Saves adapters and head in the format of peft's ``PeftModel.from_pretrained``."""
         self.model.save_pretrained(str(folder), save_embedding_layers=False)
 
     def _plain_tensors(self) -> dict[str, Tensor]:
-        # Of a wrapped module: its base layer; of the head: the trained copy of it, not the one it was copied from.
+        # Base layers of wrapped modules, and the trained copy of the head.
         state = self.model.get_base_model().state_dict()  # type: ignore[operator]
         return {
             name.replace(".base_layer.", ".").replace(".modules_to_save.default.", "."): tensor
@@ -116,20 +118,20 @@ def adapted_members(
     settings: LoraSettings,
     seed: int,
     acting_on: AdapterMerge = "adapters",
-    words: Words | None = None,
+    subset: VocabularySubset | None = None,
 ) -> dict[str, AdaptedClassifier]:
-    """Members with equal adapters on one base: its frozen tensors are held once, whatever their number.
+    """Creates members with equal adapters on one base; its frozen tensors are shared.
 
     Args:
         base: a classifier; it is copied once.
-        names: the members.
-        settings: the adapters' size.
-        seed: decides the adapters' first values, the same for all members.
-        acting_on: what merges act on.
-        words: of the base.
+        names: names of the members.
+        settings: settings of the adapters.
+        seed: random seed of the initial adapters, which are equal for all members.
+        acting_on: whether merges act on adapters or folded weights.
+        subset: vocabulary subset of the base.
 
     Raises:
-        UserError: peft is not installed, cannot make such adapters, or does not find the modules to adapt.
+        UserError: peft is not installed, or does not support the settings or the base.
     """
     try:
         from peft import LoraConfig, TaskType, get_peft_model
@@ -147,7 +149,7 @@ def adapted_members(
             modules_to_save=head,
         )
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # what peft asks transformers for
+            warnings.simplefilter("ignore", FutureWarning)  # from peft's calls of transformers
             torch.manual_seed(seed)
             model = get_peft_model(copy.deepcopy(base), config)
     except ValueError as error:
@@ -158,15 +160,15 @@ def adapted_members(
             }
             reason = f"name the modules to adapt with --model.lora.target_modules, such as {', '.join(sorted(linear))}"
         raise UserError(f"no adapters of {settings} on a base of type {base.config.model_type}: {reason}") from error
-    if words is not None and type(model.get_input_embeddings()) is not torch.nn.Embedding:
+    if subset is not None and type(model.get_input_embeddings()) is not torch.nn.Embedding:
         raise UserError(
-            "--model.lora.target_modules adapts the word table, all of its rows: choose --model.vocabulary full with "
+            "--model.lora.target_modules adapts the word embeddings: use --model.vocabulary full with "
             "--model.decay_unused true"
         )
-    first = AdaptedClassifier(model.train(), acting_on, words)
+    first = AdaptedClassifier(model.train(), acting_on, subset)
     return {name: copy.deepcopy(first, dict(_frozen(model))) for name in names}
 
 
 def _frozen(model: torch.nn.Module) -> dict[int, Tensor]:
-    """What a deep copy does not copy: given to it as a memo."""
+    """Frozen parameters as a memo for ``deepcopy``, so that they are shared."""
     return {id(parameter): parameter for parameter in model.parameters() if not parameter.requires_grad}

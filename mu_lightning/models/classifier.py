@@ -1,4 +1,4 @@
-"""One intent classifier: a transformers model as a module from a batch to logits, and its Lightning side."""
+"""An intent classifier: a transformers model as a LightningModule that maps a batch to logits."""
 
 import copy
 from collections.abc import Iterator, Mapping
@@ -18,11 +18,11 @@ from mu_lightning.evaluation.loop import Collector, packed
 from mu_lightning.evaluation.metrics import Scores
 from mu_lightning.merging.engine.frozen_rows import FrozenRows
 from mu_lightning.models.cpu.packed import PackedClassifier, can_pack
-from mu_lightning.models.vocabulary_subset import Words
+from mu_lightning.models.vocabulary_subset import VocabularySubset
 
 
-class Evaluated(LightningModule):
-    """What every module here shares: validating and testing feed the one collector; predicting gives label indices."""
+class EvaluationModule(LightningModule):
+    """Base class for evaluation: validation and test steps collect scores, predict steps return label indices."""
 
     scores: dict[str, Scores]
     _packing: ExitStack
@@ -46,7 +46,7 @@ class Evaluated(LightningModule):
         self._packing.close()
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
-        """The rows' places, predicted label indices and the probability of each, shapes (B,)."""
+        """Returns row indices, predicted label indices and their probabilities, each of shape (B,)."""
         confidence, prediction = torch.softmax(self(batch), dim=-1).max(dim=-1)
         return {"index": batch["index"], "prediction": prediction, "confidence": confidence}
 
@@ -57,7 +57,7 @@ class Evaluated(LightningModule):
         self._finish("test")
 
     def eval_logits(self, batch: Batch, locale: str) -> Tensor:
-        """The logits that are scored for a batch of `locale`."""
+        """Returns the logits to score for a batch of a locale."""
         return self(batch)
 
     def _start(self) -> None:
@@ -77,7 +77,7 @@ class Evaluated(LightningModule):
 
     def _finish(self, prefix: str) -> None:
         self._packing.close()
-        if self.trainer.sanity_checking:  # the sanity check sees part of the split, which no score may be made of
+        if self.trainer.sanity_checking:  # the sanity check covers part of the split only
             return
         self.scores = self._collector.scores()[""]
         for locale, scores in self.scores.items():
@@ -85,26 +85,26 @@ class Evaluated(LightningModule):
             self.log_dict(values, rank_zero_only=True)
 
 
-class IntentClassifier(Evaluated):
-    """A sequence classifier of transformers, called with a batch.
+class IntentClassifier(EvaluationModule):
+    """A sequence classifier of transformers that takes a batch.
 
     Args:
         model: any ``AutoModelForSequenceClassification``.
-        words: which rows of the word table merges act on, and whether the model holds those alone; None: all.
+        subset: vocabulary subset that is trained and merged; None for the full vocabulary.
     """
 
-    home: Tensor  # empty: its device is the one that this classifier computes on
+    device_marker: Tensor  # empty; marks the device of the computation
 
-    def __init__(self, model: PreTrainedModel, words: Words | None = None) -> None:
+    def __init__(self, model: PreTrainedModel, subset: VocabularySubset | None = None) -> None:
         super().__init__()
         self.model = model
-        self.words = words
-        self.register_buffer("home", torch.empty(0), persistent=False)
+        self.subset = subset
+        self.register_buffer("device_marker", torch.empty(0), persistent=False)
         self._packed: PackedClassifier | None = None
 
     @classmethod
     def from_folder(cls, source: str | Path) -> Self:
-        """Loads a trained classifier from a model folder or hub id; raises UserError where it cannot be loaded."""
+        """Loads a classifier from a model folder or hub id; raises UserError on failure."""
         return cls(load_classifier(source))
 
     @property
@@ -113,88 +113,90 @@ class IntentClassifier(Evaluated):
         return label_names(self.model)
 
     def merge_state(self) -> dict[str, Tensor]:
-        """The tensors that merges act on; of a plain model all of them. They are the model's own, not copies."""
+        """Returns the tensors to merge, as references. For a model without adapters these are all tensors."""
         return self._used(self.model.state_dict())
 
     @torch.no_grad()
     def take(self, state: Mapping[str, Tensor]) -> None:
-        """Takes over the values of such a state, in place: the optimizer holds these very tensors."""
+        """Copies the values of a merge state into the model, in place: the optimizer references the tensors."""
         self._put(state, self.model.state_dict())
 
     def frozen_rows(self) -> dict[str, FrozenRows]:
-        """Tensor name -> the rows of it that `merge_state` leaves out, as they are the base's."""
-        return {} if self.words is None else {self.words.name: self.words.frozen_rows}
+        """Returns the frozen rows that `merge_state` omits, by tensor name."""
+        return {} if self.subset is None else {self.subset.name: self.subset.frozen_rows}
 
     @property
-    def whole_table(self) -> nn.Parameter | None:
-        """The word table, where it is whole, is trained, and some of its rows must stay the base's."""
-        if self.words is None or self.words.trimmed:
+    def full_word_embeddings(self) -> nn.Parameter | None:
+        """The word embeddings, if they are full and trained but have frozen rows; else None."""
+        if self.subset is None or self.subset.trimmed:
             return None
         embedding: Any = self.model.get_input_embeddings()
         table: nn.Parameter = embedding.weight
         return table if table.requires_grad else None
 
     @torch.no_grad()
-    def decay_words(self, factor: float) -> None:
-        """Multiplies the used rows of a whole word table that has a gradient: weight decay, before a step."""
-        table = self.whole_table
-        if self.words is not None and table is not None and table.grad is not None:
-            self.words.decay(table, factor)
+    def decay_word_embeddings(self, factor: float) -> None:
+        """Applies weight decay to the subset's rows of full word embeddings, before a step."""
+        table = self.full_word_embeddings
+        if self.subset is not None and table is not None and table.grad is not None:
+            self.subset.decay(table, factor)
 
     def with_merged(self, state: Mapping[str, Tensor]) -> "IntentClassifier":
-        """A new classifier of a merged state; this one is left as it is."""
+        """Returns a copy of this classifier with a merged state."""
         merged = copy.deepcopy(self)
         merged.take(state)
         return merged
 
     def as_merged(self, state: Mapping[str, Tensor]) -> "IntentClassifier":
-        """The same of a classifier that is not needed any more."""
+        """Loads a merged state into this classifier and returns it."""
         self.take(state)
         return self
 
     def plain(self) -> "IntentClassifier":
-        """This classifier as an ordinary model, as it is exported; they share what is the same."""
-        if self.words is None or not self.words.trimmed:
+        """Returns the classifier for export, with the full vocabulary; unchanged tensors are shared."""
+        if self.subset is None or not self.subset.trimmed:
             return self
         whole = copy.deepcopy(self, {id(tensor): tensor for tensor in self.model.parameters()})
-        whole.words = None
-        self.words.put_back(whole.model)
+        whole.subset = None
+        self.subset.restore(whole.model)
         return whole
 
     def _used(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        return state if self.words is None else self.words.used(state)
+        return state if self.subset is None else self.subset.used(state)
 
     def _put(self, state: Mapping[str, Tensor], into: Mapping[str, Tensor]) -> None:
         for name, tensor in into.items():
-            if self.words is not None and name == self.words.name:
-                self.words.take(tensor, state[name])
+            if self.subset is not None and name == self.subset.name:
+                self.subset.take(tensor, state[name])
             else:
                 tensor.copy_(state[name])
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits, shape (B, classes), in float32.
+        """Computes logits of shape (B, classes), in float32.
 
-        Where weights rest in ordinary memory while the classifier belongs to a device, they are there for this call.
+        Offloaded weights are copied to the device for this call.
         """
         if self._packed is not None and not self.training and not torch.is_autocast_enabled("cpu"):
             return self._packed(batch)
         inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
-        away = {name: tensor for name, tensor in self.model.named_parameters() if tensor.device != self.home.device}
-        there = {name: tensor.to(self.home.device) for name, tensor in away.items()}
-        output: Any = functional_call(self.model, there, kwargs=inputs) if there else self.model(**inputs)
+        offloaded = {
+            name: tensor for name, tensor in self.model.named_parameters() if tensor.device != self.device_marker.device
+        }
+        loaded = {name: tensor.to(self.device_marker.device) for name, tensor in offloaded.items()}
+        output: Any = functional_call(self.model, loaded, kwargs=inputs) if loaded else self.model(**inputs)
         return output.logits.float()
 
     @contextmanager
     def packed(self) -> Iterator[None]:
-        """While it lasts, and the weights do not change, logits come from `PackedClassifier` where it can give them.
+        """Computes logits with `PackedClassifier`, if supported. Weights must not change inside the block.
 
-        Inside such a block a further one changes nothing.
+        Nested blocks have no effect.
         """
         if self._packed is not None:
             yield
             return
-        here = self.home.device.type == "cpu"
-        self._packed = PackedClassifier(self.model) if here and can_pack(self.model) else None
+        on_cpu = self.device_marker.device.type == "cpu"
+        self._packed = PackedClassifier(self.model) if on_cpu and can_pack(self.model) else None
         try:
             yield
         finally:

@@ -1,4 +1,4 @@
-"""Several members that answer together: a module from a batch to logits, like any other."""
+"""Ensembles: modules that combine the logits of several members by a vote."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,13 +11,13 @@ from mu_lightning.utilities.errors import unknown
 
 
 class Panel(nn.Module):
-    """The members' logits, computed once a batch, and everything that is asked of them.
+    """Several votes over the same members; the logits of the members are computed once per batch.
 
     Args:
-        members: name -> module from a batch to logits; the order decides ties.
-        votes: name in the results -> (vote, weights of the members in their order), or (vote, member -> weight); a
-            member that is not named then does not vote.
-        with_members: whether each member's own logits are given too, under its name.
+        members: name -> module from a batch to logits; the order resolves ties.
+        votes: name of the result -> (vote, weights in the order of the members), or (vote, member -> weight) for a
+            subset of the members.
+        with_members: whether to return the logits of each member, too.
 
     Raises:
         UserError: a vote is not one of `VOTES`.
@@ -39,7 +39,7 @@ class Panel(nn.Module):
         self.with_members = with_members
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Name -> logits of shape (B, classes)."""
+        """Returns logits of shape (B, classes) by name."""
         logits = torch.stack([member(batch) for member in self.members])
         named = {
             name: vote(logits if len(voters) == len(logits) else logits[voters], weights.to(logits.device))
@@ -48,7 +48,7 @@ class Panel(nn.Module):
         return named | (dict(zip(self.names, logits, strict=True)) if self.with_members else {})
 
     def _voters(self, weights: Sequence[float] | Mapping[str, float]) -> tuple[list[int], Tensor]:
-        """The places of those who vote, and their weights."""
+        """Indices and weights of the members that vote."""
         named = weights if isinstance(weights, Mapping) else dict(zip(self.names, weights, strict=True))
         voters = [place for place, name in enumerate(self.names) if name in named]
         return voters, torch.tensor([named[self.names[place]] for place in voters])
@@ -59,7 +59,7 @@ class Ensemble(nn.Module):
 
     Args:
         members: name -> module from a batch to logits.
-        weights: name -> weight; they sum to 1.
+        weights: name -> weight; weights sum to 1.
         vote: ``majority``, ``weighted_majority``, ``soft`` or ``uriel_logits``.
     """
 
@@ -70,6 +70,6 @@ class Ensemble(nn.Module):
         self.panel = Panel(members, {vote: (vote, [weights[name] for name in members])})
 
     def forward(self, batch: Batch) -> Tensor:
-        """Scores of the classes, shape (B, classes); the largest is the answer."""
+        """Returns class scores of shape (B, classes); the prediction is the argmax."""
         (logits,) = self.panel(batch).values()
         return logits

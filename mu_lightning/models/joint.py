@@ -1,4 +1,4 @@
-"""Several members trained together: one optimizer, a loss and a gradient norm for each, nothing shared."""
+"""Joint training of several members in one LightningModule, each with its own loss and gradient norm."""
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -14,43 +14,43 @@ from torch.optim.lr_scheduler import LambdaLR
 from mu_lightning.data.batching import seed_of
 from mu_lightning.data.encoding import Batch
 from mu_lightning.data.turns import Turns
-from mu_lightning.models.classifier import Evaluated, IntentClassifier
-from mu_lightning.models.cpu.stacked import Stack, stacks
+from mu_lightning.models.classifier import EvaluationModule, IntentClassifier
+from mu_lightning.models.cpu.stacked import StackedMembers, can_stack
 from mu_lightning.models.optim.gradients import MemberGradients
 from mu_lightning.models.optim.micro_batches import MicroBatches, out_of_memory
+from mu_lightning.models.optim.offload import OFFLOADED, move_member
 from mu_lightning.models.optim.optimizer import MemberAdamW
 from mu_lightning.models.optim.rate import Rate
-from mu_lightning.models.optim.residency import OFF, place
 from mu_lightning.models.optim.rounded import RoundedAdamW
 from mu_lightning.settings import ModelSettings
-from mu_lightning.utilities.process_memory import hand_back
+from mu_lightning.utilities.process_memory import release_memory
 
 
-class JointClassifier(Evaluated):
-    """Trains several members in one loop; each learns exactly what it would learn alone.
+class JointClassifier(EvaluationModule):
+    """Trains several members in one loop; each member learns exactly as if it were trained alone.
 
-    The loss is the sum of the members' mean losses, so a member's gradient does not depend on the others; a member
-    whose epoch is over gets no batch and no gradient, and AdamW leaves it alone. Random numbers (dropout) are drawn
-    from a seed of (run, member, step, device), so they depend neither on the other members nor on where a run was
-    resumed. Where the data module lets members take turns, those that wait rest in ordinary memory.
+    The loss is the sum of the members' mean losses, so the gradient of a member does not depend on the others. An
+    inactive member has no batch and no gradient, and AdamW skips it. Dropout is seeded by run, member, step and device,
+    so it depends neither on other members nor on resuming. With ``members_in_memory``, inactive members are offloaded
+    to CPU memory.
 
     Args:
-        members: name -> classifier, all of one shape.
-        settings: the optimizer's settings.
-        seed: the run's seed.
+        members: name -> classifier, all of one architecture.
+        settings: settings of model and optimizer.
+        seed: random seed of the run.
 
     Attributes:
-        losses: member -> its loss in the last training step.
-        gradients: the members' gradients: their norms, and how they are clipped.
-        stopped: members that no longer learn; their batches are passed over, and merges still have them.
-        stack: computes all members in one pass, where it can.
-        label_weights: member -> the weight of each label in its loss, shape (labels,); only under ``class_weights``.
+        losses: loss of each member in the last training step.
+        gradients: gradient norms and clipping.
+        stopped: members that are no longer trained; merges still include them.
+        stack: computes all members in parallel, if supported.
+        label_weights: label weights of each member, shape (labels,); only with ``class_weights``.
     """
 
     def __init__(self, members: Mapping[str, IntentClassifier], settings: ModelSettings, seed: int = 0) -> None:
         super().__init__()
         self.members = nn.ModuleDict(members)
-        self.words = next(iter(members.values())).words
+        self.subset = next(iter(members.values())).subset
         self.settings = settings
         self.seed = seed
         self._present: tuple[str, ...] = ()
@@ -60,35 +60,35 @@ class JointClassifier(Evaluated):
         self.losses: dict[str, Tensor] = {}
         if settings.gradient_checkpointing:
             for member in members.values():
-                model: Any = member.model  # the older name is on its way out of transformers
+                model: Any = member.model  # the older name is deprecated in transformers
                 enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
                 enable({"use_reentrant": False})
         self.stopped: set[str] = set()
         self.label_weights: dict[str, Tensor] = {}
-        self.stack: Stack | None = None
-        self._stepped = False  # whether the optimizer has stepped in this batch: it may accumulate several
+        self.stack: StackedMembers | None = None
+        self._stepped = False  # whether this batch had an optimizer step, with gradient accumulation
         self.gradients = MemberGradients(members)
 
     @property
     def learning_rate(self) -> float:
-        """The peak learning rate: the one that was set, or the one that suits the members' width and adapters."""
+        """The peak learning rate: from the settings, or by hidden size and adapters."""
         if self.settings.learning_rate is not None:
             return self.settings.learning_rate
         width: int = self.member(next(iter(self.members))).model.config.hidden_size  # also where it has another name
         return min(1e-3, 5e-5 * (768 / width) ** 2) * (1 if self.settings.adapter == "none" else 10)
 
     def member(self, name: str) -> IntentClassifier:
-        """The member of that name."""
+        """Returns a member by name."""
         member = self.members[name]
         assert isinstance(member, IntentClassifier)
         return member
 
     def forward(self, batch: Mapping[str, Batch]) -> dict[str, Tensor]:
-        """Member -> logits of its own batch, shape (B, classes)."""
+        """Computes the logits of each member's batch, shape (B, classes)."""
         return {name: self.member(name)(part) for name, part in batch.items()}
 
     def to(self, *args: Any, **kwargs: Any) -> "JointClassifier":
-        """Moves the module; where members take turns, their trainable weights stay where they are until then."""
+        """Moves the module; with ``members_in_memory``, trainable weights are not moved."""
         if not self.at_once:
             return super().to(*args, **kwargs)
         trained = {parameter: parameter.data for parameter in self.parameters() if parameter.requires_grad}
@@ -99,16 +99,16 @@ class JointClassifier(Evaluated):
             parameter.data = data
         return self
 
-    def rest(self, keeping: Iterable[str] = ()) -> None:
-        """Where members take turns, lets all but some rest in ordinary memory, moments included."""
+    def offload(self, keeping: Iterable[str] = ()) -> None:
+        """With ``members_in_memory``, offloads weights and moments of all members except some."""
         self._present = tuple(keeping)
         if self.at_once:
             for name in self.members:
-                home = self.device if name in self._present else OFF
-                place(self.member(name), home, self.trainer.optimizers)
+                device = self.device if name in self._present else OFFLOADED
+                move_member(self.member(name), device, self.trainer.optimizers)
 
     def setup(self, stage: str) -> None:
-        """Weighs labels by how rare they are among a member's train rows."""
+        """Computes balanced label weights from the train rows of each member."""
         if stage == "fit" and self.settings.class_weights == "balanced":
             data = self.trainer.datamodule  # type: ignore[attr-defined]
             for name in self.members:
@@ -116,15 +116,15 @@ class JointClassifier(Evaluated):
                 self.label_weights[name] = balanced(torch.as_tensor(counts))
 
     def on_train_start(self) -> None:
-        """Chooses how members are computed, once callbacks have done to them what they do.
+        """Chooses the execution mode, after callbacks have modified the members.
 
         Raises:
-            UserError: ``stacked`` was asked for where it cannot be.
+            UserError: ``stacked`` was requested but is not supported.
         """
         members = {name: self.member(name) for name in self.members}
-        stacked = stacks(list(members.values()), self.settings, self.trainer)
+        stacked = can_stack(list(members.values()), self.settings, self.trainer)
         models = {name: member.model for name, member in members.items()}
-        self.stack = Stack(models, through_autograd=self.trainer.world_size > 1) if stacked else None
+        self.stack = StackedMembers(models, through_autograd=self.trainer.world_size > 1) if stacked else None
         for optimizer in self.trainer.optimizers:
             assert isinstance(optimizer, MemberAdamW)
             optimizer.side_by_side = stacked
@@ -133,26 +133,26 @@ class JointClassifier(Evaluated):
     def on_train_batch_start(self, batch: Mapping[str, Batch], batch_idx: int) -> None:
         self._stepped = False
         if self.at_once and (group := self._turns.places(self.current_epoch)[batch_idx].group) != self._present:
-            self.rest(keeping=group)
+            self.offload(keeping=group)
 
     def on_validation_start(self) -> None:
-        self.rest()  # scores and merges need the room, and find all members in one place
-        hand_back()
+        self.offload()  # evaluation and merges need the memory, and all members on one device
+        release_memory()
 
     def training_step(self, batch: Mapping[str, Batch], batch_idx: int) -> Tensor:
         number = self._turns.places(self.current_epoch)[batch_idx].number if self.at_once else batch_idx
         losses = self.step_losses(batch, number)
         self.losses = {name: loss.detach() for name, loss in losses.items()}
-        if not losses:  # the rest of an optimizer step of members whose epoch is over, or that have stopped
+        if not losses:  # all members of this batch are inactive or stopped
             return torch.zeros((), device=self.device, requires_grad=True)
         each = torch.stack(list(losses.values()))
         self.log("train/loss", each.detach().mean(), prog_bar=True, logger=False, batch_size=1)
         return each.sum()
 
     def log_losses(self) -> None:
-        """Gives loggers the losses of this step: of each member that had a batch, and their mean.
+        """Logs the loss of each active member, and their mean.
 
-        Not through `log`: with it the last loss of a member whose epoch is over would come again with every step.
+        This does not use `log`, which would log the last loss of inactive members again in every step.
         """
         if not self.losses:
             return
@@ -163,11 +163,11 @@ class JointClassifier(Evaluated):
             logger.log_metrics(metrics, step=self.global_step - 1)
 
     def step_losses(self, batch: Mapping[str, Batch], number: int) -> dict[str, Tensor]:
-        """Member -> the mean loss of its batch, a scalar.
+        """Computes the mean loss of each member, a scalar.
 
         Args:
-            batch: member -> its batch.
-            number: the batch's number in the epoch; dropout's random numbers hang on it.
+            batch: member -> batch.
+            number: index of the batch in the epoch, which seeds dropout.
         """
         while True:
             losses = {}
@@ -190,7 +190,7 @@ class JointClassifier(Evaluated):
                 self.micro_batches.halve(_rows(batch), error)
 
     def _seed(self, seed: int) -> None:
-        if self.device.type == "cpu":  # seeding devices that are not there takes longer than a small layer
+        if self.device.type == "cpu":  # torch.manual_seed is slower than a small layer
             torch.default_generator.manual_seed(seed)
         else:
             torch.manual_seed(seed)
@@ -204,14 +204,14 @@ class JointClassifier(Evaluated):
     def _loss_of(self, name: str, logits: Tensor, labels: Tensor) -> Tensor:
         if name not in self.label_weights:
             return self.loss(logits, labels)
-        # By the number of rows and not by the sum of their weights: only so the parts of a batch add up to the whole.
+        # Divided by the number of rows, not by the sum of weights, so that micro-batches add up to the full batch.
         weight, smoothing = self.label_weights[name].to(logits), self.settings.label_smoothing
         return cross_entropy(logits, labels, weight, reduction="sum", label_smoothing=smoothing) / len(labels)
 
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
     ) -> None:
-        """Steps; where the device's memory did not suffice for the gradient, it is computed again in smaller pieces."""
+        """Performs an optimizer step; after an out-of-memory error the gradient is recomputed in micro-batches."""
 
         def closure() -> Any:
             while True:
@@ -219,7 +219,7 @@ class JointClassifier(Evaluated):
                     assert optimizer_closure is not None
                     return optimizer_closure()
                 except RuntimeError as error:
-                    # Gradients of earlier batches of this step cannot be told from those of half a batch.
+                    # Partial gradients cannot be separated from those of earlier batches of this step.
                     if not out_of_memory(error) or self.trainer.accumulate_grad_batches > 1:
                         raise
                     self.micro_batches.halve(self.trainer.datamodule.batch_size.most_rows, error)  # type: ignore[attr-defined]
@@ -231,7 +231,7 @@ class JointClassifier(Evaluated):
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         for group in optimizer.param_groups:
             if group["weight_decay"]:
-                self.member(group["member"]).decay_words(1 - group["lr"] * group["weight_decay"])
+                self.member(group["member"]).decay_word_embeddings(1 - group["lr"] * group["weight_decay"])
 
     def on_train_batch_end(self, outputs: Any, batch: Mapping[str, Batch], batch_idx: int) -> None:
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
@@ -240,26 +240,26 @@ class JointClassifier(Evaluated):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["micro_batches"] = self.micro_batches.parts
-        if self.words is not None:
-            self.words.save(checkpoint)
+        if self.subset is not None:
+            self.subset.save(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.micro_batches.parts = checkpoint.get("micro_batches", 1)
-        if self.words is not None:
-            self.words.check(checkpoint)
+        if self.subset is not None:
+            self.subset.check(checkpoint)
 
     def eval_logits(self, batch: Batch, locale: str) -> Tensor:
-        """The logits of the member that learned the locale."""
+        """Returns the logits of the member that was trained on the locale."""
         members = self.trainer.datamodule.members  # type: ignore[attr-defined]
         learner = next(name for name, locales in members.items() if locale in locales)
         return self.member(learner)(batch)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """One AdamW with two parameter groups a member (matrices decay; biases and norms do not)."""
+        """Creates one AdamW with two parameter groups per member, with and without weight decay (biases and norms)."""
         groups = []
         for name in self.members:
             parameters = [parameter for parameter in self.member(name).parameters() if parameter.requires_grad]
-            alone = self.member(name).whole_table
+            alone = self.member(name).full_word_embeddings
             for decays in (True, False):
                 chosen = [one for one in parameters if (one.ndim > 1 and one is not alone) == decays]
                 groups.append(
@@ -271,7 +271,7 @@ class JointClassifier(Evaluated):
         else:
             optimizer = MemberAdamW(groups, **options)
         self.rates = rates = self._rates()
-        # Partials, because a callable object's state would go into checkpoints and back: it follows from the data.
+        # Partials: the state of callable objects would be saved in checkpoints.
         factors: list[Callable[[int], float]] = [
             partial(Rate.__call__, rates[group["member"]]) for group in optimizer.param_groups
         ]
@@ -284,7 +284,7 @@ class JointClassifier(Evaluated):
         gradient_clip_val: int | float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clips each member's gradient by its own norm, as if it were trained alone."""
+        """Clips the gradient of each member by its own norm."""
         if gradient_clip_val:
             self.gradients.clip(gradient_clip_val, gradient_clip_algorithm == "value")
         self.gradients.forget_norms()
@@ -317,13 +317,13 @@ def _rows(batch: Mapping[str, Batch]) -> int:
 
 
 def balanced(counts: Tensor) -> Tensor:
-    """Weights of labels in proportion to 1 / count, with mean 1 over the rows; 0 for a label without rows.
+    """Computes balanced label weights, as scikit-learn's ``balanced``; 0 for labels without rows.
 
     Args:
-        counts: rows of each label, shape (labels,).
+        counts: number of rows of each label, shape (labels,).
 
     Returns:
-        The weights, shape (labels,), float32: ``rows / (labels that occur * count)``, as scikit-learn's ``balanced``.
+        Weights ``rows / (occurring labels * count)``, shape (labels,), float32.
     """
     weights = counts.sum() / ((counts > 0).sum() * counts.double())
     return torch.where(counts > 0, weights, 0.0).float()

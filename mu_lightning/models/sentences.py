@@ -1,4 +1,4 @@
-"""Sentence embeddings of an encoder: a module from a batch to vectors, by any of the common poolings."""
+"""Sentence embeddings of an encoder, by several poolings."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from mu_lightning.utilities.errors import unknown
 
 
 class SentenceEncoder(nn.Module):
-    """An encoder and the poolings of one forward pass.
+    """An encoder with several poolings in one forward pass.
 
     Args:
         model: an ``AutoModel``.
@@ -32,7 +32,7 @@ class SentenceEncoder(nn.Module):
         self.poolings = tuple(poolings)
 
     def forward(self, batch: Batch) -> Tensor:
-        """Embeddings, shape (poolings, B, width), in float32."""
+        """Computes embeddings of shape (poolings, B, width), in float32."""
         output: Any = self.model(
             input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], output_hidden_states=True
         )

@@ -1,4 +1,4 @@
-"""A classifier's word table of which a run uses some rows: held alone while it trains, back in the table on export."""
+"""Vocabulary subsets: training uses the embedding rows of the tokens in its data; exported models have all rows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,19 +19,19 @@ from mu_lightning.utilities.errors import UserError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-SAVED = "vocabulary"  # key of what we add to Lightning's checkpoint
+SAVED = "vocabulary"  # key in Lightning checkpoints
 
 
 @dataclass(frozen=True, eq=False)
-class Words:
-    """The rows of a word table that a run uses. Merges act on these alone; the others stay the base's.
+class VocabularySubset:
+    """The rows of the word embeddings that a run trains and merges; the other rows equal those of the base.
 
     Attributes:
-        vocabulary: which rows.
-        name: the table's, among the model's tensors.
-        table: the base's whole table, [token ids, width]; never changed.
-        trimmed: whether models hold the used rows only.
-        file: where the table lies in a file as it is, if it does.
+        vocabulary: tokens in the subset.
+        name: tensor name of the word embeddings.
+        table: word embeddings of the base, [token ids, width]; not modified.
+        trimmed: whether models have the rows of the subset only.
+        file: location of the embeddings in a safetensors file, if any.
     """
 
     vocabulary: Vocabulary
@@ -40,47 +40,47 @@ class Words:
     trimmed: bool
     file: Entry | None = None
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Words":
-        return self  # all copies of a model share it
+    def __deepcopy__(self, memo: dict[int, Any]) -> "VocabularySubset":
+        return self  # shared by all copies of a model
 
     @cached_property
     def kept(self) -> Tensor:
-        """The used rows' numbers, int64 of shape (used rows,)."""
+        """Token ids in the subset, int64 of shape (subset,)."""
         return torch.from_numpy(self.vocabulary.kept.astype(np.int64))
 
     @cached_property
     def frozen_rows(self) -> FrozenRows:
-        """What a merge must know of the other rows."""
+        """Frozen base rows, for the merge engine."""
         return FrozenRows(self.kept, self.table)
 
     def used(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """A model's state dict with the used rows alone."""
+        """Restricts a state dict to the rows of the subset."""
         if self.trimmed or self.name not in state:
             return dict(state)
         table = state[self.name]
         return {**state, self.name: table[self.kept.to(table.device)]}
 
     def take(self, table: Tensor, rows: Tensor) -> None:
-        """Puts the used rows into a model's table, in place."""
+        """Copies rows of the subset into the word embeddings of a model, in place."""
         if self.trimmed:
             table.copy_(rows)
         else:
             table[self.kept.to(table.device)] = rows.to(table)
 
     def decay(self, table: Tensor, factor: float) -> None:
-        """Multiplies the used rows of a model's whole table, in place."""
+        """Multiplies the rows of the subset in full word embeddings, in place."""
         kept = self.kept.to(table.device)
         table[kept] = table[kept].mul_(factor)
 
-    def put_back(self, model: "PreTrainedModel") -> None:
-        """Gives a model that holds the used rows the whole table, the base's in the others."""
-        used = _plain_table(model)
+    def restore(self, model: "PreTrainedModel") -> None:
+        """Restores the full word embeddings of a trimmed model, with the base's other rows."""
+        used = _required_word_embeddings(model)
         table = self._copy().to(used)
         table[self.kept.to(table.device)] = used
         _set_table(model, table)
 
     def _copy(self) -> Tensor:
-        """A copy of the base's table; of one in a file only the pages that are written take memory."""
+        """Copies the base's word embeddings; memory-mapped copies use memory for modified pages only."""
         if self.file is not None and self.file.path.is_file():
             mapped = MappedFiles().tensor(self.file)
             if torch.equal(mapped, self.table):
@@ -88,76 +88,78 @@ class Words:
         return self.table.clone()
 
     def trim(self, model: "PreTrainedModel") -> None:
-        """Leaves a model with the whole table the used rows only."""
-        table = _plain_table(model)
+        """Removes all rows outside the subset from the word embeddings of a model."""
+        table = _required_word_embeddings(model)
         _set_table(model, table[self.kept.to(table.device)])
 
     def save(self, checkpoint: dict[str, Any]) -> None:
-        """Notes in a checkpoint which rows it holds."""
+        """Stores the token ids of the subset in a checkpoint."""
         checkpoint[SAVED] = torch.from_numpy(self.vocabulary.kept)
 
     def check(self, checkpoint: Mapping[str, Any]) -> None:
-        """Raises UserError for a checkpoint of other rows: their places would not be the same."""
+        """Raises UserError if a checkpoint has a different subset."""
         saved = checkpoint.get(SAVED)
         if saved is None or not np.array_equal(saved.numpy(), self.vocabulary.kept):
-            there = "none" if saved is None else f"{len(saved)} pieces"
+            there = "the full vocabulary" if saved is None else f"{len(saved)} tokens"
             raise UserError(
-                f"the checkpoint is of a run on other texts: of the vocabulary it holds {there}, and the texts here "
-                f"are made of {len(self.vocabulary)}; go on with the very corpus that it was begun with"
+                f"the checkpoint was trained on other texts: it has {there}, and these texts have "
+                f"{len(self.vocabulary)} tokens; resume with the same corpus"
             )
 
 
-def words_of(model: "PreTrainedModel", vocabulary: Vocabulary, trimmed: bool, weights: Path | None = None) -> Words:
-    """A base's words; of a base that is to be trimmed the table is taken out.
+def select_vocabulary(
+    model: "PreTrainedModel", vocabulary: Vocabulary, trimmed: bool, weights: Path | None = None
+) -> VocabularySubset:
+    """Creates the vocabulary subset of a base model.
 
     Args:
-        model: the base, with its whole table.
-        vocabulary: the rows that are used.
-        trimmed: whether to leave the model the used rows alone.
-        weights: the safetensors file that the base was loaded from, if it is one file.
+        model: the base with full word embeddings.
+        vocabulary: tokens in the subset.
+        trimmed: whether to remove the other rows from the model.
+        weights: safetensors file of the base, if it is a single file.
 
     Raises:
-        UserError: the model has no plain word table.
+        UserError: the model has no word embeddings of type ``nn.Embedding``.
     """
-    table = _plain_table(model)
+    table = _required_word_embeddings(model)
     name = next(name for name, tensor in model.named_parameters() if tensor.data_ptr() == table.data_ptr())
     stored = {} if weights is None else read_header(weights)
-    inner = name.removeprefix(f"{model.base_model_prefix}.")  # an encoder's file knows no head, and no such prefix
+    inner = name.removeprefix(f"{model.base_model_prefix}.")  # the file of a bare encoder has no prefix
     file = stored.get(name, stored.get(inner))
     if file is not None and (file.dtype, file.shape) != (str(table.dtype).removeprefix("torch."), tuple(table.shape)):
         file = None
-    words = Words(vocabulary, name, table, trimmed, file)
+    subset = VocabularySubset(vocabulary, name, table, trimmed, file)
     if trimmed:
-        words.trim(model)
-    return words
+        subset.trim(model)
+    return subset
 
 
-def word_table(model: "PreTrainedModel") -> Tensor | None:
-    """A model's word table, [token ids, width]; not a copy, and without a gradient. None where a model has none.
+def word_embeddings_of(model: "PreTrainedModel") -> Tensor | None:
+    """Returns the word embeddings of a model, [token ids, width], detached and not copied; None without any.
 
     Raises:
-        UserError: it has one that is not a plain one.
+        UserError: the word embeddings are not of type ``nn.Embedding``.
     """
     try:
         embedding = model.get_input_embeddings()
-    except NotImplementedError:  # transformers' word for a model that has none
+    except NotImplementedError:  # raised for models without input embeddings
         return None
     weight = getattr(embedding, "weight", None)
     if not isinstance(weight, Tensor):
         return None
     if type(embedding) is not nn.Embedding:
         raise UserError(
-            f"a {model.config.model_type} model has a {type(embedding).__name__} of which rows cannot be told apart; "
-            "choose --model.vocabulary full with --model.decay_unused true"
+            f"a {model.config.model_type} model has word embeddings of type {type(embedding).__name__}; "
+            "use --model.vocabulary full with --model.decay_unused true"
         )
     return weight.detach()
 
 
-def _plain_table(model: "PreTrainedModel") -> Tensor:
-    table = word_table(model)
+def _required_word_embeddings(model: "PreTrainedModel") -> Tensor:
+    table = word_embeddings_of(model)
     if table is None:
         raise UserError(
-            f"a {model.config.model_type} model has no word table of which rows could be told apart; choose "
+            f"a {model.config.model_type} model has no word embeddings; use "
             "--model.vocabulary full with --model.decay_unused true"
         )
     return table

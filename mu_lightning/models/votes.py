@@ -1,8 +1,8 @@
-"""How an ensemble's members vote: pure functions of their logits and weights.
+"""Votes of ensembles: pure functions of logits and weights.
 
-Each takes logits of shape (members, B, classes) and weights of shape (members,) that sum to 1, and gives scores of
-shape (B, classes) whose largest entry is the ensemble's answer. A vote is added as one function and one line of
-`VOTES`. torch is imported when a vote is counted, so that the command line knows the names without it.
+A vote takes logits of shape (members, B, classes) and weights of shape (members,) that sum to 1, and returns scores of
+shape (B, classes) whose argmax is the prediction. To add a vote, add a function and a line in `VOTES`. Importing this
+module does not import torch.
 """
 
 from collections.abc import Callable
@@ -15,27 +15,27 @@ Vote = Callable[["Tensor", "Tensor"], "Tensor"]
 
 
 def majority(logits: "Tensor", weights: "Tensor") -> "Tensor":
-    """Votes of equal weight; a tie goes to the class whose first voter comes earliest in the members' order."""
+    """Unweighted majority vote; ties are resolved to the class with the first vote in the order of the members."""
     del weights
     ballots = _ballots(logits)
     members = len(ballots)
-    # Less than one vote for any class, and different for classes with different first voters: it only decides ties.
+    # Less than one vote, and different for each first voter: it resolves ties only.
     order = logits.new_tensor(range(members, 0, -1)) / (members + 1)
     return ballots.sum(dim=0) + (ballots * order[:, None, None]).amax(dim=0)
 
 
 def weighted_majority(logits: "Tensor", weights: "Tensor") -> "Tensor":
-    """Each member's vote counts its weight: sum_i w_i [argmax z_i = c]."""
+    """Weighted majority vote: sum_i w_i [argmax z_i = c]."""
     return _weighted_sum(weights, _ballots(logits))
 
 
 def soft(logits: "Tensor", weights: "Tensor") -> "Tensor":
-    """The weighted mean of the members' probabilities: sum_i w_i softmax(z_i)."""
+    """Weighted mean of the probabilities: sum_i w_i softmax(z_i)."""
     return _weighted_sum(weights, logits.softmax(dim=-1))
 
 
 def uriel_logits(logits: "Tensor", weights: "Tensor") -> "Tensor":
-    """The weighted sum of the members' logits: sum_i w_i z_i."""
+    """Weighted sum of the logits: sum_i w_i z_i."""
     return _weighted_sum(weights, logits)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from mu_lightning.evaluation.statistics import baselines
 from mu_lightning.evaluation.statistics.paired import McNemar, mcnemar
 from mu_lightning.evaluation.statistics.ranks import TIE, Ranking, SignedRanks, holm, rank_methods, signed_ranks
-from mu_lightning.evaluation.statistics.resampling import Bootstrap, Difference, Marks
+from mu_lightning.evaluation.statistics.resampling import Bootstrap, Correctness, Difference
 from mu_lightning.reporting.evidence import JOINT, OWN_RUN, UNIFORM, Evidence, Method
 
 OWN_EQUAL = "its own with equal weights"
@@ -133,7 +133,7 @@ class Comparisons:
 
     def __init__(self, evidence: Evidence) -> None:
         self.evidence = evidence
-        scored: dict[Hashable, Mapping[int, Marks]] = {}
+        scored: dict[Hashable, Mapping[int, Correctness]] = {}
         for (label, target), seeds in evidence.entries.items():
             marks = {seed: entry.marks for seed, entry in seeds.items() if entry.marks is not None}
             if len(marks) == len(seeds):
@@ -370,7 +370,7 @@ def _source(name: str) -> tuple[str, str]:
     return ("source", name)
 
 
-def _whole(marks: Marks) -> bool:
+def _whole(marks: Correctness) -> bool:
     return marks.right.dtype == bool or bool(np.isin(marks.right, (0, 1)).all())
 
 

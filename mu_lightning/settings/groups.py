@@ -85,10 +85,10 @@ class ModelSettings:
         learning_rate: peak learning rate of every member; null: 5e-5 at XLM-R-base's width of 768, growing with the
             inverse square of the encoder's width, at most 1e-3 (so 1e-3 for the embedded base); ten times that for
             adapters.
-        vocabulary: ``used``: members hold the rows of the word table that the run's texts can ask for, and exports get
+        vocabulary: ``used``: members hold the word embeddings of tokens in the run's texts, and exports get
             the others back from the base: the same weights with less memory, faster. ``full``: they hold all.
         weight_decay: AdamW's decoupled weight decay, on matrices only.
-        decay_unused: under ``full``: rows of the word table that no text of the run asks for decay and are merged like
+        decay_unused: under ``full``: word embeddings of unused tokens decay and are merged like
             the others; false: they stay the base's.
         warmup: share of a member's steps in which its learning rate rises from 0.
         label_smoothing: probability mass that the loss spreads over the other labels.
@@ -254,7 +254,7 @@ class PretrainSettings:
     """Size of the model and length of its training.
 
     Attributes:
-        vocab_size: pieces of the tokenizer.
+        vocab_size: vocabulary size of the tokenizer.
         layers: Transformer layers.
         hidden_size: width of the encoder; the feed-forward width is four times it.
         heads: attention heads.
@@ -262,7 +262,7 @@ class PretrainSettings:
         batch_size: sequences in a step.
         learning_rate: peak of AdamW's learning rate, after a warm-up over 6 % of the steps.
         pairs: share of the sequences that are pairs of translations.
-        mask_rate: share of the pieces that are to be predicted.
+        mask_rate: share of the tokens to predict.
     """
 
     vocab_size: int = 12000

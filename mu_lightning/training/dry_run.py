@@ -37,8 +37,8 @@ def _members(plan: RunPlan, trainer: Trainer) -> Iterator[str]:
     count = sum(one.numel() for one in module.parameters())
     yield (
         f"{counted(len(plan.members), 'member')} of {Path(settings.model.base).name} on {plan.corpus.name}, "
-        f"{count / 1e6:,.1f} million parameters each ({plan.pieces}), learning rate {module.learning_rate:.1e}, "
-        f"{trainer.precision}:"
+        f"{count / 1e6:,.1f} million parameters each ({plan.vocabulary_used}), "
+        f"learning rate {module.learning_rate:.1e}, {trainer.precision}:"
     )
     batches = data.member_batches()
     rows = [

@@ -6,7 +6,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 
 from mu_lightning.models.classifier import IntentClassifier
-from mu_lightning.models.cpu.stacked import stacks
+from mu_lightning.models.cpu.stacked import can_stack
 from mu_lightning.training.run_plan import RunPlan
 
 
@@ -36,4 +36,4 @@ def stacked(plan: RunPlan, trainer: Trainer) -> bool:
     Raises:
         UserError: that was asked for, and cannot be.
     """
-    return stacks([IntentClassifier(plan.base)], plan.settings.model, trainer)
+    return can_stack([IntentClassifier(plan.base)], plan.settings.model, trainer)

@@ -19,11 +19,11 @@ from mu_lightning.data.encoding import Batch, EncodedRows, concatenate, padded_w
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.data.turns import Turns
 from mu_lightning.evaluation.loop import packed
-from mu_lightning.models.cpu.products import filled
+from mu_lightning.models.cpu.products import bucket_size
 from mu_lightning.results.run_folders import POOLED
 from mu_lightning.training.fitting import stacked
 from mu_lightning.training.run_plan import RunPlan
-from mu_lightning.utilities.process_memory import Watched, hand_back, private_memory
+from mu_lightning.utilities.process_memory import PeakMemory, private_memory, release_memory
 from mu_lightning.utilities.progress import progress
 
 # Sizes of training batches, and locales whose dev rows are scored, that are tried out.
@@ -175,7 +175,7 @@ def training_sizes(plan: RunPlan, data: IntentDataModule, trainer: Trainer) -> t
 
 def _tokens(lengths: np.ndarray, padded: bool) -> int:
     """The tokens that a batch of rows of these lengths is computed with."""
-    return len(lengths) * padded_width(lengths.max()) if padded else filled(int(lengths.sum()))
+    return len(lengths) * padded_width(lengths.max()) if padded else bucket_size(int(lengths.sum()))
 
 
 def scored_sizes(plan: RunPlan, data: IntentDataModule) -> int:
@@ -188,7 +188,7 @@ def _scored(data: IntentDataModule, tag: str) -> dict[int, list[int]]:
     """Tokens, as they are computed -> a batch of a locale's dev split of that size."""
     (loader,) = data.eval_loaders("dev", [tag]).values()
     dataset: Any = loader.dataset
-    return {filled(len(rows) * int(dataset.rows.lengths[rows].max())): list(rows) for rows in loader.sampler}
+    return {bucket_size(len(rows) * int(dataset.rows.lengths[rows].max())): list(rows) for rows in loader.sampler}
 
 
 def try_out(plan: RunPlan, trainer: Trainer) -> Costs:
@@ -201,7 +201,7 @@ def try_out(plan: RunPlan, trainer: Trainer) -> Costs:
     costs = _tried(plan, trainer)
     if plan.merges:
         _import_pictures()
-    hand_back()
+    release_memory()
     return replace(costs, floor=private_memory())
 
 
@@ -226,7 +226,7 @@ def _tried(plan: RunPlan, trainer: Trainer) -> Costs:
 
     def settled() -> int:
         module.zero_grad()
-        hand_back()
+        release_memory()
         return private_memory()
 
     texts = concatenate({tag: data.encoded(tag, "train") for tag in plan.members[names[0]]})
@@ -237,12 +237,12 @@ def _tried(plan: RunPlan, trainer: Trainer) -> Costs:
     for rows in islice(steps, len(batches)):
         largest = step(rows)
         levels.append(settled())
-    with Watched(device) as watched:
+    with PeakMemory(device) as measured:
         # As the run goes: nothing is handed back between steps, so the pieces that one leaves do not all fit the next.
         for rows in steps:
             module.zero_grad()
             step(rows)
-    token = max(0, watched.most - len(names) * trained) / largest
+    token = max(0, measured.peak - len(names) * trained) / largest
     settled()
     tags = list(dict.fromkeys([*(sources.target for sources in plan.targets), *data.eval_locales]))[:TRIED_LOCALES]
     found = {size: (tag, rows) for tag in tags for size, rows in _scored(data, tag).items()}
@@ -250,10 +250,10 @@ def _tried(plan: RunPlan, trainer: Trainer) -> Costs:
     with torch.inference_mode(), precision(), packed(member.eval()):
         for tag, rows in found.values():
             member(_to(EvalRows(data.encoded(tag, "dev"))[rows], device))
-            hand_back()
+            release_memory()
             scored.append(private_memory())
     settled()
-    with Watched(device) as watched, torch.inference_mode(), precision(), packed(member):
+    with PeakMemory(device) as measured, torch.inference_mode(), precision(), packed(member):
         for tag, rows in found.values():
             member(_to(EvalRows(data.encoded(tag, "dev"))[rows], device))
     return Costs(
@@ -263,7 +263,7 @@ def _tried(plan: RunPlan, trainer: Trainer) -> Costs:
         shared=shared,
         merged=merged,
         token=token,
-        scoring=watched.most,
+        scoring=measured.peak,
         train_kernels=_growth(levels),
         eval_kernels=_growth(scored),
         seen=(len(batches), len(found)),

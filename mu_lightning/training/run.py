@@ -188,7 +188,7 @@ class TrainingRun:
         self.say("\n".join(map(table, plan.targets)) or f"training {', '.join(plan.members)}")
         self.say(
             f"{counted(len(plan.members), 'member')} of {Path(self.settings.model.base).name} on {plan.corpus.name}, "
-            f"learning rate {module.learning_rate:.1e}, {plan.pieces}, in {self.folder}"
+            f"learning rate {module.learning_rate:.1e}, {plan.vocabulary_used}, in {self.folder}"
         )
 
     def _build(self, name: str, *arguments: Any, **named: Any) -> Any:

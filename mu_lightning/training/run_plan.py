@@ -21,9 +21,9 @@ from mu_lightning.models.reading import (
     check_tokens,
     longest_texts,
     trial_logits,
-    words_read,
+    vocabulary_subset_of,
 )
-from mu_lightning.models.vocabulary_subset import Words
+from mu_lightning.models.vocabulary_subset import VocabularySubset
 from mu_lightning.results.run_folders import POOLED
 from mu_lightning.settings import RunSettings
 from mu_lightning.training.callbacks import check_callbacks
@@ -63,7 +63,7 @@ class RunPlan:
         targets: the targets' sources and weights, the primary one's first; none without a target.
         output_dir: the run's folder.
         exports: member -> its model folder, where there is no target.
-        words: which rows of the base's word table the run uses; None: it makes no difference between them.
+        subset: vocabulary subset of the run; None for the full vocabulary.
     """
 
     settings: RunSettings
@@ -75,7 +75,7 @@ class RunPlan:
     targets: tuple[SourcePlan, ...]
     output_dir: Path
     exports: dict[str, Path]
-    words: Words | None = None
+    subset: VocabularySubset | None = None
 
     @property
     def seed(self) -> int:
@@ -99,17 +99,17 @@ class RunPlan:
 
     def data(self, members: dict[str, tuple[str, ...]]) -> IntentDataModule:
         """A data module for training `members`."""
-        pieces = self.words.vocabulary if self.words is not None and self.words.trimmed else None
+        vocabulary = self.subset.vocabulary if self.subset is not None and self.subset.trimmed else None
         return IntentDataModule(
-            self.corpus, self.tokenizer, self.settings.data, members, seed=self.seed, vocabulary=pieces
+            self.corpus, self.tokenizer, self.settings.data, members, seed=self.seed, vocabulary=vocabulary
         )
 
     @property
-    def pieces(self) -> str:
-        """How much of the vocabulary members hold, for reading."""
-        if self.words is None or not self.words.trimmed:
-            return "the whole vocabulary"
-        return f"{len(self.words.vocabulary)} of {self.words.vocabulary.size} pieces"
+    def vocabulary_used(self) -> str:
+        """Describes the vocabulary subset."""
+        if self.subset is None or not self.subset.trimmed:
+            return "full vocabulary"
+        return f"vocabulary used: {len(self.subset.vocabulary):,} of {self.subset.vocabulary.size:,} tokens"
 
     def merged(self, state: Mapping[str, "Tensor"]) -> IntentClassifier:
         """An ordinary classifier of a merged state."""
@@ -120,7 +120,7 @@ class RunPlan:
         """What merges act on of each member as training starts, not copied; None where adapters make it another."""
         if self.settings.model.adapter != "none":
             return None
-        state: dict[str, Tensor] = IntentClassifier(self.base, self.words).merge_state()
+        state: dict[str, Tensor] = IntentClassifier(self.base, self.subset).merge_state()
         return state
 
     def joint(self, members: Sequence[str]) -> JointClassifier:
@@ -128,9 +128,9 @@ class RunPlan:
         model, merging = self.settings.model, self.settings.merge
         made: Mapping[str, IntentClassifier]
         if model.adapter == "lora":
-            made = adapted_members(self.base, members, model.lora, self.seed, merging.adapter, self.words)
+            made = adapted_members(self.base, members, model.lora, self.seed, merging.adapter, self.subset)
         else:
-            made = {name: IntentClassifier(copy.deepcopy(self.base), self.words) for name in members}
+            made = {name: IntentClassifier(copy.deepcopy(self.base), self.subset) for name in members}
         return JointClassifier(made, model, self.seed)
 
 
@@ -190,8 +190,8 @@ def plan_run(settings: RunSettings) -> RunPlan:
     check_architecture(base, settings.model.base)
     check_length(settings.data.max_length, base)
     plan = RunPlan(settings, corpus, tokenizer, base, members, unseen, targets, output_dir, exports)
-    words = _words(plan)
-    plan = replace(plan, words=words)
+    subset = _vocabulary_subset(plan)
+    plan = replace(plan, subset=subset)
     if settings.model.adapter == "lora":
         plan.joint([POOLED])  # whether such adapters can be made at all
         if targets and settings.merge.adapter == "folded" and settings.merge.sync == "pull":
@@ -258,8 +258,8 @@ def default_folder(settings: RunSettings, locales: tuple[str, ...], targets: tup
     return Path("runs") / f"{Path(settings.model.base).name}_{settings.data.corpus}_{what}"
 
 
-def _words(plan: RunPlan) -> Words | None:
-    """Reads every row that the run trains on or scores; which rows of the base's word table they ask for."""
+def _vocabulary_subset(plan: RunPlan) -> VocabularySubset | None:
+    """Reads all rows of the run and creates the vocabulary subset of the base."""
     data = plan.data(plan.members)
     targets = {sources.target for sources in plan.targets}
     learned = {tag for locales in plan.members.values() for tag in locales} | targets
@@ -276,4 +276,4 @@ def _words(plan: RunPlan) -> Words | None:
     if settings.decay_unused:
         return None
     trimmed = settings.vocabulary == "used"
-    return words_read(plan.base, parts, plan.tokenizer, trimmed, weights_file(settings.base))
+    return vocabulary_subset_of(plan.base, parts, plan.tokenizer, trimmed, weights_file(settings.base))

@@ -1,4 +1,4 @@
-"""What memory the process holds, the most that it held for a while, and what it has freed but not handed back."""
+"""Memory of the process: current usage, peak usage, and releasing freed memory to the system."""
 
 import ctypes
 import threading
@@ -9,36 +9,33 @@ from typing import Any, Self
 
 import torch
 
-# Seconds between two looks at the process' memory.
-_LOOK = 0.002
-# The names of mallopt's parameters, in glibc's malloc.h.
+# Seconds between two samples of the memory usage.
+_SAMPLE_INTERVAL = 0.002
+# Parameters of mallopt, from glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
-def hand_back() -> None:
-    """Hands freed memory back to the system, where the C library can (glibc): what comes next needs other sizes."""
+def release_memory() -> None:
+    """Releases freed memory to the system (glibc only)."""
     trim = _of_libc("malloc_trim")
     if trim is not None:
         trim(0)
 
 
-def keep_freed() -> None:
-    """Lets the C library (glibc) keep some of what is freed, for what is allocated next: steps take the same again.
+def retain_freed_memory() -> None:
+    """Makes glibc retain freed memory for reuse by the next training step.
 
-    By default it hands the end of its memory back as soon as it is free, and the system must clear it for the next
-    step. `hand_back` still does.
+    By default glibc releases the end of the heap at once, and the system must clear the pages again. `release_memory`
+    still releases retained memory.
     """
     mallopt = _of_libc("mallopt")
     if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, 10 * 2**20)  # larger ones come from the system itself, and go back to it
+        mallopt(_M_MMAP_THRESHOLD, 10 * 2**20)  # larger allocations are mapped and unmapped separately
         mallopt(_M_TRIM_THRESHOLD, 64 * 2**20)
 
 
 def private_memory() -> int:
-    """Bytes of memory that the process has for itself: not what it has mapped from files (``RssAnon``, on Linux).
-
-    Elsewhere all that is resident.
-    """
+    """Returns the resident memory of the process in bytes, on Linux without file mappings (``RssAnon``)."""
     found = _status("RssAnon")
     if found is not None:
         return found
@@ -47,59 +44,59 @@ def private_memory() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-class Watched:
-    """A context in which the memory of a device is watched; on a CPU that is the process' own.
+class PeakMemory:
+    """Context manager that measures the peak memory of a device; for a CPU, of the process.
 
-    Linux keeps the most that a process has held, and forgets it where it is told to (clear_refs, proc(5)). Where it
-    cannot be told, a thread looks now and then.
+    Linux tracks the peak of a process and can reset it (clear_refs, proc(5)). On other systems a thread samples the
+    memory usage.
 
     Args:
         device: the device.
 
     Attributes:
-        most: afterwards: the most bytes that were held beyond those at its start.
+        peak: after exit, peak memory in bytes relative to the start.
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.most = 0
+        self.peak = 0
         self._device = device
         self._over = threading.Event()
-        self._watcher: threading.Thread | None = None
+        self._sampler: threading.Thread | None = None
 
     def __enter__(self) -> Self:
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
             self._start = torch.cuda.memory_allocated(self._device)
-        elif _forget_most():
+        elif _reset_peak():
             self._start = _status("VmRSS") or 0
         else:
             self._start = private_memory()
-            self._watcher = threading.Thread(target=self._watch, daemon=True)
-            self._watcher.start()
+            self._sampler = threading.Thread(target=self._sample_until_over, daemon=True)
+            self._sampler.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._device.type == "cuda":
-            self.most = torch.cuda.max_memory_allocated(self._device) - self._start
-        elif self._watcher is None:
-            self.most = max(0, (_status("VmHWM") or 0) - self._start)
+            self.peak = torch.cuda.max_memory_allocated(self._device) - self._start
+        elif self._sampler is None:
+            self.peak = max(0, (_status("VmHWM") or 0) - self._start)
         else:
             self._over.set()
-            self._watcher.join()
-            self._look()
+            self._sampler.join()
+            self._sample()
 
-    def _watch(self) -> None:
-        while not self._over.wait(_LOOK):
-            self._look()
+    def _sample_until_over(self) -> None:
+        while not self._over.wait(_SAMPLE_INTERVAL):
+            self._sample()
 
-    def _look(self) -> None:
-        self.most = max(self.most, private_memory() - self._start)
+    def _sample(self) -> None:
+        self.peak = max(self.peak, private_memory() - self._start)
 
 
 def _status(field: str) -> int | None:
-    """Bytes that Linux counts of the process under this name, proc(5); None on another system."""
+    """Returns a field of /proc/self/status in bytes, proc(5); None on other systems."""
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii")
     except OSError:
@@ -107,8 +104,8 @@ def _status(field: str) -> int | None:
     return int(status.partition(f"{field}:")[2].split(maxsplit=1)[0]) * 1024
 
 
-def _forget_most() -> bool:
-    """Has Linux forget the most that the process has held; whether it could be told."""
+def _reset_peak() -> bool:
+    """Resets the peak memory of the process; returns whether this is supported."""
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:
@@ -120,5 +117,5 @@ def _forget_most() -> bool:
 def _of_libc(function: str) -> Any:
     try:
         return getattr(ctypes.CDLL(None), function)
-    except (OSError, AttributeError, TypeError):  # another C library, or another system
+    except (OSError, AttributeError, TypeError):  # another C library or system
         return None

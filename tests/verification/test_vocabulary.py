@@ -1,4 +1,4 @@
-"""Members that hold the used rows of the word table learn, merge and score as members with all of it."""
+"""Members with a vocabulary subset learn, merge and score as members with the full vocabulary."""
 
 import copy
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from mu_lightning.merging.registry import METHODS
 from mu_lightning.models.adapters import adapted_members
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.joint import JointClassifier
-from mu_lightning.models.vocabulary_subset import words_of
+from mu_lightning.models.vocabulary_subset import select_vocabulary
 from mu_lightning.schedules.schedules import EveryEpochs
 from mu_lightning.settings import LoraSettings, MergeSettings, ModelSettings
 from mu_lightning.utilities.errors import UserError
@@ -56,7 +56,7 @@ def run(corpus: Any, data_module: Any, trainer: Any, dropout_base: Path) -> Call
         whole = model.get_input_embeddings().weight.detach().clone()
         vocabulary = used_vocabulary(read, plain.tokenizer, len(whole), 1)
         assert 100 < len(vocabulary) < len(whole)
-        words = None if how == "all" else words_of(model, vocabulary, trimmed=how == "used")
+        words = None if how == "all" else select_vocabulary(model, vocabulary, trimmed=how == "used")
         if adapter:
             settings = LoraSettings(r=2, alpha=4, dropout=0.1)
             members: Any = adapted_members(model, names, settings, 0, adapter, words)
@@ -157,7 +157,7 @@ def test_members_with_adapters_share_a_base_with_the_used_rows(run: Callable[...
     assert merged[TABLE].shape == used.base.shape
 
 
-def test_a_run_goes_on_from_a_checkpoint_of_the_same_pieces_only(
+def test_a_run_goes_on_from_a_checkpoint_of_the_same_subset_only(
     run: Callable[..., Run], trainer: Any, tmp_path: Path
 ) -> None:
     used = run("used", names=["en-US"], epochs=1)
@@ -167,5 +167,5 @@ def test_a_run_goes_on_from_a_checkpoint_of_the_same_pieces_only(
     trainer(2).fit(used.module, datamodule=used.data, ckpt_path=tmp_path / "one.ckpt", weights_only=True)
     saved["vocabulary"][-2] -= 1
     torch.save(saved, tmp_path / "other.ckpt")
-    with pytest.raises(UserError, match="is of a run on other texts"):
+    with pytest.raises(UserError, match="was trained on other texts"):
         trainer(2).fit(used.module, datamodule=used.data, ckpt_path=tmp_path / "other.ckpt", weights_only=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mu_lightning.evaluation.statistics.resampling import Marks
+from mu_lightning.evaluation.statistics.resampling import Correctness
 
 # Those that the N-by-N gives; joint multilingual, uniform average and shuffled typology are runs of their own.
 NATIVE = "native"
@@ -28,10 +28,12 @@ class Baseline:
     name: str
     accuracy: float
     source: str = ""
-    marks: Marks | None = None
+    marks: Correctness | None = None
 
 
-def native(target: str, accuracies: Mapping[str, float], marks: Mapping[str, Marks] | None = None) -> Baseline | None:
+def native(
+    target: str, accuracies: Mapping[str, float], marks: Mapping[str, Correctness] | None = None
+) -> Baseline | None:
     """The model trained on the target's own labels; None where there is none.
 
     Args:
@@ -45,7 +47,7 @@ def native(target: str, accuracies: Mapping[str, float], marks: Mapping[str, Mar
 
 
 def best_source(
-    target: str, sources: Iterable[str], accuracies: Mapping[str, float], marks: Mapping[str, Marks] | None = None
+    target: str, sources: Iterable[str], accuracies: Mapping[str, float], marks: Mapping[str, Correctness] | None = None
 ) -> Baseline | None:
     """The best single model of the sources that a method used; None unless all of them were scored.
 
@@ -58,7 +60,7 @@ def best_source(
 
 
 def best_zero_shot(
-    target: str, accuracies: Mapping[str, float], marks: Mapping[str, Marks] | None = None
+    target: str, accuracies: Mapping[str, float], marks: Mapping[str, Correctness] | None = None
 ) -> Baseline | None:
     """The best single model of all locales but the target, None without one: an upper bound, as `best_source`."""
     others = [name for name in accuracies if name != target]
@@ -66,7 +68,7 @@ def best_zero_shot(
 
 
 def mean_zero_shot(
-    target: str, accuracies: Mapping[str, float], marks: Mapping[str, Marks] | None = None
+    target: str, accuracies: Mapping[str, float], marks: Mapping[str, Correctness] | None = None
 ) -> Baseline | None:
     """The mean over the models of all locales but the target: what a blind choice of one source gives."""
     others = [name for name in accuracies if name != target]
@@ -77,10 +79,12 @@ def mean_zero_shot(
     if all(one is not None and np.array_equal(one.ids, known[0].ids) for one in known if known[0] is not None):
         found = [one for one in known if one is not None]
         if len(found) == len(others):
-            together = Marks(found[0].ids, np.mean([one.right for one in found], axis=0))
+            together = Correctness(found[0].ids, np.mean([one.right for one in found], axis=0))
     return Baseline(MEAN_ZERO_SHOT, float(np.mean([accuracies[name] for name in others])), "", together)
 
 
-def _best(name: str, among: list[str], accuracies: Mapping[str, float], marks: Mapping[str, Marks] | None) -> Baseline:
+def _best(
+    name: str, among: list[str], accuracies: Mapping[str, float], marks: Mapping[str, Correctness] | None
+) -> Baseline:
     best = max(among, key=lambda one: accuracies[one])
     return Baseline(name, accuracies[best], best, (marks or {}).get(best))

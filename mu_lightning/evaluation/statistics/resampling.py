@@ -19,7 +19,7 @@ _CHUNK = 250  # resamples made at once: 250 x 3,000 utterances take 3 MB
 
 
 @dataclass(frozen=True, eq=False)
-class Marks:
+class Correctness:
     """Which rows of a split were classified right.
 
     Attributes:
@@ -74,7 +74,7 @@ class Bootstrap:
         accuracies: key -> accuracy, the mean over its seeds.
     """
 
-    def __init__(self, scored: Mapping[Hashable, Mapping[int, Marks]], draws: int = DRAWS, seed: int = 0) -> None:
+    def __init__(self, scored: Mapping[Hashable, Mapping[int, Correctness]], draws: int = DRAWS, seed: int = 0) -> None:
         self.accuracies = {
             key: float(np.mean([marks.accuracy for marks in seeds.values()])) for key, seeds in scored.items()
         }
@@ -109,7 +109,7 @@ class Bootstrap:
         return [self._column[key] for key in keys]
 
 
-def paired_bootstrap(first: Marks, second: Marks, draws: int = DRAWS, seed: int = 0) -> Difference:
+def paired_bootstrap(first: Correctness, second: Correctness, draws: int = DRAWS, seed: int = 0) -> Difference:
     """The difference of two classifiers' accuracies on one target, by resampling its utterances.
 
     Efron and Tibshirani 1993, chapter 13; for NLP Koehn 2004 (https://aclanthology.org/W04-3250) and Berg-Kirkpatrick
@@ -123,7 +123,7 @@ def paired_bootstrap(first: Marks, second: Marks, draws: int = DRAWS, seed: int 
     return Bootstrap({"first": {0: first}, "second": {0: second}}, draws, seed).difference([("first", "second")])
 
 
-def _draw(scored: Sequence[Mapping[int, Marks]], draws: int, seed: int) -> np.ndarray:
+def _draw(scored: Sequence[Mapping[int, Correctness]], draws: int, seed: int) -> np.ndarray:
     """Accuracies of every entry in every resample, (draws, entries)."""
     generator = np.random.default_rng(seed)
     flat = [marks for seeds in scored for marks in seeds.values()]
@@ -146,7 +146,9 @@ def _draw(scored: Sequence[Mapping[int, Marks]], draws: int, seed: int) -> np.nd
     return _over_seeds(scored, means, generator)
 
 
-def _over_seeds(scored: Sequence[Mapping[int, Marks]], means: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def _over_seeds(
+    scored: Sequence[Mapping[int, Correctness]], means: np.ndarray, generator: np.random.Generator
+) -> np.ndarray:
     shares: dict[tuple[int, ...], np.ndarray] = {}
     result = np.empty((len(means), len(scored)))
     start = 0
@@ -161,7 +163,7 @@ def _over_seeds(scored: Sequence[Mapping[int, Marks]], means: np.ndarray, genera
     return result
 
 
-def _positions(flat: Sequence[Marks]) -> tuple[list[np.ndarray], int]:
+def _positions(flat: Sequence[Correctness]) -> tuple[list[np.ndarray], int]:
     """Each entry's rows among all distinct utterances, and how many of these there are."""
     by_content: dict[bytes, np.ndarray] = {}
     for marks in flat:

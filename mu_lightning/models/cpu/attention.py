@@ -1,4 +1,4 @@
-"""Attention within rows that lie end to end, and its gradient; dropout from a generator of its own."""
+"""Attention over unpadded rows with its gradient, and dropout with its own generator."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,10 +11,11 @@ Three = tuple[Tensor, Tensor, Tensor]
 
 
 class Dropout:
-    """Dropout's factors: 0 with a probability of `p`, else 1 / (1 - p).
+    """Dropout: factors are 0 with probability `p`, else 1 / (1 - p).
 
     Args:
-        generator: where the random numbers come from; None: nothing is dropped.
+        p: dropout probability.
+        generator: random generator; None disables dropout.
     """
 
     def __init__(self, p: float, generator: torch.Generator | None) -> None:
@@ -22,12 +23,12 @@ class Dropout:
         self.generator = generator
 
     def factors(self, like: Tensor) -> Tensor:
-        """Factors in the shape of a tensor."""
+        """Returns factors of the shape of a tensor."""
         kept = torch.empty_like(like, memory_format=torch.contiguous_format)
         return kept.bernoulli_(1 - self.p, generator=self.generator).div_(1 - self.p)
 
     def __call__(self, rows: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """What dropout leaves of a tensor, and the same of its gradient."""
+        """Applies dropout; also returns the function that maps the gradient."""
         if not self.p:
             return rows, lambda gradient: gradient
         factors = self.factors(rows)
@@ -35,12 +36,12 @@ class Dropout:
 
 
 class Attention:
-    """Self-attention within each row of a batch, for all rows of one length together.
+    """Self-attention within each row of a batch; rows of equal length are computed together.
 
     Args:
-        heads: attention heads.
-        groups: the number and the length of rows of one length, in the order in which they lie.
-        dropout: of the attention's weights.
+        heads: number of attention heads.
+        groups: (number of rows, length) of each group of rows of equal length, in order.
+        dropout: dropout of the attention weights.
     """
 
     def __init__(self, heads: int, groups: Sequence[tuple[int, int]], dropout: Dropout) -> None:
@@ -51,27 +52,27 @@ class Attention:
     def __call__(
         self, query: Tensor, key: Tensor, value: Tensor, first: bool = False
     ) -> tuple[Tensor, Callable[[Tensor], Three]]:
-        """What the tokens gather, of the query's shape; and from its gradient those of query, key and value.
+        """Returns the attention output, of the query's shape, and its backward function.
 
         Args:
-            query: shape (T, width), or of each row's first token alone: (rows, width).
+            query: shape (T, width), or (rows, width) for first tokens only.
             key: shape (T, width).
             value: shape (T, width).
-            first: whether the query is of the first tokens alone.
+            first: whether the query has the first token of each row only.
         """
-        asking, asked = self._cut(query, first), [self._cut(tensor) for tensor in (key, value)]
+        asking, asked = self._split(query, first), [self._split(tensor) for tensor in (key, value)]
         attend = _dropped if self._dropout.p else _plain
         found = [attend(q, k, v, self._dropout) for q, k, v in zip(asking, *asked, strict=True)]
 
         def back(gradient: Tensor) -> Three:
-            parts = zip(self._cut(gradient, first), found, strict=True)
+            parts = zip(self._split(gradient, first), found, strict=True)
             queries, keys, values = zip(*(back(part) for part, (_, back) in parts), strict=True)
             return _joined(queries, query), _joined(keys, key), _joined(values, value)
 
         return _joined([result for result, _ in found], query), back
 
-    def _cut(self, tensor: Tensor, first: bool = False) -> list[Tensor]:
-        """(T, width) as one tensor (rows, heads, length, width / heads) for each length; views."""
+    def _split(self, tensor: Tensor, first: bool = False) -> list[Tensor]:
+        """Splits (T, width) into views (rows, heads, length, width / heads), one for each length."""
         parts, start = [], 0
         for rows, length in self._groups:
             length = 1 if first else length
@@ -82,7 +83,7 @@ class Attention:
 
 
 def _joined(parts: Sequence[Tensor], like: Tensor) -> Tensor:
-    """The opposite of cutting, with zeros where no row lies."""
+    """Inverse of splitting, padded with zeros."""
     flat = [part.transpose(1, 2).reshape(-1, like.shape[1]) for part in parts]
     spare = len(like) - sum(map(len, flat))
     if spare:

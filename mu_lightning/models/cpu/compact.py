@@ -1,13 +1,13 @@
-"""XLM-R's classifier for training on a CPU: the arithmetic of transformers, forward and backward.
+"""An XLM-R classifier for training on a CPU, with explicit forward and backward passes.
 
-What is done otherwise than in transformers changes no sum but by rounding:
+It is equivalent to transformers up to rounding. Differences:
 
-- Rows lie end to end without padding. Position ids begin at padding id + 1 in each row, as transformers has them, and
-  attention is computed for all rows of one length together, so it needs no mask.
-- The head reads the first token alone: the last layer computes keys and values of all tokens, and the rest of itself,
-  forward and backward, for the first ones.
-- Products go to oneDNN, the residual added while they are in the cache (see `mu_lightning.models.cpu.products`).
-- The backward pass is written out, so that a thread computes a member's whole gradient, beside other members' threads.
+- Rows are concatenated without padding. Position ids start at padding id + 1 in each row, as in transformers, and
+  attention is computed for rows of equal length together, without a mask.
+- The head reads the first token only: the last layer computes keys and values for all tokens, and the rest for the
+  first token, forward and backward.
+- Matrix products use oneDNN with a fused residual addition (see `mu_lightning.models.cpu.products`).
+- The backward pass is explicit, so that one thread computes the gradient of one member, in parallel with other members.
 """
 
 from functools import partial
@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 
 from mu_lightning.data.encoding import Batch
 from mu_lightning.models.cpu.attention import Attention, Dropout
-from mu_lightning.models.cpu.products import Back, Gradients, filled, linear, norm
+from mu_lightning.models.cpu.products import Back, Gradients, bucket_size, linear, norm
 
 _aten = torch.ops.aten
 
@@ -35,14 +35,14 @@ def _parts(layer: Any) -> tuple[Any, ...]:
 
 
 class Rows(NamedTuple):
-    """A batch's tokens end to end, its rows in the order of their lengths.
+    """Concatenated tokens of a batch, with rows sorted by length.
 
     Attributes:
-        tokens: shape (T,), filled up at the end (see `filled`).
-        places: each token's position id, shape (T,).
-        groups: the number and the length of rows of one length, shortest first.
-        first: where each row begins, shape (B,).
-        order: which row of the batch each of them is, shape (B,).
+        tokens: token ids, shape (T,), padded at the end (see `bucket_size`).
+        places: position ids, shape (T,).
+        groups: (number of rows, length) of each group of rows of equal length, shortest first.
+        first: index of the first token of each row, shape (B,).
+        order: index of each row in the batch, shape (B,).
     """
 
     tokens: Tensor
@@ -52,18 +52,18 @@ class Rows(NamedTuple):
     order: Tensor
 
 
-def lay_out(batch: Batch, padding: int) -> Rows:
-    """Takes the padding out of a batch.
+def unpad(batch: Batch, padding: int) -> Rows:
+    """Removes the padding of a batch.
 
     Args:
-        batch: B rows, padded to the right.
-        padding: the id of the padding token.
+        batch: B rows, padded on the right.
+        padding: id of the padding token.
     """
     real = batch["attention_mask"].bool()
     lengths, order = real.sum(dim=1).sort(stable=True)
     real = real[order]
     tokens = int(lengths.sum())
-    fill = (0, filled(tokens) - tokens)
+    fill = (0, bucket_size(tokens) - tokens)
     places = torch.arange(padding + 1, padding + 1 + real.shape[1]).expand_as(real)
     values, counts = lengths.unique_consecutive(return_counts=True)
     return Rows(
@@ -76,13 +76,13 @@ def lay_out(batch: Batch, padding: int) -> Rows:
 
 
 class CompactClassifier:
-    """A classifier's forward pass, and the backward pass that belongs to it.
+    """Forward and backward pass of a classifier.
 
     Args:
-        model: a classifier for which `mu_lightning.models.cpu.packed.can_pack` holds.
+        model: a classifier that `mu_lightning.models.cpu.packed.can_pack` supports.
 
     Attributes:
-        parameters: the model's, in the order of their gradients.
+        parameters: parameters of the model, in the order of the gradients.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -98,12 +98,12 @@ class CompactClassifier:
         ]
 
     def __call__(self, batch: Batch, seed: int, lower: torch.dtype | None = None) -> tuple[Tensor, Back]:
-        """Logits, shape (B, classes), in float32; and from their gradient those of `parameters`, to be asked for once.
+        """Returns logits of shape (B, classes) in float32, and the backward function, which can be called once.
 
         Args:
-            batch: B rows, padded to the right.
-            seed: of dropout's random numbers.
-            lower: the type of what products and attention compute with, as under autocast; None: float32.
+            batch: B rows, padded on the right.
+            seed: random seed of dropout.
+            lower: dtype of matrix products and attention, as with autocast; None for float32.
         """
         steps = _Pass(self, batch, seed, lower)
         hidden, back = steps.embedded()
@@ -116,7 +116,7 @@ class CompactClassifier:
 
         def whole(gradient: Tensor) -> Gradients:
             found: Gradients = ()
-            while len(kept) > 1:  # what a step kept is dropped with it
+            while len(kept) > 1:  # releases the activations of each step
                 gradient, *own = kept.pop()(gradient)
                 found = (*own, *found)
             return *kept.pop()(gradient), *found
@@ -125,15 +125,15 @@ class CompactClassifier:
 
 
 class _Pass:
-    """The steps of a pass over one batch.
+    """Layers of a pass over one batch.
 
-    Each gives what comes out; and from its gradient those of what came in, but for the first, and of its parameters.
+    Each method returns an output and the function from its gradient to those of its input and parameters.
     """
 
     def __init__(self, classifier: CompactClassifier, batch: Batch, seed: int, lower: torch.dtype | None) -> None:
         config: Any = classifier.model.config
         generator = torch.Generator().manual_seed(seed) if classifier.model.training else None
-        self._rows = lay_out(batch, config.pad_token_id)
+        self._rows = unpad(batch, config.pad_token_id)
         self._table, self._head = classifier.table, classifier.head
         self._dropout = Dropout(config.hidden_dropout_prob, generator)
         of_head = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
@@ -159,7 +159,7 @@ class _Pass:
         return hidden, back
 
     def layer(self, parts: tuple[Any, ...], hidden: Tensor, last: bool) -> tuple[Tensor, Back]:
-        """A layer, (T, width) to (T, width), or the last one: to (B, width)."""
+        """A layer: maps (T, width) to (T, width), or to (B, width) for the last layer."""
         query, key, value, dense, attended_norm, up, down, down_norm = parts
         first = self._rows.first
         asking = hidden[first] if last else hidden
@@ -191,7 +191,7 @@ class _Pass:
         return result, back
 
     def head(self, hidden: Tensor) -> tuple[Tensor, Back]:
-        """The classification head, (B, width) in the order of `Rows` to (B, classes) in the batch's."""
+        """The classification head: maps (B, width) in the order of `Rows` to (B, classes) in the order of the batch."""
         dense, out = self._head
         order = self._rows.order
         states, states_back = self._head_dropout(torch.empty_like(hidden).index_copy_(0, order, hidden))
@@ -208,7 +208,7 @@ class _Pass:
         return logits, back
 
     def _residual(self, rows: Tensor, part: nn.Linear, plus: Tensor) -> tuple[Tensor, Back]:
-        """A linear layer, dropout, and the sum with what went around them."""
+        """A linear layer, dropout and the residual connection."""
         if not self._dropout.p:
             return self._linear(rows, part, plus)
         result, back = self._linear(rows, part)

@@ -1,4 +1,4 @@
-"""Work of members side by side: each piece on one of the CPU's threads, instead of all threads on one operation."""
+"""Runs work of several members in parallel, each on one CPU thread."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 
-def side_by_side(work: Sequence[Callable[[], Any]]) -> list[Any]:
-    """The results of independent pieces of work: on as many threads as torch has, each piece on one of them."""
+def run_parallel(work: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Runs independent functions on as many threads as torch uses, each on one thread, and returns their results."""
     threads = torch.get_num_threads()
     if threads == 1 or len(work) == 1:
         return [_bare(one) for one in work]
@@ -18,14 +18,14 @@ def side_by_side(work: Sequence[Callable[[], Any]]) -> list[Any]:
 
 
 def spread(work: Sequence[Callable[[], Any]]) -> list[Any]:
-    """The same of work on large tensors: one piece after another where there are fewer than threads."""
+    """Like `run_parallel`, but sequential with multi-threaded operations if there are fewer functions than threads."""
     if len(work) >= torch.get_num_threads():
-        return side_by_side(work)
+        return run_parallel(work)
     return [_bare(one) for one in work]
 
 
 def _bare(work: Callable[[], Any]) -> Any:
-    # A thread of its own begins with gradients; in this one autocast may be on, and would cast what we cast.
+    # New threads have gradients enabled; the calling thread may have autocast enabled.
     with torch.no_grad(), torch.autocast("cpu", enabled=False):
         return work()
 
@@ -35,7 +35,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     ready = threading.Barrier(threads + 1)
 
     def begin() -> None:
-        torch.get_num_threads()  # a thread's first question of this kind sets its number to the process's
+        torch.get_num_threads()  # the first call in a thread resets its number of threads
         torch.set_num_threads(1)
         ready.wait()
 

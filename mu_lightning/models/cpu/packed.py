@@ -1,13 +1,13 @@
-"""An XLM-R classifier's forward pass for scoring on a CPU: the same sums in float32, in a fraction of the time.
+"""A fast forward pass of XLM-R classifiers for evaluation on a CPU, in float32.
 
-Five things are done otherwise than in transformers, none of which changes what is computed:
+The results are equivalent to those of transformers. Differences:
 
-- Weights are laid out once in oneDNN's blocked format (what ``torch.compile`` does when it freezes weights). Plain
-  PyTorch gives float32 products to MKL, which on AMD's processors runs at half the speed or less.
-- Query, key and value are one product, and GELU is applied while the feed-forward product is still in the cache.
-- The head reads the first token alone, so the last layer computes keys and values of all tokens and the rest of itself
-  for the first one.
-- Tokens lie end to end, filled up to one of a few numbers: oneDNN compiles kernels for each, and keeps the last ones.
+- Weights are packed once into oneDNN's blocked format (as ``torch.compile`` does for frozen weights). PyTorch uses MKL
+  for float32 products, which has half the speed or less on AMD CPUs.
+- Query, key and value are one product, and GELU is fused with the feed-forward product.
+- The head reads the first token only, so the last layer computes keys and values for all tokens and the rest for the
+  first token.
+- Tokens are concatenated and padded to one of a few bucket sizes: oneDNN compiles and caches kernels by size.
 - A batch without padding (see `mu_lightning.data.batching.eval_loader`) is computed without a mask.
 """
 
@@ -22,14 +22,14 @@ from transformers.models.roberta import RobertaForSequenceClassification
 from transformers.models.xlm_roberta import XLMRobertaForSequenceClassification
 
 from mu_lightning.data.encoding import Batch
-from mu_lightning.models.cpu.products import filled
+from mu_lightning.models.cpu.products import bucket_size
 
 ARCHITECTURES = (XLMRobertaForSequenceClassification, RobertaForSequenceClassification)
 Product = Callable[[Tensor], Tensor]
 
 
 def can_pack(model: PreTrainedModel) -> bool:
-    """Whether `PackedClassifier` computes what `model` does: a plain float32 XLM-R on a CPU that oneDNN serves."""
+    """Whether `PackedClassifier` supports a model: XLM-R in float32 on a CPU with oneDNN, without adapters or hooks."""
     config: Any = model.config
     return (
         type(model) in ARCHITECTURES
@@ -38,7 +38,7 @@ def can_pack(model: PreTrainedModel) -> bool:
         and config.chunk_size_feed_forward == 0
         and all(parameter.device.type == "cpu" for parameter in model.parameters())
         and all(parameter.dtype == torch.float32 for parameter in model.parameters())
-        # An adapter is another kind of layer; a hook wants to see what transformers computes.
+        # Adapters use other layer classes; hooks need the modules of transformers.
         and all(type(part) is nn.Linear for part in model.modules() if isinstance(part, nn.Linear))
         and not any(part._forward_hooks or part._forward_pre_hooks for part in model.modules())
         and torch.backends.mkldnn.is_available()
@@ -47,12 +47,12 @@ def can_pack(model: PreTrainedModel) -> bool:
 
 
 class PackedClassifier:
-    """A copy of a classifier's weights, packed; it knows nothing of later changes to the classifier.
+    """A packed copy of a classifier's weights; later changes of the classifier have no effect.
 
-    The embeddings, the largest part of XLM-R, are shared and not copied.
+    Embeddings, the largest part of XLM-R, are shared.
 
     Args:
-        model: a classifier for which `can_pack` holds.
+        model: a classifier that `can_pack` supports.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -68,7 +68,7 @@ class PackedClassifier:
         self._layers = [*(_Layer(layer, heads) for layer in layers), _LastLayer(last, heads)]
 
     def __call__(self, batch: Batch) -> Tensor:
-        """Logits, shape (B, classes). Padding, where there is any, is to the right of a row's tokens."""
+        """Computes logits of shape (B, classes). Padding must be on the right."""
         ids = batch["input_ids"]
         hidden = functional.embedding(_filled(ids.flatten()), self._words)
         _rows_of(hidden, ids.shape).add_(self._places[: ids.shape[1]])
@@ -82,18 +82,18 @@ class PackedClassifier:
 
 
 def _rows_of(tokens: Tensor, shape: torch.Size) -> Tensor:
-    """(T, width), filled up, as (B, L, width)."""
+    """Reshapes padded (T, width) to (B, L, width)."""
     return tokens[: shape.numel()].view(*shape, -1)
 
 
 def _filled(tokens: Tensor) -> Tensor:
-    """Zeros put after T tokens' ids, shape (T,), or hidden states, shape (T, width)."""
-    missing = filled(len(tokens)) - len(tokens)
+    """Pads token ids (T,) or hidden states (T, width) with zeros to a bucket size."""
+    missing = bucket_size(len(tokens)) - len(tokens)
     return functional.pad(tokens, (*(0, 0) * (tokens.ndim - 1), 0, missing)) if missing else tokens
 
 
 class _Layer:
-    """A Transformer layer: hidden states (T, width), B rows of L end to end and filled up, to hidden states."""
+    """A Transformer layer on concatenated, padded hidden states (T, width) of B rows of length L."""
 
     def __init__(self, layer: Any, heads: int) -> None:
         self._heads = heads
@@ -107,12 +107,12 @@ class _Layer:
         return attention.query, attention.key, attention.value
 
     def __call__(self, hidden: Tensor, shape: torch.Size, mask: Tensor | None) -> Tensor:
-        """The mask, shape (B, 1, 1, L), is true for tokens."""
+        """Computes the layer. The mask of shape (B, 1, 1, L) is true for tokens."""
         query, key, value = self._split(self._project(hidden), shape, 3)
         return self._rest(hidden, functional.scaled_dot_product_attention(query, key, value, mask))
 
     def _split(self, projected: Tensor, shape: torch.Size, parts: int) -> tuple[Tensor, ...]:
-        """(T, parts x width) as `parts` tensors (B, heads, L, width / heads)."""
+        """Splits (T, parts x width) into `parts` tensors (B, heads, L, width / heads)."""
         return _rows_of(projected, shape).unflatten(-1, (parts, self._heads, -1)).permute(2, 0, 3, 1, 4).unbind()
 
     def _rest(self, hidden: Tensor, attended: Tensor) -> Tensor:
@@ -123,7 +123,7 @@ class _Layer:
 
 
 class _LastLayer(_Layer):
-    """A Transformer layer of which only the first tokens' hidden states are asked for: (B, width), filled up."""
+    """The last layer: returns hidden states of the first tokens only, (B, width), padded."""
 
     def __init__(self, layer: Any, heads: int) -> None:
         super().__init__(layer, heads)
@@ -140,7 +140,7 @@ class _LastLayer(_Layer):
 
 
 def _packed(*layers: nn.Linear, after: str = "none") -> Product:
-    """Linear layers of one input as one product, their outputs side by side, then `after` (none or gelu)."""
+    """Fuses linear layers of one input into one product with concatenated outputs and an activation (none or gelu)."""
     weight = torch.ops.mkldnn._reorder_linear_weight(torch.cat([layer.weight.detach() for layer in layers]))
     bias = torch.cat([layer.bias.detach() for layer in layers])
     return lambda rows: torch.ops.mkldnn._linear_pointwise(rows, weight, bias, after, [], "none")

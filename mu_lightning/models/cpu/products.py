@@ -1,8 +1,8 @@
-"""The three products of a linear layer in training, float32 ones by oneDNN, and the other steps of a layer.
+"""Linear layers and layer normalization with gradients, using oneDNN for float32.
 
-Plain PyTorch gives float32 products on a CPU to MKL, which on AMD's processors runs at half the speed or less, and
-bfloat16 ones to oneDNN. Each function gives a result and, where it is differentiated, a function from the result's
-gradient to those of its inputs.
+On a CPU, PyTorch uses oneDNN for bfloat16 products and MKL for float32 products, which has half the speed or less on
+AMD CPUs. Each function returns its result and, where needed, the function from the gradient of the result to those of
+its inputs.
 """
 
 from collections.abc import Callable
@@ -19,20 +19,20 @@ Back = Callable[..., Gradients]
 
 
 def available() -> bool:
-    """Whether PyTorch was built with oneDNN, and with the operators that this module calls."""
+    """Whether PyTorch has oneDNN and the operators of this module."""
     return torch.backends.mkldnn.is_available() and _linear is not None
 
 
-def filled(rows: int) -> int:
-    """What so many rows are filled up to: one of 16 numbers to each power of two, from 512 on; else a multiple of 32.
+def bucket_size(rows: int) -> int:
+    """Rounds the row count up to its bucket: 16 buckets per power of two from 512 on, else multiples of 32.
 
-    oneDNN compiles a kernel for every new number, and keeps the last 1,024.
+    oneDNN compiles a kernel for every row count and caches the last 1,024.
     """
     return rows + -rows % max(32, 2 ** rows.bit_length() // 32)
 
 
 def product(rows: Tensor, weight: Tensor, bias: Tensor | None = None, plus: Tensor | None = None) -> Tensor:
-    """``rows @ weight.T + bias + plus``, shapes (T, in), (out, in), (out,) and (T, out); any strides."""
+    """Computes ``rows @ weight.T + bias + plus``; shapes (T, in), (out, in), (out,) and (T, out), any strides."""
     if plus is None:
         result: Tensor = _linear(rows, weight, bias, "none", [], "")
     else:
@@ -43,22 +43,22 @@ def product(rows: Tensor, weight: Tensor, bias: Tensor | None = None, plus: Tens
 def linear(
     rows: Tensor, part: nn.Linear, plus: Tensor | None = None, lower: torch.dtype | None = None
 ) -> tuple[Tensor, Back]:
-    """A linear layer, (T, in) to (T, out); and from the result's gradient those of rows, weight and bias.
+    """Applies a linear layer, (T, in) to (T, out); also returns the backward function for rows, weight and bias.
 
-    The gradients' function takes a second tensor that is added to the gradient of the rows.
+    The backward function takes an optional tensor to add to the gradient of the rows.
 
     Args:
         rows: shape (T, in).
         part: the layer.
-        plus: shape (T, out), added to the result; its gradient is the result's own.
-        lower: the type of what is multiplied, and of what comes out but for `plus`; None: float32.
+        plus: shape (T, out), added to the result; its gradient is that of the result.
+        lower: dtype of the product, and of the result without `plus`; None for float32.
     """
     weight, bias = part.weight.detach(), part.bias.detach()
     if lower is not None:
         return _lower(rows.to(lower), weight.to(lower), bias.to(lower), plus)
 
     def back(gradient: Tensor, plus: Tensor | None = None) -> Gradients:
-        if weight.shape[0] > weight.shape[1]:  # the first factor is copied, transposed: the narrower one
+        if weight.shape[0] > weight.shape[1]:  # the first factor is copied: use the narrower one
             of_weight = product(rows.t(), gradient.t()).t().contiguous()
         else:
             of_weight = product(gradient.t(), rows.t())
@@ -79,7 +79,7 @@ def _lower(rows: Tensor, weight: Tensor, bias: Tensor, plus: Tensor | None) -> t
 
 
 def norm(rows: Tensor, part: nn.LayerNorm) -> tuple[Tensor, Back]:
-    """Layer normalization of (T, width); gradients of rows, weight and bias."""
+    """Applies layer normalization to (T, width); also returns the backward function for rows, weight and bias."""
     shape, weight, bias = list(part.normalized_shape), part.weight.detach(), part.bias.detach()
     result, mean, deviation = _aten.native_layer_norm(rows, shape, weight, bias, part.eps)
 

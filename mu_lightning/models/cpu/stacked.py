@@ -1,4 +1,4 @@
-"""All members in one pass: `CompactClassifier` for each, side by side on the threads of the CPU."""
+"""Computes all members in parallel on CPU threads, with a `CompactClassifier` for each."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -12,30 +12,30 @@ from transformers import PreTrainedModel
 from mu_lightning.data.encoding import Batch
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.cpu.compact import CompactClassifier
-from mu_lightning.models.cpu.member_threads import side_by_side
+from mu_lightning.models.cpu.member_threads import run_parallel
 from mu_lightning.models.cpu.packed import can_pack
 from mu_lightning.models.cpu.products import Gradients
 from mu_lightning.settings import ModelSettings
 from mu_lightning.utilities.errors import UserError
-from mu_lightning.utilities.process_memory import keep_freed
+from mu_lightning.utilities.process_memory import retain_freed_memory
 
-# bfloat16 is said by autocast, in each step.
+# bfloat16 is set by autocast.
 PRECISIONS = ("32-true", "bf16-mixed")
 
 
-def stacks(members: Sequence[IntentClassifier], settings: ModelSettings, trainer: Trainer) -> bool:
-    """Whether the members of a run are computed in one pass.
+def can_stack(members: Sequence[IntentClassifier], settings: ModelSettings, trainer: Trainer) -> bool:
+    """Whether members are computed in parallel.
 
     Raises:
-        UserError: that was asked for, and cannot be.
+        UserError: parallel execution was requested but is not supported.
     """
     if settings.execution == "loop":
         return False
     obstacle = _obstacle(members, settings, trainer)
     if obstacle and settings.execution == "stacked":
         raise UserError(
-            "--model.execution stacked is for whole members of XLM-R's architecture on a CPU in 32-true or bf16-mixed, "
-            f"given {obstacle}: leave it out, or choose loop"
+            "--model.execution stacked needs XLM-R members without adapters on a CPU in 32-true or bf16-mixed, "
+            f"got {obstacle}: remove it, or use loop"
         )
     return obstacle is None
 
@@ -56,34 +56,34 @@ def _obstacle(members: Sequence[IntentClassifier], settings: ModelSettings, trai
     return None
 
 
-class Stack:
-    """Members whose losses and gradients are computed side by side, each by one thread.
+class StackedMembers:
+    """Computes losses and gradients of members in parallel, each on one thread.
 
-    A member's gradient is computed with its loss, so the activations of no more members are held than there are
-    threads.
+    The gradient of a member is computed with its loss, so that activations of at most as many members as threads are in
+    memory.
 
     Args:
-        models: name -> a classifier for which `stacks` is true.
-        through_autograd: whether autograd hands gradients to parameters, which takes longer: DDP waits for it there.
+        models: name -> classifier that `can_stack` supports.
+        through_autograd: whether gradients are passed through autograd, as DDP requires; slower.
     """
 
     def __init__(self, models: Mapping[str, PreTrainedModel], through_autograd: bool) -> None:
-        keep_freed()
+        retain_freed_memory()
         self._through_autograd = through_autograd
         self._members = {name: CompactClassifier(model) for name, model in models.items()}
 
     def losses(
         self, batch: Mapping[str, Batch], seeds: Mapping[str, int], loss: Callable[[str, Tensor, Batch], Tensor]
     ) -> dict[str, Tensor]:
-        """Member -> its loss, a scalar that can be differentiated.
+        """Computes the differentiable scalar loss of each member.
 
         Args:
-            batch: member -> its batch.
-            seeds: member -> a seed of dropout's random numbers.
-            loss: a member's name, its logits, shape (B, classes), and its batch -> its loss.
+            batch: member -> batch.
+            seeds: member -> random seed of dropout.
+            loss: computes the loss from the name of a member, its logits of shape (B, classes), and its batch.
         """
         lower = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
-        # The longest first: so the threads end at about the same time.
+        # Longest first, to balance the threads.
         names = sorted(batch, key=lambda name: -int(batch[name]["attention_mask"].sum()))
         steps = [
             partial(_step, self._members[name], batch[name], seeds[name], lower, partial(loss, name)) for name in names
@@ -112,7 +112,7 @@ def _step(
 
 
 class _Steps(torch.autograd.Function):
-    """Losses, whose gradients are there already: autograd hands them on, or they are put into parameters right away."""
+    """Losses with precomputed gradients, which are passed through autograd or written to the parameters."""
 
     @staticmethod
     def forward(
@@ -122,14 +122,14 @@ class _Steps(torch.autograd.Function):
         *inputs: Tensor,
     ) -> tuple[Tensor, ...]:
         ctx.parameters = parameters
-        losses, ctx.found = zip(*side_by_side(steps), strict=True)
+        losses, ctx.found = zip(*run_parallel(steps), strict=True)
         return losses
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         found, ctx.found = ctx.found, None
         for gradient, own in zip(gradients, found, strict=True):
-            if gradient != 1:  # batches are accumulated
+            if gradient != 1:  # gradient accumulation
                 for tensor in own:
                     tensor.mul_(gradient)
         every = [tensor for own in found for tensor in own]

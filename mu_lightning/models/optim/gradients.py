@@ -1,4 +1,4 @@
-"""The gradients of members that are trained together: a norm for each, and each clipped by its own."""
+"""Gradient norms and gradient clipping for each member."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -10,13 +10,13 @@ from mu_lightning.models.cpu.member_threads import spread
 
 
 class MemberGradients:
-    """What a step needs to know of each member's gradient.
+    """Gradient norms and clipping of members in a joint training step.
 
     Args:
         members: name -> member.
 
     Attributes:
-        side_by_side: whether each member's are worked on by a thread of its own.
+        side_by_side: whether members are processed in parallel, each on one thread.
     """
 
     def __init__(self, members: Mapping[str, nn.Module]) -> None:
@@ -26,9 +26,9 @@ class MemberGradients:
         self._norms: dict[str, Tensor] = {}
 
     def norms(self) -> dict[str, Tensor]:
-        """Member -> the norm of its gradient, a scalar; members without one are left out.
+        """Returns the gradient norm of each member that has gradients.
 
-        Found once a step, clipping goes by it too: so nothing may change in between.
+        Norms are cached until `forget_norms` and reused for clipping.
         """
         found = {name: [one.grad for one in self._learning(name) if one.grad is not None] for name in self._members}
         names = [name for name, gradients in found.items() if gradients]
@@ -38,20 +38,20 @@ class MemberGradients:
         return self._norms
 
     def clip(self, most: float, by_value: bool) -> None:
-        """Clips each member's gradient, as if it were trained alone.
+        """Clips the gradient of each member independently.
 
         Args:
-            most: its largest norm, or of its elements the largest magnitude.
-            by_value: whether the elements are clipped.
+            most: maximum norm, or maximum magnitude of the elements.
+            by_value: whether to clip by value instead of by norm.
         """
         if not by_value:
             self.norms()
         clip = self._clip_value if by_value else self._clip_norm
-        # A member whose epoch is over has no gradient: torch refuses to clip nothing.
+        # Inactive members have no gradient, which torch does not accept.
         self._spread([partial(clip, name, most) for name in self._members if self._learning(name)])
 
     def forget_norms(self) -> None:
-        """The gradients change now."""
+        """Clears the cached norms."""
         self._norms.clear()
 
     def _clip_norm(self, name: str, most: float) -> None:
@@ -61,8 +61,8 @@ class MemberGradients:
         nn.utils.clip_grad_value_(self._learning(name), most)
 
     def _learning(self, name: str) -> list[nn.Parameter]:
-        """The member's parameters that have a gradient."""
-        if name not in self._trained:  # walking through a model takes longer than a small one's layer
+        """Parameters of a member that have a gradient."""
+        if name not in self._trained:  # iterating over the modules is slower than a small layer
             self._trained[name] = [one for one in self._members[name].parameters() if one.requires_grad]
         return [parameter for parameter in self._trained[name] if parameter.grad is not None]
 

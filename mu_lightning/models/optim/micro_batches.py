@@ -1,4 +1,4 @@
-"""Out of memory in a training step: the same gradient again, from smaller pieces of the batch."""
+"""Handles out-of-memory errors in a training step by recomputing the gradient with smaller micro-batches."""
 
 from collections.abc import Callable, Iterator
 from typing import cast
@@ -15,19 +15,19 @@ WHAT_TO_SET = "lower --batch-size or --data.max_length, set --members-in-memory,
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether a device's memory did not suffice."""
+    """Whether an error is an out-of-memory error."""
     return isinstance(error, torch.OutOfMemoryError) or is_oom_error(error)
 
 
 class MicroBatches:
-    """Computes a batch's mean loss from so many pieces that the device's memory suffices.
+    """Computes the mean loss of a batch in micro-batches that fit into device memory.
 
-    Each piece but the last is a gradient checkpoint: its activations are computed again when its gradient is due, so
-    that one piece's are held at a time. Gradients are the whole batch's, and nothing else of a step changes.
+    Every micro-batch except the last uses gradient checkpointing, so that the activations of one micro-batch are in
+    memory at a time. The gradients are those of the full batch.
 
     Attributes:
-        parts: pieces of a batch; doubled whenever the memory does not suffice.
-        enabled: whether it may be doubled.
+        parts: number of micro-batches in a batch; doubled after an out-of-memory error.
+        enabled: whether doubling is allowed.
     """
 
     def __init__(self) -> None:
@@ -35,43 +35,45 @@ class MicroBatches:
         self.enabled = False
 
     def mean(self, part: Batch, loss: Callable[[Batch], Tensor]) -> Tensor:
-        """The batch's mean loss, a scalar.
+        """Computes the mean loss of a batch, a scalar.
 
         Args:
-            part: a member's batch.
-            loss: gives the mean loss of some of its rows.
+            part: batch of a member.
+            loss: computes the mean loss of a micro-batch.
         """
         if self.parts == 1:
             return loss(part)
         rows = len(part["labels"])
-        pieces = list(_pieces(part, min(self.parts, rows)))
-        losses = [checkpoint(loss, piece, use_reentrant=False) for piece in pieces[:-1]] + [loss(pieces[-1])]
-        shares = [len(piece["labels"]) / rows for piece in pieces]
+        micro_batches = list(_micro_batches(part, min(self.parts, rows)))
+        losses = [checkpoint(loss, micro_batch, use_reentrant=False) for micro_batch in micro_batches[:-1]] + [
+            loss(micro_batches[-1])
+        ]
+        shares = [len(micro_batch["labels"]) / rows for micro_batch in micro_batches]
         return torch.stack([one * share for one, share in zip(losses, shares, strict=True)]).sum()
 
     def halve(self, rows: int, error: BaseException) -> None:
-        """Takes twice as many pieces from now on.
+        """Doubles the number of micro-batches.
 
         Args:
-            rows: of the largest batch in the step.
-            error: what the device said.
+            rows: number of rows of the largest batch in the step.
+            error: the out-of-memory error.
 
         Raises:
-            UserError: it may not, or a piece is a single row already.
+            UserError: doubling is disabled, or micro-batches have a single row.
         """
         if not self.enabled:
             raise UserError(f"out of memory ({_first_line(error)}): {WHAT_TO_SET}") from error
         if self.parts >= rows:
             raise UserError(
-                f"out of memory with one utterance at a time ({_first_line(error)}): {WHAT_TO_SET}"
+                f"out of memory with micro-batches of one utterance ({_first_line(error)}): {WHAT_TO_SET}"
             ) from error
         self.parts *= 2
         garbage_collection_cuda()
         size = -(-rows // self.parts)
-        print(f"out of memory: micro-batches of {size} utterances from now on, {self.parts} in a batch", flush=True)
+        print(f"out of memory: micro-batches of {size} utterances from now on, {self.parts} per batch", flush=True)
 
 
-def _pieces(part: Batch, count: int) -> Iterator[Batch]:
+def _micro_batches(part: Batch, count: int) -> Iterator[Batch]:
     tensors = cast(dict[str, Tensor], part)
     rows = len(part["labels"])
     for place in torch.arange(rows, device=part["labels"].device).tensor_split(count):

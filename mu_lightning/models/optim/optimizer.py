@@ -1,4 +1,4 @@
-"""AdamW over members, which may be stepped side by side on the CPU's threads."""
+"""AdamW for several members, optionally parallel over members on a CPU."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,7 +15,7 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class Stepped(NamedTuple):
-    """A parameter that a step changes, with its gradient and its state: tensors of its shape, and a scalar."""
+    """A parameter with its gradient and optimizer state."""
 
     parameter: Tensor
     gradient: Tensor
@@ -25,14 +25,14 @@ class Stepped(NamedTuple):
 
 
 class MemberAdamW(AdamW):
-    """AdamW whose parameter groups name a member. What a step does, and the state that checkpoints hold, are AdamW's.
+    """AdamW whose parameter groups have a key ``member``; steps and state are those of AdamW.
 
-    AMSGrad is not among it.
+    AMSGrad is not supported.
 
     Attributes:
-        side_by_side: whether each member is stepped on a thread of its own: no thread waits for another one's share of
-            an operation, as they do where all threads work on each.
-        moments_dtype: of the first and second moments; None: the parameter's.
+        side_by_side: whether members are stepped in parallel, each on one thread, which avoids the synchronization of
+            multi-threaded operations.
+        moments_dtype: dtype of the moments; None for the dtype of the parameter.
     """
 
     side_by_side = False
@@ -40,13 +40,13 @@ class MemberAdamW(AdamW):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Steps all parameters that have a gradient.
+        """Performs an optimization step.
 
         Args:
-            closure: computes the gradients first, and returns the loss.
+            closure: computes the gradients and returns the loss.
 
         Returns:
-            What the closure returned.
+            The result of the closure.
         """
         loss = None
         if closure is not None:
@@ -54,7 +54,7 @@ class MemberAdamW(AdamW):
                 loss = closure()
         work: dict[str, list[Callable[[], None]]] = {}
         for group in self.param_groups:
-            # Here, and not on the threads: the order of the state is the groups' own.
+            # Not on the threads: the order of the state must be that of the groups.
             found = self._with_gradient(group["params"])
             if found:
                 work.setdefault(group["member"], []).append(partial(self._step_group, group, found))
@@ -80,7 +80,7 @@ class MemberAdamW(AdamW):
         names = ("lr", "weight_decay", "eps", "amsgrad", "maximize", "foreach", "capturable", "differentiable", "fused")
         options: dict[str, Any] = {name: group[name] for name in (*names, "decoupled_weight_decay")}
         options["beta1"], options["beta2"] = group["betas"]
-        for name in ("grad_scale", "found_inf"):  # what a gradient scaler leaves on an optimizer
+        for name in ("grad_scale", "found_inf"):  # set by gradient scalers
             options[name] = getattr(self, name, None)
         parameters, gradients, means, squares, steps = map(list, zip(*found, strict=True))
         adam(parameters, gradients, means, squares, [], steps, **options)

@@ -1,18 +1,18 @@
-"""A member's learning rate over its own steps."""
+"""Learning rate schedule over the steps of a member."""
 
 from collections.abc import Sequence
 
 
 class Rate:
-    """The factor on a member's learning rate: linear warm-up, then linear decay to 0 over the member's own steps.
+    """Linear warmup and linear decay to 0 of the learning rate, over the steps of one member.
 
-    The scheduler counts the run's steps; the member stands still while others train and its own epoch is over.
+    The scheduler counts the steps of the run, in some of which the member is inactive.
 
     Args:
-        own: the member's optimizer steps in an epoch, before each of the run's and after the last.
-        last: the same of the epoch after `epochs`, which a limit of steps cuts short.
-        epochs: whole epochs of the run; negative: it has no end, and the rate does not decay.
-        warmup: share of the member's steps in which the rate rises.
+        own: the member's optimizer steps in an epoch, before each step of the run and after the last.
+        last: the same for a final incomplete epoch, if the number of steps is limited.
+        epochs: number of full epochs; negative for no limit, without decay.
+        warmup: share of the member's steps for warmup.
     """
 
     def __init__(self, own: Sequence[int], last: Sequence[int], epochs: int, warmup: float) -> None:
@@ -23,7 +23,7 @@ class Rate:
         self.warm = round(self.total * warmup)
 
     def done(self, step: int) -> int:
-        """The member's own steps before the run's step `step`."""
+        """Steps of the member before step `step` of the run."""
         epoch, place = divmod(step, len(self.own) - 1)
         if self.epochs < 0 or epoch < self.epochs:
             return epoch * self.own[-1] + self.own[place]
@@ -31,7 +31,7 @@ class Rate:
         return self.epochs * self.own[-1] + self.last[min(place, len(self.last) - 1)]
 
     def __call__(self, step: int) -> float:
-        """The factor at the run's step `step`, 0 to 1."""
+        """Learning rate factor at step `step` of the run, in [0, 1]."""
         if self.epochs < 0:
             return 1.0
         done = self.done(step)

@@ -1,4 +1,4 @@
-"""AdamW whose moments rest in bfloat16: half the bytes, rounded stochastically so that small changes are not lost."""
+"""AdamW with moments in bfloat16 and stochastic rounding, with half the memory for the moments."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
@@ -10,22 +10,22 @@ from torch import Tensor
 from mu_lightning.data.batching import seed_of
 from mu_lightning.models.optim.optimizer import MOMENTS, MemberAdamW, Stepped
 
-# Elements of a parameter that are stepped at a time: on a CPU what its caches hold, elsewhere enough to keep it busy.
-CHUNK_SIZE, PIECE_ON_DEVICE = 2**18, 2**22
+# Elements per chunk: on a CPU limited by the cache, on other devices large enough for full utilization.
+CHUNK_SIZE, CHUNK_SIZE_ON_DEVICE = 2**18, 2**22
 
 
 class RoundedAdamW(MemberAdamW):
-    """The same with moments in bfloat16: 4 bytes a parameter in place of 8.
+    """AdamW with moments in bfloat16: 4 instead of 8 bytes per parameter.
 
-    A step widens the moments to float32, a piece of a parameter at a time, steps as AdamW does, and rounds them back.
-    To nearest, the second moment would not move: beta2 = 0.999 changes it by less than half of bfloat16's last bit. So
-    they are rounded stochastically (Gupta et al., 2015, https://arxiv.org/abs/1502.02551). The random numbers hang on
-    the seed, the member, and how many steps it has made, and not on other members, threads or resuming.
+    A step converts the moments to float32, chunk by chunk, steps like AdamW, and rounds the moments to bfloat16.
+    Rounding to nearest would not change the second moment: with beta2 = 0.999, changes are smaller than half a unit in
+    the last place. Rounding is therefore stochastic (Gupta et al., 2015, https://arxiv.org/abs/1502.02551). The random
+    numbers depend on the seed, the member and its number of steps, not on other members, threads or resuming.
 
     Args:
-        groups: parameter groups that name a member, of parameters in float32.
-        seed: the run's seed.
-        options: AdamW's own.
+        groups: parameter groups with a key ``member``, of float32 parameters.
+        seed: random seed.
+        options: options of AdamW.
     """
 
     moments_dtype = torch.bfloat16
@@ -33,14 +33,14 @@ class RoundedAdamW(MemberAdamW):
     def __init__(self, groups: Iterable[dict[str, Any]], seed: int, **options: Any) -> None:
         super().__init__(groups, **options)
         places: dict[str, int] = {}
-        for group in self.param_groups:  # whose entries go into checkpoints
+        for group in self.param_groups:  # these entries are saved in checkpoints
             name = group["member"]
             places[name] = places.get(name, -1) + 1
             group["rounding_seed"] = seed_of(seed, name, "moments", places[name])
             group["roundings"] = 0
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Loads a checkpoint's state; the moments stay in bfloat16, where torch would widen them to the parameter's."""
+        """Loads the state of a checkpoint; unlike in torch, the moments keep their dtype bfloat16."""
         stored = state_dict["state"]
         others = {
             number: {key: value for key, value in state.items() if key not in MOMENTS}
@@ -59,8 +59,8 @@ class RoundedAdamW(MemberAdamW):
         random.manual_seed(seed_of(group["rounding_seed"], group["roundings"]))
         group["roundings"] += 1
         for *tensors, step in found:
-            for parameter, gradient, mean, square in _pieces(tensors):
-                after = step.clone()  # each piece counts it up
+            for parameter, gradient, mean, square in _chunks(tensors):
+                after = step.clone()  # incremented by each chunk
                 wide = mean.float(), square.float()
                 super()._step_group(group, [Stepped(parameter, gradient, *wide, after)])
                 bits = random_bits(2 * mean.numel(), random).view(2, *mean.shape)
@@ -70,12 +70,12 @@ class RoundedAdamW(MemberAdamW):
 
 
 def round_to(rounded: Tensor, values: Tensor, bits: Tensor) -> None:
-    """Rounds stochastically: up or down to a neighbor, with the mean of both the value itself.
+    """Rounds stochastically and without bias to one of the two neighboring values.
 
     Args:
-        rounded: is filled, bfloat16 of any shape.
-        values: what is rounded, float32 of that shape; it is overwritten.
-        bits: random numbers, int16 of that shape, uniform over all that int16 has.
+        rounded: output, bfloat16 of any shape.
+        values: input, float32 of that shape; overwritten.
+        bits: uniform random int16 of that shape.
     """
     # A bfloat16 is the upper half of a float32, whose magnitude grows with its bits.
     pattern = values.view(torch.int32)
@@ -84,14 +84,14 @@ def round_to(rounded: Tensor, values: Tensor, bits: Tensor) -> None:
 
 
 def random_bits(count: int, random: torch.Generator) -> Tensor:
-    """Random numbers, int16 of shape (count,), uniform over all that int16 has; four are drawn at once."""
+    """Uniform random int16 of shape (count,)."""
     drawn = torch.empty(-(-count // 4), dtype=torch.int64, device=random.device)
     return drawn.random_(-(2**63), None, generator=random).view(torch.int16)[:count]
 
 
-def _pieces(tensors: Sequence[Tensor]) -> Iterator[Sequence[Tensor]]:
-    """Tensors of one shape cut alike, as views; whole where their elements do not lie in order."""
+def _chunks(tensors: Sequence[Tensor]) -> Iterator[Sequence[Tensor]]:
+    """Splits tensors of one shape into chunks, as views; non-contiguous tensors are not split."""
     if not all(tensor.is_contiguous() for tensor in tensors):
         return iter([tensors])
-    size = CHUNK_SIZE if tensors[0].device.type == "cpu" else PIECE_ON_DEVICE
+    size = CHUNK_SIZE if tensors[0].device.type == "cpu" else CHUNK_SIZE_ON_DEVICE
     return zip(*(tensor.view(-1).split(size) for tensor in tensors), strict=True)

@@ -12,7 +12,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, ByT5
 from mu_lightning.checkpoints import load_base, load_tokenizer
 from mu_lightning.commands.program import main
 from mu_lightning.data.encoding import encode, tokenizer_fingerprint
-from mu_lightning.models.reading import most_tokens, without_weights, words_read
+from mu_lightning.models.reading import most_tokens, vocabulary_subset_of, without_weights
 
 Bases = Callable[..., Path]
 QUIET = ["--corpus", "small", "--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"]
@@ -70,7 +70,7 @@ def test_members_of_it_are_merged_while_they_train(kind: str, base_of: Bases) ->
         ("gpt2", {"pad_token_id": None}, ["gpt2", "padding token"]),
         ("bert", {"max_position_embeddings": 30}, ["data.max_length is 32", "bert", "24"]),
         ("gemma", {}, ["gemma", "--model.vocabulary full"]),
-        ("bert", {"vocab_size": 200}, ["tokenizer", "200 rows"]),
+        ("bert", {"vocab_size": 200}, ["tokenizer", "200 word embeddings"]),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_written(
@@ -136,7 +136,7 @@ def test_a_vocabulary_is_cut_only_where_the_answers_stay_the_same(base_of: Bases
         model, tokenizer = load_base(base, corpus.label_names, 0), load_tokenizer(base)
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         rows = encode(corpus.rows("nl-NL", "train"), tokenizer, 32)
-        words = words_read(model, [rows], tokenizer, trimmed=True)
+        words = vocabulary_subset_of(model, [rows], tokenizer, trimmed=True)
         assert words is not None
         assert words.trimmed is trimmed
         changed = (

@@ -1,4 +1,4 @@
-"""The pieces that texts are made of: which they are, their new numbers, and what is not among them."""
+"""The vocabulary of some texts: its tokens, their new ids, and tokens outside it."""
 
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ def test_a_token_s_new_number_is_its_place_among_the_kept() -> None:
 def test_a_token_that_is_not_kept_is_refused_and_never_taken_for_another() -> None:
     found = Vocabulary(np.array([0, 1, 5, 8], np.int32), 10)
     found.check(np.array([[0, 8], [5, 5]]), "sw-KE test")
-    with pytest.raises(UserError, match=r"sw-KE test has 2 pieces .* 4 do not hold .*6, 9.*--model.vocabulary full"):
+    with pytest.raises(UserError, match=r"sw-KE test has 2 tokens outside .* 4 .*6, 9.*--model.vocabulary full"):
         found.check(np.array([[0, 6], [9, 5]]), "sw-KE test")
 
 
@@ -47,5 +47,5 @@ def test_the_data_module_refuses_text_with_other_pieces_before_any_batch(data_mo
     data = data_module(("en-US",))
     data.vocabulary = used_vocabulary([tokens], data.tokenizer, 400, 1)
     next(iter(data.train_dataloader()))
-    with pytest.raises(UserError, match=r"af-ZA test of small has .* pieces"):
+    with pytest.raises(UserError, match=r"af-ZA test of small has .* tokens"):
         data.eval_loaders("test", ["af-ZA"])

@@ -8,7 +8,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
-from mu_lightning.models.cpu.products import filled
+from mu_lightning.models.cpu.products import bucket_size
 from mu_lightning.settings import DataSettings, LoraSettings, MergeSettings, ModelSettings
 from mu_lightning.training.dry_run import describe
 from mu_lightning.training.memory import Costs, phases, training_sizes, try_out
@@ -78,7 +78,7 @@ def test_the_largest_step_is_that_of_the_very_batches_of_as_many_members_as_ther
         loader = data.train_dataloader()
         loader.set_epoch(epoch)
         for step in loader:
-            tokens = [filled(int(batch["attention_mask"].sum())) for batch in step.values()]
+            tokens = [bucket_size(int(batch["attention_mask"].sum())) for batch in step.values()]
             longest, both, sizes = max(longest, *tokens), max(both, sum(tokens)), sizes | set(tokens)
             padded = max(padded, sum(batch["input_ids"].numel() for batch in step.values()))
     assert training_sizes(two, data, fitting) == (longest, len(sizes))
@@ -112,7 +112,7 @@ def test_a_dry_run_tells_members_weights_steps_merges_files_and_memory(merging: 
     for expected in (
         "af-ZA (Afrikaans)",
         "2 members of tiny-0.0 on small",
-        "of 400 pieces",
+        "of 400 tokens",
         "5 optimizer steps an epoch, batches of 8, 3 epochs",
         "merged by linear, schedule every-epochs: next merge after epoch 1; then members replace",
         "writes to runs/tiny-0.0_small_af-ZA",

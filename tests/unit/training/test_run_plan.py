@@ -254,24 +254,24 @@ def test_every_row_is_read_before_training(plan: Any, corpus: Any, monkeypatch: 
 
 def test_members_hold_the_pieces_of_the_run_s_texts_and_others_none(plan: Any, tiny_base: Path) -> None:
     found = plan(locales=["nl-NL,de-DE"])
-    assert found.words is not None
+    assert found.subset is not None
     data = found.data(found.members)
     texts = [data.encoded(tag, split).tokens for tag in found.members for split in ("train", "dev", "test")]
     special = {0, 1, *found.tokenizer.all_special_ids}
-    assert set(found.words.vocabulary.kept) == special.union(*map(set, texts))
-    assert found.pieces == f"{len(found.words.vocabulary)} of 400 pieces"
+    assert set(found.subset.vocabulary.kept) == special.union(*map(set, texts))
+    assert found.vocabulary_used == f"vocabulary used: {len(found.subset.vocabulary)} of 400 tokens"
     member = found.joint(["nl-NL"]).member("nl-NL")
-    assert len(member.model.get_input_embeddings().weight) == len(found.words.vocabulary) < 400
+    assert len(member.model.get_input_embeddings().weight) == len(found.subset.vocabulary) < 400
     assert len(member.plain().model.get_input_embeddings().weight) == 400
     with pytest.raises(UserError, match=r"af-ZA test of small .*--model.vocabulary full"):
         data.eval_loaders("test", ["af-ZA"])
 
 
 def test_what_is_only_scored_counts_and_so_do_a_target_s_own_train_rows(plan: Any) -> None:
-    alone = plan(locales=["nl-NL,de-DE"]).words.vocabulary
-    unseen = plan(locales=["nl-NL,de-DE,en-US"], exclude=["en-US"], multilingual=True).words.vocabulary
-    target = plan(locales=["nl-NL,de-DE"], target_lang="af-ZA").words.vocabulary
-    compared = plan(locales=["nl-NL,de-DE"], target_lang="af-ZA", compare=True).words.vocabulary
+    alone = plan(locales=["nl-NL,de-DE"]).subset.vocabulary
+    unseen = plan(locales=["nl-NL,de-DE,en-US"], exclude=["en-US"], multilingual=True).subset.vocabulary
+    target = plan(locales=["nl-NL,de-DE"], target_lang="af-ZA").subset.vocabulary
+    compared = plan(locales=["nl-NL,de-DE"], target_lang="af-ZA", compare=True).subset.vocabulary
     assert set(alone.kept) < set(unseen.kept)
     assert set(alone.kept) < set(target.kept)
     assert compared.fingerprint == target.fingerprint != alone.fingerprint
@@ -282,11 +282,11 @@ def test_what_is_only_scored_counts_and_so_do_a_target_s_own_train_rows(plan: An
 
 def test_the_whole_table_is_held_on_request_and_then_no_text_is_refused(plan: Any, tiny_base: Path) -> None:
     found = plan(locales=["nl-NL,de-DE"], model=ModelSettings(base=str(tiny_base), vocabulary="full"))
-    assert not found.words.trimmed
-    assert found.pieces == "the whole vocabulary"
+    assert not found.subset.trimmed
+    assert found.vocabulary_used == "full vocabulary"
     assert len(found.joint(["nl-NL"]).member("nl-NL").model.get_input_embeddings().weight) == 400
     found.data(found.members).eval_loaders("test", ["af-ZA"])
     settings = ModelSettings(base=str(tiny_base), vocabulary="full", decay_unused=True)
-    assert plan(locales=["nl-NL,de-DE"], model=settings).words is None
+    assert plan(locales=["nl-NL,de-DE"], model=settings).subset is None
     with pytest.raises(UserError, match=r"--model.decay_unused needs --model.vocabulary full"):
         ModelSettings(decay_unused=True)

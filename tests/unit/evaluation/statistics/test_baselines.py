@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from mu_lightning.evaluation.statistics.baselines import best_source, best_zero_shot, mean_zero_shot, native
-from mu_lightning.evaluation.statistics.resampling import Marks
+from mu_lightning.evaluation.statistics.resampling import Correctness
 
 IDS = np.array(["1", "2", "3", "4"])
 MARKS = {
-    "t": Marks(IDS, np.array([1, 1, 1, 1])),
-    "a": Marks(IDS, np.array([1, 1, 0, 0])),
-    "b": Marks(IDS, np.array([1, 0, 0, 0])),
-    "c": Marks(IDS, np.array([0, 1, 1, 1])),
+    "t": Correctness(IDS, np.array([1, 1, 1, 1])),
+    "a": Correctness(IDS, np.array([1, 1, 0, 0])),
+    "b": Correctness(IDS, np.array([1, 0, 0, 0])),
+    "c": Correctness(IDS, np.array([0, 1, 1, 1])),
 }
 ACCURACIES = {name: marks.accuracy for name, marks in MARKS.items()}
 

@@ -5,14 +5,14 @@ import pytest
 from scipy import stats
 
 from mu_lightning.evaluation.metrics import bootstrap_interval
-from mu_lightning.evaluation.statistics.resampling import Bootstrap, Marks, paired_bootstrap
+from mu_lightning.evaluation.statistics.resampling import Bootstrap, Correctness, paired_bootstrap
 
 
-def marks(right: np.ndarray, prefix: str = "") -> Marks:
-    return Marks(np.array([f"{prefix}{row}" for row in range(len(right))]), np.asarray(right, dtype=float))
+def marks(right: np.ndarray, prefix: str = "") -> Correctness:
+    return Correctness(np.array([f"{prefix}{row}" for row in range(len(right))]), np.asarray(right, dtype=float))
 
 
-def coins(generator: np.random.Generator, chance: float, rows: int = 200) -> Marks:
+def coins(generator: np.random.Generator, chance: float, rows: int = 200) -> Correctness:
     return marks(generator.random(rows) < chance)
 
 
@@ -94,7 +94,7 @@ def test_a_seed_level_widens_the_interval_by_what_seeds_differ() -> None:
 
 def test_fractions_and_rows_that_only_some_targets_have_are_taken() -> None:
     whole = marks(np.array([1.0, 0.5, 0.0, 1.0]))
-    part = Marks(whole.ids[:2], np.array([1.0, 1.0]))
+    part = Correctness(whole.ids[:2], np.array([1.0, 1.0]))
     found = Bootstrap({"whole": {0: whole}, "part": {0: part}}, draws=500)
     assert found.accuracies == {"whole": 0.625, "part": 1.0}
     assert found.interval(["part"]) == (1.0, 1.0)

@@ -13,7 +13,7 @@ from mu_lightning.checkpoints import load_base
 from mu_lightning.data.encoding import Batch
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.cpu.attention import Dropout
-from mu_lightning.models.cpu.compact import CompactClassifier, lay_out
+from mu_lightning.models.cpu.compact import CompactClassifier, unpad
 
 PADDING = 1
 Make = Callable[..., IntentClassifier]
@@ -122,7 +122,7 @@ def test_a_row_has_the_same_logits_alone_and_beside_longer_ones(classifier: Make
 
 def test_rows_lie_end_to_end_and_positions_begin_after_the_padding_id(classifier: Make) -> None:
     batch = batch_of(5, 2, 5)
-    rows = lay_out(batch, PADDING)
+    rows = unpad(batch, PADDING)
     ids = batch["input_ids"]
     assert rows.groups == [(1, 2), (2, 5)]
     assert rows.order.tolist() == [1, 0, 2]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from mu_lightning.models.cpu.member_threads import side_by_side, spread
+from mu_lightning.models.cpu.member_threads import run_parallel, spread
 
 
 @pytest.fixture
@@ -24,11 +24,11 @@ def test_work_is_done_on_threads_of_one_thread_each_and_in_order() -> None:
         meeting.wait()  # only passed if both are under way at once
         return threading.current_thread().name, torch.get_num_threads(), torch.is_grad_enabled()
 
-    found = side_by_side([one, one])
+    found = run_parallel([one, one])
     assert len({name for name, *_ in found}) == 2
     assert {tuple(rest) for _, *rest in found} == {(1, False)}
     assert torch.get_num_threads() == 2
-    assert side_by_side([lambda number=number: number for number in range(9)]) == list(range(9))
+    assert run_parallel([lambda number=number: number for number in range(9)]) == list(range(9))
 
 
 @pytest.mark.usefixtures("two_threads")
@@ -37,7 +37,7 @@ def test_an_error_of_one_piece_of_work_is_raised() -> None:
         raise RuntimeError("out of memory")
 
     with pytest.raises(RuntimeError, match="out of memory"):
-        side_by_side([broken, lambda: 1])
+        run_parallel([broken, lambda: 1])
 
 
 @pytest.mark.usefixtures("two_threads")

@@ -8,7 +8,7 @@ import torch
 from mu_lightning.callbacks.checkpoint import DurableCheckpointIO, RunCheckpoint
 from mu_lightning.callbacks.guard import Guard
 
-from mu_lightning.models.cpu.stacked import Stack
+from mu_lightning.models.cpu.stacked import StackedMembers
 from mu_lightning.models.joint import JointClassifier
 from mu_lightning.settings import CheckpointSettings, GuardSettings
 from mu_lightning.utilities.errors import UserError
@@ -21,13 +21,13 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of members in each stacked pass of a run."""
     found: list[int] = []
 
-    losses = Stack.losses
+    losses = StackedMembers.losses
 
-    def counted(self: Stack, batch: Any, *rest: Any) -> Any:
+    def counted(self: StackedMembers, batch: Any, *rest: Any) -> Any:
         found.append(len(batch))
         return losses(self, batch, *rest)
 
-    monkeypatch.setattr(Stack, "losses", counted)
+    monkeypatch.setattr(StackedMembers, "losses", counted)
     return found
 
 
@@ -59,7 +59,7 @@ def test_what_cannot_be_stacked_is_looped_or_refused_where_it_was_asked_for(
     arguments: dict[str, Any],
     given: str,
 ) -> None:
-    with pytest.raises(UserError, match=f"given {given}: leave it out, or choose loop"):
+    with pytest.raises(UserError, match=f"got {given}.*loop"):
         trainer(1, **arguments).fit(joint(MEMBERS, execution="stacked", **settings), datamodule=data_module(MEMBERS))
     module = joint(MEMBERS, **settings)
     trainer(1, **arguments, limit_train_batches=1).fit(module, datamodule=data_module(MEMBERS))
@@ -131,7 +131,7 @@ def test_gradients_are_those_of_the_share_of_the_loss_that_is_differentiated_and
 ) -> None:
     module, data = joint(MEMBERS).train(), data_module(MEMBERS)
     batch = next(iter(data.train_dataloader()))
-    stack = Stack({name: module.member(name).model for name in MEMBERS}, through_autograd)
+    stack = StackedMembers({name: module.member(name).model for name in MEMBERS}, through_autograd)
 
     def gradients(*shares: float) -> dict[str, torch.Tensor]:
         module.zero_grad()

@@ -136,7 +136,7 @@ def test_what_is_drawn_hangs_on_the_seed_the_member_and_its_step_alone() -> None
 def test_a_parameter_is_stepped_piece_by_piece_once(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = train(made(), range(3))
     monkeypatch.setattr(rounded, "CHUNK_SIZE", 32)
-    assert len(list(rounded._pieces([torch.zeros(40, 7)]))) == 9
+    assert len(list(rounded._chunks([torch.zeros(40, 7)]))) == 9
     for one, other in zip(train(made(), range(3))["one"], whole["one"], strict=True):
         torch.testing.assert_close(one.float(), other.float(), atol=0.02, rtol=0.02)
 

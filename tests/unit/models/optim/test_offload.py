@@ -8,7 +8,7 @@ from torch import nn
 from torch.optim import AdamW
 
 from mu_lightning.evaluation.loop import evaluate
-from mu_lightning.models.optim.residency import OFF, place
+from mu_lightning.models.optim.offload import OFFLOADED, move_member
 
 MEMBERS = ("en-US", "de-DE", "nl-NL")
 # Tensors are moved to and from this device as if it were another one; its name in a tensor is plain "cpu".
@@ -29,7 +29,7 @@ def test_weights_and_moments_are_copied_and_the_parameter_stays_the_object_that_
     weight, bias = layer.weight, layer.bias
     before, moments = weight.detach().clone(), {k: v.clone() for k, v in optimizer.state[weight].items()}
     at = (weight.data_ptr(), bias.data_ptr(), optimizer.state[weight]["exp_avg"].data_ptr())
-    place(layer, ELSEWHERE, [optimizer])
+    move_member(layer, ELSEWHERE, [optimizer])
     assert layer.weight is weight
     assert weight.data_ptr() != at[0]
     assert bias.data_ptr() == at[1], "what is frozen may be shared and stays"
@@ -43,10 +43,10 @@ def test_a_member_that_rests_answers_as_it_does_on_its_device(joint: Any, data_m
     member, data = joint(["en-US"]).member("en-US"), data_module(["en-US"])
     loaders = data.eval_loaders("dev")
     expected = evaluate(member, loaders)["en-US"].predictions
-    member.home = torch.empty(0, device="meta")  # as if it belonged elsewhere: its weights must be taken there
+    member.device_marker = torch.empty(0, device="meta")  # as if it belonged elsewhere: its weights must be taken there
     with pytest.raises((NotImplementedError, RuntimeError), match="meta"):
         member(next(iter(loaders["en-US"])))
-    member.home = torch.empty(0)
+    member.device_marker = torch.empty(0)
     assert evaluate(member, loaders)["en-US"].predictions.tolist() == expected.tolist()
 
 
@@ -78,10 +78,10 @@ def test_at_any_time_only_the_members_whose_turn_it_is_are_on_the_device(
     moved: dict[int, str] = {}
 
     def noting(member: Any, device: torch.device, optimizers: Any) -> None:
-        moved[id(member)] = "off" if device is OFF else "on"
-        place(member, device, optimizers)
+        moved[id(member)] = "off" if device is OFFLOADED else "on"
+        move_member(member, device, optimizers)
 
-    monkeypatch.setattr(module_of_joint, "place", noting)
+    monkeypatch.setattr(module_of_joint, "move_member", noting)
     module = joint(MEMBERS, members_in_memory=2)
 
     class Watch(module_of_joint.JointClassifier):

@@ -1,4 +1,4 @@
-"""Members on the device and members beside it: weights, and the optimizer's moments with them, in ordinary memory."""
+"""Offloads inactive members, weights and optimizer state, to CPU memory."""
 
 from collections.abc import Iterable
 
@@ -6,20 +6,19 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-OFF = torch.device("cpu")
+OFFLOADED = torch.device("cpu")
 
 
 @torch.no_grad()
-def place(member: nn.Module, device: torch.device, optimizers: Iterable[Optimizer] = ()) -> None:
-    """Brings a member's trainable parameters, and what optimizers keep of them, to a device; gradients are dropped.
+def move_member(member: nn.Module, device: torch.device, optimizers: Iterable[Optimizer] = ()) -> None:
+    """Moves a member's trainable parameters and their optimizer state to a device; gradients are dropped.
 
-    The parameters stay the objects that they are, so whoever holds them goes on holding them. What is frozen stays
-    where it is: members may share it.
+    Parameter objects keep their identity. Frozen parameters are not moved, because members may share them.
 
     Args:
         member: the member.
-        device: where it goes.
-        optimizers: the optimizers that train it.
+        device: the target device.
+        optimizers: optimizers of the member.
     """
     optimizers = list(optimizers)
     for parameter in member.parameters():
