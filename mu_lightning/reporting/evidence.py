@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mu_lightning.evaluation.statistics import baselines
-from mu_lightning.evaluation.statistics.resampling import Marks
+from mu_lightning.evaluation.statistics.resampling import Correctness
 from mu_lightning.results.matrix import NByN
 from mu_lightning.results.store import Cell, Damage, Store
 
@@ -68,7 +68,7 @@ class Entry:
 
     accuracy: float
     macro_f1: float
-    marks: Marks | None
+    marks: Correctness | None
     sources: tuple[str, ...] = ()
     cell: Cell | None = None
 
@@ -96,7 +96,7 @@ class Evidence:
     methods: Mapping[str, Method]
     entries: Mapping[tuple[str, str], Mapping[int, Entry]]
     accuracies: Mapping[str, Mapping[str, float]]
-    source_marks: Mapping[str, Mapping[str, Marks]]
+    source_marks: Mapping[str, Mapping[str, Correctness]]
     left_out: tuple[Damage, ...] = ()
     corpus: str | None = None
     split: str | None = None

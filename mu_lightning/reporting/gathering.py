@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mu_lightning.evaluation.statistics import baselines
-from mu_lightning.evaluation.statistics.resampling import Marks
+from mu_lightning.evaluation.statistics.resampling import Correctness
 from mu_lightning.reporting.evidence import OWN_RUN, Entry, Evidence, Method
 from mu_lightning.reporting.filtering import Filters, filtered, only_one, scored_targets
 from mu_lightning.reporting.naming import labels, plain_label
@@ -63,7 +63,7 @@ class _Builder:
     methods: dict[str, Method] = field(default_factory=dict)
     entries: dict[tuple[str, str], dict[int, Entry]] = field(default_factory=dict)
     accuracies: dict[str, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
-    source_marks: dict[str, dict[str, Marks]] = field(default_factory=lambda: defaultdict(dict))
+    source_marks: dict[str, dict[str, Correctness]] = field(default_factory=lambda: defaultdict(dict))
     left_out: list[Damage] = field(default_factory=list)
     _ids: dict[bytes, np.ndarray] = field(default_factory=dict)
     _rows: dict[str, int] = field(default_factory=dict)
@@ -87,7 +87,7 @@ class _Builder:
                 reason = f"'{cell.name}' was scored on other rows of {cell.target} than most results"
                 self.left_out.append(Damage(cell.folder, reason))
 
-    def _add(self, cell: Cell, label: str, marks: Marks) -> None:
+    def _add(self, cell: Cell, label: str, marks: Correctness) -> None:
         if cell.experiment_type == "source":
             (source,) = cell.sources or (cell.name,)
             self.accuracies[cell.target][source] = cell.accuracy
@@ -156,9 +156,9 @@ class _Builder:
                 supervision = "target-labels" if found.name == baselines.NATIVE else "none"
                 self.methods.setdefault(found.name, Method(found.name, "baseline", supervision=supervision))
 
-    def _marks(self, found: Predictions) -> Marks:
+    def _marks(self, found: Predictions) -> Correctness:
         ids = np.asarray(found.ids)
-        return Marks(self._ids.setdefault(ids.tobytes(), ids), found.labels == found.predictions)
+        return Correctness(self._ids.setdefault(ids.tobytes(), ids), found.labels == found.predictions)
 
 
 def _content(found: Predictions) -> int:
