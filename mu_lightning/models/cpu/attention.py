@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-_aten = torch.ops.aten
+from mu_lightning.utilities.adapters.torch_operators import attention, attention_gradients, softmax_gradient
 
 Three = tuple[Tensor, Tensor, Tensor]
 
@@ -92,12 +92,10 @@ def _joined(parts: Sequence[Tensor], like: Tensor) -> Tensor:
 
 
 def _plain(query: Tensor, key: Tensor, value: Tensor, _: Dropout) -> tuple[Tensor, Callable[[Tensor], Three]]:
-    result, log_sum = _aten._scaled_dot_product_flash_attention_for_cpu(query, key, value)
+    result, log_sum = attention(query, key, value)
 
     def back(gradient: Tensor) -> Three:
-        found: Three = _aten._scaled_dot_product_flash_attention_for_cpu_backward(
-            gradient, query, key, value, result, log_sum, 0.0, False
-        )
+        found: Three = attention_gradients(gradient, query, key, value, result, log_sum, 0.0, False)
         return found
 
     return result, back
@@ -111,7 +109,7 @@ def _dropped(query: Tensor, key: Tensor, value: Tensor, dropout: Dropout) -> tup
 
     def back(gradient: Tensor) -> Three:
         inner = (gradient @ value.transpose(2, 3)).mul_(factors)
-        inner = _aten._softmax_backward_data(inner, whole, -1, whole.dtype).mul_(scale)
+        inner = softmax_gradient(inner, whole, -1, whole.dtype).mul_(scale)
         return inner @ key, inner.transpose(2, 3) @ query, weights.transpose(2, 3) @ gradient
 
     return weights @ value, back

@@ -23,6 +23,8 @@ from transformers.models.xlm_roberta import XLMRobertaForSequenceClassification
 
 from mu_lightning.data.encoding import Batch
 from mu_lightning.models.cpu.products import bucket_size
+from mu_lightning.utilities.adapters import torch_operators as onednn
+from mu_lightning.utilities.adapters.torch_hooks import has_forward_hooks
 
 ARCHITECTURES = (XLMRobertaForSequenceClassification, RobertaForSequenceClassification)
 Product = Callable[[Tensor], Tensor]
@@ -40,9 +42,8 @@ def can_pack(model: PreTrainedModel) -> bool:
         and all(parameter.dtype == torch.float32 for parameter in model.parameters())
         # Adapters use other layer classes; hooks need the modules of transformers.
         and all(type(part) is nn.Linear for part in model.modules() if isinstance(part, nn.Linear))
-        and not any(part._forward_hooks or part._forward_pre_hooks for part in model.modules())
-        and torch.backends.mkldnn.is_available()
-        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+        and not has_forward_hooks(model)
+        and onednn.available()
     )
 
 
@@ -141,6 +142,6 @@ class _LastLayer(_Layer):
 
 def _packed(*layers: nn.Linear, after: str = "none") -> Product:
     """Fuses linear layers of one input into one product with concatenated outputs and an activation (none or gelu)."""
-    weight = torch.ops.mkldnn._reorder_linear_weight(torch.cat([layer.weight.detach() for layer in layers]))
+    weight = onednn.blocked_weight(torch.cat([layer.weight.detach() for layer in layers]))
     bias = torch.cat([layer.bias.detach() for layer in layers])
-    return lambda rows: torch.ops.mkldnn._linear_pointwise(rows, weight, bias, after, [], "none")
+    return lambda rows: onednn.linear(rows, weight, bias, after, [], "none")

@@ -6,21 +6,16 @@ its inputs.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mu_lightning.utilities.adapters import torch_operators as onednn
+
 _aten = torch.ops.aten
-_linear: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 
 Gradients = tuple[Tensor, ...]
 Back = Callable[..., Gradients]
-
-
-def available() -> bool:
-    """Whether PyTorch has oneDNN and the operators of this module."""
-    return torch.backends.mkldnn.is_available() and _linear is not None
 
 
 def bucket_size(rows: int) -> int:
@@ -34,9 +29,9 @@ def bucket_size(rows: int) -> int:
 def product(rows: Tensor, weight: Tensor, bias: Tensor | None = None, plus: Tensor | None = None) -> Tensor:
     """Computes ``rows @ weight.T + bias + plus``; shapes (T, in), (out, in), (out,) and (T, out), any strides."""
     if plus is None:
-        result: Tensor = _linear(rows, weight, bias, "none", [], "")
+        result: Tensor = onednn.linear(rows, weight, bias, "none", [], "")
     else:
-        result = _linear.binary(rows, plus, weight, bias, "add")
+        result = onednn.linear.binary(rows, plus, weight, bias, "add")
     return result
 
 

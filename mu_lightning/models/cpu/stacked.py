@@ -16,6 +16,7 @@ from mu_lightning.models.cpu.member_threads import run_parallel
 from mu_lightning.models.cpu.packed import can_pack
 from mu_lightning.models.cpu.products import Gradients
 from mu_lightning.settings import ModelSettings
+from mu_lightning.utilities.adapters.torch_hooks import has_forward_hooks
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.process_memory import retain_freed_memory
 
@@ -51,7 +52,7 @@ def _obstacle(members: Sequence[IntentClassifier], settings: ModelSettings, trai
     if settings.gradient_checkpointing:
         return "model.gradient_checkpointing"
     for member in members:
-        if member._forward_hooks or member._forward_pre_hooks or not can_pack(member.model):
+        if has_forward_hooks(member) or not can_pack(member.model):
             return f"a {type(member.model).__name__} with hooks or of another kind, or a PyTorch without oneDNN"
     return None
 

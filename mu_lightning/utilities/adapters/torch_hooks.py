@@ -1,0 +1,8 @@
+"""PyTorch has no public way to ask whether a module has forward hooks."""
+
+from torch import nn
+
+
+def has_forward_hooks(module: nn.Module) -> bool:
+    """Whether somebody wants to see what goes through a module or a part of it."""
+    return any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
