@@ -39,7 +39,7 @@ from mu_lightning.evaluation.loop import evaluate, evaluate_named
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.ensemble import Panel
 from mu_lightning.models.votes import VOTES
-from mu_lightning.settings import EMBEDDED_BASE
+from mu_lightning.settings import EMBEDDED_BASE, CorpusSettings
 from mu_lightning.utilities.tables import markdown_table
 
 BASE = Path(__file__).parents[1] / EMBEDDED_BASE
@@ -288,7 +288,7 @@ def main() -> None:
     import transformers
 
     transformers.logging.set_verbosity_error()
-    corpus = open_corpus(arguments.corpus, arguments.data_dir)
+    corpus = open_corpus(CorpusSettings(arguments.corpus, arguments.data_dir))
     parts = [
         f"`python benchmarks/evaluate.py {' '.join(sys.argv[1:])}`".replace(" `", "`")
         + f" on {machine()}, with torch {torch.__version__} and transformers {transformers.__version__}; the corpus "

@@ -27,7 +27,7 @@ from training_ways import WAYS, run
 
 from mu_lightning.data.registry import open_corpus
 from mu_lightning.locales import LOCALES as ALL_LOCALES
-from mu_lightning.settings import EMBEDDED_BASE
+from mu_lightning.settings import EMBEDDED_BASE, CorpusSettings
 from mu_lightning.utilities.tables import markdown_table
 
 BASE = Path(__file__).parents[1] / EMBEDDED_BASE
@@ -57,7 +57,7 @@ def make_task(size: str, base: Path, arguments: argparse.Namespace, flags: list[
     locales, batch, steps, _ = defaults(size)
     batch, steps = arguments.batch_size or batch, arguments.steps or steps
     chosen = tuple(dict.fromkeys((*LOCALES, *ALL_LOCALES)))[: arguments.locales or locales]
-    corpus = open_corpus(arguments.corpus, arguments.data_dir)
+    corpus = open_corpus(CorpusSettings(arguments.corpus, arguments.data_dir))
     epoch_steps = min(steps, *(len(corpus.rows(tag, "train")) // batch for tag in chosen))
     if not epoch_steps:
         raise SystemExit(f"--batch-size {batch}: a locale of {arguments.corpus} has fewer train rows")

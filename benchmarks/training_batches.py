@@ -34,9 +34,9 @@ def batches_of(task: Task) -> tuple[Any, Any, dict[str, list[list[dict[str, Any]
     from mu_lightning.checkpoints import load_base, load_tokenizer
     from mu_lightning.data.module import IntentDataModule
     from mu_lightning.data.registry import open_corpus
-    from mu_lightning.settings import DataSettings
+    from mu_lightning.settings import CorpusSettings, DataSettings
 
-    corpus = open_corpus(task.corpus, None if task.data_dir is None else Path(task.data_dir))
+    corpus = open_corpus(CorpusSettings(task.corpus, None if task.data_dir is None else Path(task.data_dir)))
     tokenizer = load_tokenizer(task.base)
     settings = DataSettings(
         corpus=task.corpus,

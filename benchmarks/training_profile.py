@@ -254,8 +254,9 @@ def matrix(scratch: Path) -> tuple[float, dict[str, float]]:
     from mu_lightning.approaches.evaluation_context import Scoring, prepare
     from mu_lightning.approaches.tasks import RowTask, attempt
     from mu_lightning.data.registry import open_corpus
+    from mu_lightning.settings import CorpusSettings
 
-    members = make_members(scratch, "embedded", 3, open_corpus("cldr").label_names, BASE)
+    members = make_members(scratch, "embedded", 3, open_corpus(CorpusSettings()).label_names, BASE)
     names = LOCALES[:3]
 
     def score() -> None:

@@ -79,9 +79,10 @@ class Dashboard(Callback):
 
     def _say(self, trainer: Trainer, record: dict[str, Any]) -> None:
         for target, found in record["targets"].items():
+            whose = target if found["scored_on"] == "target" else "sources'"
             trainer.print(
                 f"merge {record['index']}, epoch {record['epoch']}, step {record['step']} ({record['reason']}): "
-                f"{target} dev accuracy {found['mean_before']:.3f} (members' mean) -> {found['after']:.3f}, "
+                f"{whose} dev accuracy {found['mean_before']:.3f} (members' mean) -> {found['after']:.3f}, "
                 f"{'committed' if found['committed'] else 'rolled back'}"
             )
 

@@ -16,7 +16,8 @@ __version__ = "0.1.0"
 # Name -> the module that defines it.
 _HOMES = {
     "evaluate": "mu_lightning.evaluation.loop",
-    "load": "mu_lightning.api",
+    "load": "mu_lightning.inference",
+    "load_ensemble": "mu_lightning.inference",
     "merge_folders": "mu_lightning.merging.folders.streaming",
     "merge_tensors": "mu_lightning.merging.engine.in_memory",
     "report": "mu_lightning.reporting.report",

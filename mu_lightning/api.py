@@ -1,29 +1,11 @@
 """Short ways to what a user of the library wants first; `mu_lightning` offers them by name."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mu_lightning.locales import LOCALES
 from mu_lightning.settings import TypologySettings
 from mu_lightning.typology.plan import plan_sources
-
-if TYPE_CHECKING:
-    from mu_lightning.models.classifier import IntentClassifier
-
-
-def load(folder: str | Path) -> "IntentClassifier":
-    """A trained classifier: a module from a batch to logits.
-
-    Args:
-        folder: a model folder of `fit` or `merge`, or the hub id of a sequence classifier.
-
-    Raises:
-        UserError: it cannot be loaded.
-    """
-    from mu_lightning.models.classifier import IntentClassifier
-
-    return IntentClassifier.from_folder(folder)
 
 
 def source_weights(

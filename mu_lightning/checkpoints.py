@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mu_lightning.locales import LOCALES
+from mu_lightning.locales import LOCALES, is_language
 from mu_lightning.settings import DEFAULT_MODELS_DIR, EMBEDDED_BASE
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import atomic_folder, write_json
@@ -56,7 +56,7 @@ def source_models(
     families: Mapping[str, dict[str, Path | str]] = defaultdict(dict)
     for config in sorted(folder.glob("*_*/config.json")):
         family, _, tag = config.parent.name.rpartition("_")
-        if tag in LOCALES and _belongs(family, corpus, base):
+        if _is_locale(tag, config.parent) and _belongs(family, corpus, base):
             families[family][tag] = config.parent
     exact = {name: found for name, found in families.items() if name == f"{Path(base or '').name}_{corpus}"}
     families = exact or families
@@ -73,6 +73,11 @@ def source_models(
             "choose one with --corpus and --base"
         )
     return dict(next(iter(families.values())))
+
+
+def _is_locale(tag: str, folder: Path) -> bool:
+    # Many short words are some language's code: outside the table only what `fit` wrote counts.
+    return tag in LOCALES or (is_language(tag) and (folder / "training_details.json").is_file())
 
 
 def _belongs(family: str, corpus: str | None, base: str | None) -> bool:
@@ -93,7 +98,7 @@ def _from_csv(path: Path) -> dict[str, Path | str]:
     models: dict[str, Path | str] = {}
     for row in rows:
         tag, where = (row.cells[header.cells.index(name)] for name in ("locale", named[0]))
-        if tag not in LOCALES or tag in models:
+        if not is_language(tag) or tag in models:
             problem = "twice" if tag in models else "which is not a known locale"
             raise UserError(f"{path}, line {row.line} lists '{tag}' {problem}")
         if not where:

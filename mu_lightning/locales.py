@@ -1,4 +1,6 @@
-"""MASSIVE's 52 locales: what each is called in the resources that this project joins.
+"""Locales: what a language is called in the resources that this project joins.
+
+The table holds the 52 that MASSIVE and the embedded corpus cover; any other language is resolved from its tag.
 
 Sources: MASSIVE (arXiv:2204.08582) for the tags, CLDR (https://cldr.unicode.org) for its ids, ISO 15924 for scripts,
 ISO 639-3 for languages, and URIEL (Littell et al. 2017, https://aclanthology.org/E17-2002) for which code has data.
@@ -6,8 +8,10 @@ ISO 639-3 for languages, and URIEL (Littell et al. 2017, https://aclanthology.or
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
-from mu_lightning.utilities.errors import UserError, unknown
+from mu_lightning import languages
+from mu_lightning.utilities.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -15,13 +19,13 @@ class Locale:
     """A locale and its names elsewhere.
 
     Attributes:
-        tag: MASSIVE's tag, such as ``sw-KE``.
+        tag: the tag that it goes by: in the table MASSIVE's, such as ``sw-KE``.
         name: the language in English, with the territory where MASSIVE has the language twice.
         iso639_3: the language's ISO 639-3 code in URIEL. Where a language has several (its own and its
             macro-language's), the one with more observed syntax features in URIEL; its own at equality.
-        cldr: the id of the CLDR locale, as Babel spells it.
+        cldr: the id of the CLDR locale, as Babel spells it; empty outside the table.
         script: ISO 15924.
-        family: the highest language family that is not in dispute.
+        family: the highest language family that is not in dispute; empty outside the table.
         also: the language's other codes, in the order to try where a resource has nothing under `iso639_3`: those of
             ISO 639-3, of its macro-language among them, and ISO 639-2's bibliographic one (lang2vec's learned vectors
             have Albanian as ``alb``).
@@ -99,11 +103,31 @@ _TABLE = (
 LOCALES: dict[str, Locale] = {entry.tag: entry for entry in _TABLE}
 
 
+@lru_cache(maxsize=4096)
 def locale(tag: str) -> Locale:
-    """The locale with MASSIVE's tag `tag`; raises UserError with the nearest tags where there is none."""
-    if tag not in LOCALES:
-        raise unknown("locale", tag, LOCALES)
-    return LOCALES[tag]
+    """The locale of a tag: the table's, or that of any other language by its BCP-47 tag or ISO 639-3 code.
+
+    Outside the table a language that the table has goes by the table's codes, so that it has the same features there.
+
+    Raises:
+        UserError: the tag names no language; with the nearest tags, or the tag of the language of that name.
+    """
+    if tag in LOCALES:
+        return LOCALES[tag]
+    if languages.parse(tag) is None:
+        raise languages.no_language(tag, LOCALES)
+    codes = languages.iso639_3(tag)
+    same = next((entry.uriel for entry in _TABLE if codes[0] in entry.uriel), codes)
+    return Locale(tag, languages.name_of(tag), same[0], "", languages.script_of(tag), "", same[1:])
+
+
+def is_language(tag: str) -> bool:
+    """Whether a tag names a language.
+
+    >>> is_language("sl-SL"), is_language("yo"), is_language("data")
+    (True, True, False)
+    """
+    return tag in LOCALES or languages.parse(tag) is not None
 
 
 def locale_list(given: str | Iterable[str] | None) -> list[str] | None:

@@ -54,6 +54,7 @@ class SmallCorpus:
     name = "small"
     label_names = CldrCorpus.label_names
     locales = ("af-ZA", *TRAIN_ROWS)
+    notes: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self._whole = CldrCorpus()

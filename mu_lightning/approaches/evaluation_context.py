@@ -16,10 +16,11 @@ from torch import Tensor
 
 from mu_lightning.checkpoints import load_tokenizer, quiet_transformers
 from mu_lightning.data.batching import eval_loader
-from mu_lightning.data.corpus import SPLITS, Corpus, Split, check_labels
+from mu_lightning.data.corpus import SPLITS, Corpus, Split, check_labeled, check_labels
 from mu_lightning.data.encoding import EncodedRows
 from mu_lightning.data.module import IntentDataModule, Loaders
 from mu_lightning.data.registry import open_corpus
+from mu_lightning.languages import not_among
 from mu_lightning.merging.folders.hub_folders import local_folder
 from mu_lightning.merging.folders.mapped_files import MappedFiles
 from mu_lightning.merging.folders.model_folders import ModelFolder, label_map, open_folder
@@ -27,7 +28,7 @@ from mu_lightning.merging.folders.safetensor_files import read_header
 from mu_lightning.merging.folders.tokenizer_files import check_same_tokenizer
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.reading import check_architecture, check_length, without_weights
-from mu_lightning.settings import DataSettings
+from mu_lightning.settings import CorpusSettings, DataSettings
 from mu_lightning.utilities.errors import UserError, unknown
 
 
@@ -52,19 +53,15 @@ class FileTensors:
 
 
 @dataclass(frozen=True)
-class Scoring:
+class Scoring(CorpusSettings):
     """What is scored and how: the part of a recipe that all its results share.
 
     Attributes:
-        corpus: the corpus' name.
-        data_dir: an unpacked MASSIVE release directory.
         split: the rows.
         batch_size: rows in one batch.
         max_length: tokens after which an utterance is cut.
     """
 
-    corpus: str = DataSettings.corpus
-    data_dir: Path | None = None
     split: Split = "test"
     batch_size: int = DataSettings.eval_batch_size
     max_length: int = DataSettings.max_length
@@ -76,7 +73,7 @@ class Scoring:
         for name in ("batch_size", "max_length"):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
-        return open_corpus(self.corpus, self.data_dir)
+        return open_corpus(self)
 
     def plain(self) -> dict[str, Any]:
         """Itself as plain values."""
@@ -169,8 +166,10 @@ def prepare(
     check_architecture(architecture, str(first.path))
     check_length(scoring.max_length, architecture, "--max-length")
     tokenizer = load_tokenizer(first.path)
-    settings = DataSettings(scoring.corpus, scoring.data_dir, max_length=scoring.max_length)
+    settings = DataSettings(**scoring.corpus_values(), max_length=scoring.max_length)
     data = IntentDataModule(corpus, tokenizer, settings)
+    for tag in locales:
+        check_labeled(corpus, tag, scoring.split, data.rows(tag, scoring.split), "scored on")
     rows = {tag: data.encoded(tag, scoring.split) for tag in locales}
     return Bench(
         models={name: FileTensors(folder.path) for name, folder in folders.items()},
@@ -190,7 +189,7 @@ def check_locales(corpus: Corpus, locales: Sequence[str]) -> None:
     """Raises UserError for a locale that the corpus does not have, or that is named twice."""
     for place, tag in enumerate(locales):
         if tag not in corpus.locales:
-            raise unknown(f"locale of the corpus {corpus.name}", tag, corpus.locales)
+            raise not_among(f"the corpus {corpus.name}", tag, corpus.locales)
         if tag in locales[:place]:
             raise UserError(f"the locale {tag} is named twice")
 

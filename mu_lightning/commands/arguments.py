@@ -1,14 +1,17 @@
 """Arguments that several commands share: which target, which sources, and what they weigh."""
 
+from collections.abc import Collection
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_type_hints
 
+import docstring_parser
 from jsonargparse import ArgumentParser, Namespace
 
 from mu_lightning.checkpoints import DEFAULT_MODELS_DIR, source_models
 from mu_lightning.commands.names import CORPUS, PREWEIGHT, SPLIT
 from mu_lightning.locales import LOCALES, locale_list
-from mu_lightning.settings import DataSettings, TypologySettings
+from mu_lightning.settings import CorpusSettings, DataSettings, TypologySettings
 from mu_lightning.typology.features import FEATURE_SETS
 from mu_lightning.typology.plan import SourcePlan, plan_sources
 from mu_lightning.utilities.errors import UserError
@@ -104,17 +107,39 @@ def add_models_arguments(parser: ArgumentParser, models_dir: Path | None = DEFAU
     )
 
 
+def add_corpus_arguments(parser: ArgumentParser, leave_out: Collection[str] = ()) -> None:
+    """Adds an argument for each field of `CorpusSettings`; `corpus_from` reads them.
+
+    Args:
+        parser: the command's parser.
+        leave_out: fields that the command adds itself.
+    """
+    helps = {
+        one.arg_name: " ".join((one.description or "").split())
+        for one in docstring_parser.parse_from_object(CorpusSettings).params
+    }
+    kinds = get_type_hints(CorpusSettings)
+    for one in fields(CorpusSettings):
+        if one.name not in leave_out:
+            flag = f"--{one.name.replace('_', '-')}"
+            kind = CORPUS if one.name == "corpus" else kinds[one.name]
+            parser.add_argument(flag, type=kind, default=one.default, help=helps[one.name].replace("`", ""))
+
+
+def corpus_from(arguments: Namespace) -> CorpusSettings:
+    """The corpus that a command's arguments name."""
+    return CorpusSettings(**_corpus_values(arguments))
+
+
+def _corpus_values(arguments: Namespace) -> dict[str, Any]:
+    return {one.name: arguments[one.name] for one in fields(CorpusSettings)}
+
+
 def add_scoring_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments that say what is scored; `scoring_from` reads them."""
     defaults = DataSettings()
     add = parser.add_argument
-    add(
-        "--corpus",
-        type=CORPUS,
-        default=defaults.corpus,
-        help=f"the corpus to score on, and of the models in --models-dir: {CORPUS.names}",
-    )
-    add("--data-dir", type=Path | None, default=None, help="an unpacked MASSIVE release directory")
+    add_corpus_arguments(parser)
     add("--split", type=SPLIT, default="test", help=f"the rows to score: {SPLIT.names}")
     add("--batch-size", type=int, default=defaults.eval_batch_size, help="rows in one batch")
     add("--max-length", type=int, default=defaults.max_length, help="tokens after which an utterance is cut")
@@ -138,8 +163,7 @@ def scoring_from(arguments: Namespace) -> "Scoring":
     from mu_lightning.approaches.evaluation_context import Scoring
 
     return Scoring(
-        corpus=arguments.corpus,
-        data_dir=arguments.data_dir,
+        **_corpus_values(arguments),
         split=arguments.split,
         batch_size=arguments.batch_size,
         max_length=arguments.max_length,

@@ -1,10 +1,11 @@
-"""The arguments of `fit`, `validate`, `test` and `predict`; what runs them is imported once they are to run.
+"""The arguments of `fit`, `validate` and `test`; what runs them is imported once they are to run.
 
 They are LightningCLI's verbs. Its own help would take seconds of imports, so `--help` is printed from the same groups
 here.
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from mu_lightning.settings import (
     DEFAULT_MODELS_DIR,
     TRAINER_DEFAULTS,
     CheckpointSettings,
+    CorpusSettings,
     DataSettings,
     GuardSettings,
     MergeSettings,
@@ -34,8 +36,9 @@ SUMMARIES = {
     "fit": "Trains classifiers: one locale, several side by side, or several merged towards a target while they train.",
     "validate": "Scores a trained classifier on the dev split of any locales.",
     "test": "Scores a trained classifier on the test split of any locales, with intervals.",
-    "predict": "Writes a trained classifier's prediction for every test row of any locales.",
 }
+
+CORPUS_FIELDS = tuple(one.name for one in fields(CorpusSettings))
 
 # Short names of configuration keys, the same on every verb; what stands in a YAML file is the key.
 SHORT_NAMES = {
@@ -43,8 +46,7 @@ SHORT_NAMES = {
     "--precision": "--trainer.precision",
     "--devices": "--trainer.devices",
     "--seed": "--seed_everything",
-    "--corpus": "--data.corpus",
-    "--data-dir": "--data.data_dir",
+    **{f"--{name.replace('_', '-')}": f"--data.{name}" for name in CORPUS_FIELDS},
     "--batch-size": "--data.batch_size",
     "--base": "--model.base",
     "--learning-rate": "--model.learning_rate",
@@ -219,10 +221,10 @@ def expand_short_names(argv: list[str], short_names: Mapping[str, str] = SHORT_N
 
 
 def run(verb: str, argv: list[str]) -> int:
-    """Runs one of the four verbs; returns the exit status.
+    """Runs one of the three verbs; returns the exit status.
 
     Args:
-        verb: ``fit``, ``validate``, ``test`` or ``predict``.
+        verb: ``fit``, ``validate`` or ``test``.
         argv: its arguments.
     """
     if {"-h", "--help"} & set(argv):

@@ -1,7 +1,6 @@
 """LightningCLI, with our groups in place of classes to choose: `fit` plans before it builds anything."""
 
 import sys
-from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -9,11 +8,12 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from mu_lightning.approaches.comparison import compared
+from mu_lightning.approaches.evaluation_context import check_locales
 from mu_lightning.checkpoints import load_tokenizer
 from mu_lightning.commands.console import quiet_lightning
 from mu_lightning.commands.fit import SHORT_NAMES, SUMMARIES, add_arguments
 from mu_lightning.commands.parsing import OneLineErrors
-from mu_lightning.data.corpus import Split, check_labels
+from mu_lightning.data.corpus import Split, check_labeled, check_labels
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.data.registry import open_corpus
 from mu_lightning.locales import locale as known_locale
@@ -137,7 +137,7 @@ class FitCLI(_GroupedCLI):
 
 
 class ScoreCLI(_GroupedCLI):
-    """The verbs `validate`, `test` and `predict`, of one model folder on any locales."""
+    """The verbs `validate` and `test`, of one model folder on any locales."""
 
     def instantiate_classes(self) -> None:
         self.config_init = self.parser.instantiate(self.config)
@@ -153,13 +153,14 @@ class ScoreCLI(_GroupedCLI):
         self.model: IntentClassifier = IntentClassifier.from_folder(settings.model_path)
         check_architecture(self.model.model, settings.model_path)
         check_length(settings.data.max_length, self.model.model)
-        corpus = open_corpus(settings.data.corpus, settings.data.data_dir)
+        corpus = open_corpus(settings.data)
         check_labels(settings.model_path, self.model.label_names, corpus)
         tokenizer = load_tokenizer(settings.model_path)
         self.datamodule = IntentDataModule(corpus, tokenizer, settings.data, eval_locales=locales)
         split: Split = "dev" if self.verb == "validate" else "test"
+        check_locales(corpus, locales)
         for tag in locales:
-            self.datamodule.rows(tag, split)
+            check_labeled(corpus, tag, split, self.datamodule.rows(tag, split), "scored on")
         parts = [self.datamodule.encoded(tag, split) for tag in locales]
         check_tokens(parts, tokenizer, self.model.model)
         trial_logits(self.model.model, longest_texts(parts), settings.model_path)
@@ -178,40 +179,6 @@ class ScoreCLI(_GroupedCLI):
         """Scores the test splits."""
         self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
         self._report()
-
-    def predict(self) -> None:
-        """Writes a table a locale: id, predicted intent, its probability."""
-        import pandas
-        import torch
-
-        names = self.model.label_names
-        batches: Any = self.trainer.predict(self.model, datamodule=self.datamodule)
-        locales = self.datamodule.eval_locales
-        tables = {}
-        for tag, parts in zip(locales, batches if len(locales) > 1 else [batches], strict=True):
-            index, prediction, confidence = (
-                torch.cat([part[key] for part in parts]).cpu() for key in ("index", "prediction", "confidence")
-            )
-            ids = self.datamodule.encoded(tag, "test").ids
-            tables[tag] = pandas.DataFrame(
-                {
-                    "id": [ids[row] for row in index],
-                    "intent": [names[label] for label in prediction],
-                    "probability": confidence.numpy().round(6),
-                }
-            ).iloc[index.argsort().numpy()]
-        self._write_tables(tables)
-
-    def _write_tables(self, tables: Mapping[str, Any]) -> None:
-        if self.settings.output_dir is None:
-            for table in tables.values():
-                print(table.to_csv(index=False), end="")
-            return
-        with atomic_folder(self.settings.output_dir) as folder:
-            for tag, table in tables.items():
-                table.to_csv(folder / f"predictions_{tag}.csv", index=False)
-        for tag in tables:
-            print(f"predictions: {self.settings.output_dir / f'predictions_{tag}.csv'}")
 
     def _report(self) -> None:
         if not self.trainer.is_global_zero:

@@ -8,12 +8,19 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import ArgumentParser, Namespace
 
 from mu_lightning.approaches.from_text.modes import DEFAULT_MODES
-from mu_lightning.commands.arguments import add_device_argument, add_source_arguments, models_from, plan_from
+from mu_lightning.commands.arguments import (
+    add_corpus_arguments,
+    add_device_argument,
+    add_source_arguments,
+    models_from,
+    plan_from,
+)
 from mu_lightning.commands.names import CORPUS, METHOD, TEXTS
 from mu_lightning.commands.parsing import command_parser
 from mu_lightning.merging.folders.folder_plan import OUTPUT_DTYPES
 from mu_lightning.merging.recipes.modes import DEFAULT_METHOD, resolve, with_dropping
 from mu_lightning.merging.registry import find_method
+from mu_lightning.settings import CorpusSettings
 from mu_lightning.typology.plan import table
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import reserved
@@ -70,12 +77,7 @@ def parser() -> ArgumentParser:
         help=f"the corpus of the models in --models-dir, and of the texts that a method learns from: {CORPUS.names} "
         "(default: what the sources' training details name)",
     )
-    add(
-        "--data-dir",
-        type=Path | None,
-        default=None,
-        help="for methods that learn from texts: an unpacked MASSIVE release directory",
-    )
+    add_corpus_arguments(result, leave_out=("corpus",))
     add(
         "--fisher-data-mode",
         type=TEXTS,
@@ -260,10 +262,11 @@ def _from_recipe(arguments: Namespace) -> Planned:
 
 def _texts(arguments: Namespace, plan: "FolderPlan", data: Mapping[str, Any]) -> "MergeTexts | None":
     """The texts that the method learns from, if it does; flags go over a recipe's data."""
+    plain = CorpusSettings().corpus_values()
     flags = {
         "mode": arguments.fisher_data_mode,
         "examples": arguments.num_fisher_examples,
-        "data_dir": arguments.data_dir,
+        **{name: arguments[name] for name in plain if name != "corpus" and arguments[name] != plain[name]},
     }
     given = {name: value for name, value in flags.items() if value is not None}
     name = plan.job.method.name

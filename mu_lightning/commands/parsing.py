@@ -38,10 +38,12 @@ class OneLineErrors(ArgumentParser):
     Attributes:
         more_names: what else may be written on the command line, such as short names.
         older: older name -> the argument that it stands for, on the command line and in a configuration file.
+        verbatim: arguments whose values are taken as they are, commas included.
     """
 
     more_names: tuple[str, ...] = ()
     older: Mapping[str, str] = {}
+    verbatim: tuple[str, ...] = ()
 
     def __init__(self, *more: Any, **given: Any) -> None:
         super().__init__(*more, **{"allow_abbrev": False, **given})
@@ -51,7 +53,7 @@ class OneLineErrors(ArgumentParser):
         if args is not None:
             args = with_current_names(list(args), self.older)
             several = {name for action in arguments(self) if action.nargs == "+" for name in action.option_strings}
-            args = list(separated(args, several))
+            args = list(separated(args, several - set(self.verbatim)))
         return super().parse_args(args, *more, **given)
 
     def parse_path(self, cfg_path: str | os.PathLike[str], *more: Any, **given: Any) -> Namespace:

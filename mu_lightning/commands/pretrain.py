@@ -9,7 +9,7 @@ from mu_lightning import __version__
 from mu_lightning.commands.console import quiet_lightning
 from mu_lightning.commands.names import CORPUS
 from mu_lightning.commands.parsing import command_parser
-from mu_lightning.settings import EMBEDDED_BASE, PretrainSettings
+from mu_lightning.settings import EMBEDDED_BASE, CorpusSettings, PretrainSettings
 from mu_lightning.utilities.files import reserved
 
 
@@ -60,7 +60,7 @@ def _pretrain(arguments: Namespace, settings: PretrainSettings) -> None:
     )
 
     quiet_lightning()
-    corpus = open_corpus(arguments.corpus, arguments.data_dir)
+    corpus = open_corpus(CorpusSettings(arguments.corpus, arguments.data_dir))
     rows = {locale: corpus.rows(locale, "train") for locale in corpus.locales}
     tokenizer = train_tokenizer((text for part in rows.values() for text in part.texts), settings.vocab_size)
     module = Pretraining(new_model(tokenizer, settings, arguments.seed), settings)

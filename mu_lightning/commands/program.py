@@ -8,7 +8,7 @@ import sys
 from mu_lightning.commands.invocation import program_name
 
 # LightningCLI's commands, which share a module; every other command is the module of its name in this folder.
-LIGHTNING_COMMANDS = ("fit", "validate", "test", "predict")
+LIGHTNING_COMMANDS = ("fit", "validate", "test")
 
 # What to add to an interrupted command, so that it goes on from where it was: nxn and sweep skip what is there.
 GO_ON = {"fit": ("--resume",), "pretrain": ("--resume",), "nxn": (), "sweep": ()}
@@ -17,13 +17,14 @@ COMMANDS: dict[str, str] = {
     "fit": "train classifiers: one locale, several, or several merged towards a target",
     "validate": "score a trained classifier on dev splits",
     "test": "score a trained classifier on test splits",
-    "predict": "write a trained classifier's predictions",
+    "predict": "classify texts: from the command line, a file, a pipe or a corpus",
     "merge": "merge source models into one for a target",
     "ensemble": "let source models vote on a target",
     "nxn": "score every source model on every locale",
     "sweep": "run a grid of targets, merge methods, weights, votes and baselines",
     "reproduce": "recompute a stored result and say whether it is the same",
     "sts": "score sentence embeddings against people's judgements of similarity",
+    "data": "describe a corpus before anything is trained on it",
     "similarity": "show a target's typological neighbors and their weights",
     "report": "write what results say: a page, tables, figures",
     "schedule": "show when a schedule would have merged, over a run's recorded scores",

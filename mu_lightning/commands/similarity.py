@@ -51,7 +51,8 @@ def _write(arguments: Namespace) -> int:
     if arguments.figure is not None:
         check_format(arguments.figure)
     plan = plan_from(arguments) if arguments.target_lang is not None else None
-    matrix = source_matrix(settings_from(arguments))
+    more = () if plan is None else (plan.target, *plan.sources)
+    matrix = source_matrix(settings_from(arguments), more)
     if plan is not None:
         print(table(plan))
     if arguments.output_file is not None:

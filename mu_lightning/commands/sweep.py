@@ -19,7 +19,7 @@ from mu_lightning.commands.arguments import (
 from mu_lightning.commands.names import BASELINE, METHOD, PREWEIGHT, TEXTS, VOTE
 from mu_lightning.commands.parsing import command_parser
 from mu_lightning.experiments.grid import BASELINES
-from mu_lightning.locales import LOCALES, locale_list
+from mu_lightning.locales import locale, locale_list
 from mu_lightning.utilities.adapters.parser_arguments import arguments
 from mu_lightning.utilities.errors import UserError, unknown
 from mu_lightning.utilities.locks import locked
@@ -103,7 +103,7 @@ def run(argv: list[str]) -> int:
     scoring = scoring_from(arguments)
     targets = _targets(arguments, scoring.open().locales)
     if arguments.list_locales:
-        print("\n".join(f"{number:>2}  {tag}  {LOCALES[tag].name}" for number, tag in enumerate(targets)))
+        print("\n".join(f"{number:>2}  {tag}  {locale(tag).name}" for number, tag in enumerate(targets)))
         return 0
     workers = workers_from(arguments)
     grid = _grid(arguments, targets)

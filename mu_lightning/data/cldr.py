@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from mu_lightning.data.cldr_phrases import LABELS, concepts, phrases, rank
 from mu_lightning.data.corpus import SPLITS, Rows, Split
+from mu_lightning.languages import not_among
 from mu_lightning.locales import LOCALES, locale
 from mu_lightning.utilities.errors import unknown
 
@@ -25,6 +26,7 @@ class CldrCorpus:
     name = "cldr"
     label_names = LABELS
     locales = tuple(LOCALES)
+    notes: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self._read: dict[str, dict[Split, Rows]] = {}
@@ -33,6 +35,8 @@ class CldrCorpus:
         """The rows of a locale's split, shuffled; raises UserError for an unknown locale or split."""
         if split not in SPLITS:
             raise unknown("split", split, SPLITS)
+        if locale not in LOCALES:
+            raise not_among("the corpus cldr", locale, self.locales)
         if locale not in self._read:
             self._read[locale] = _read(locale)
         return self._read[locale][split]

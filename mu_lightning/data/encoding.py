@@ -102,13 +102,26 @@ def encode(rows: Rows, tokenizer: "PreTrainedTokenizerBase", max_length: int) ->
     key = hashlib.sha256(f"{rows.fingerprint} {tokenizer_fingerprint(tokenizer)} {max_length}".encode()).hexdigest()
     path = cache_dir() / "tokens" / f"{key}.npy"
     if not path.is_file():
-        encoded = tokenizer(list(rows.texts), truncation=True, max_length=max_length)["input_ids"]
-        lengths = [len(row) for row in encoded]
-        tokens = (token for row in encoded for token in row)
-        numbers = np.fromiter(chain(lengths, tokens), dtype=np.int32, count=len(lengths) + sum(lengths))
+        numbers = _numbers(rows.texts, tokenizer, max_length)
         with atomic_file(path) as temporary, temporary.open("wb") as stream:
             np.save(stream, numbers, allow_pickle=False)
-    stored = np.load(path, mmap_mode="r", allow_pickle=False)
+    return _encoded(rows, np.load(path, mmap_mode="r", allow_pickle=False), tokenizer)
+
+
+def tokenize(rows: Rows, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> EncodedRows:
+    """The same without the cache, for texts that come once."""
+    return _encoded(rows, _numbers(rows.texts, tokenizer, max_length), tokenizer)
+
+
+def _numbers(texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase", max_length: int) -> np.ndarray:
+    """The texts' lengths, then their tokens."""
+    encoded = tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"] if len(texts) else []
+    lengths = [len(row) for row in encoded]
+    tokens = (token for row in encoded for token in row)
+    return np.fromiter(chain(lengths, tokens), dtype=np.int32, count=len(lengths) + sum(lengths))
+
+
+def _encoded(rows: Rows, stored: np.ndarray, tokenizer: "PreTrainedTokenizerBase") -> EncodedRows:
     lengths, tokens = stored[: len(rows)], stored[len(rows) :]
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
     labels = np.asarray(rows.labels, dtype=np.int64)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mu_lightning.data.corpus import SPLITS, Rows, Split
 from mu_lightning.data.massive_sources import FIELDS, HUB_ID, REVISION, Hub, Record, Release
+from mu_lightning.languages import not_among
 from mu_lightning.locales import LOCALES
 from mu_lightning.utilities.errors import UserError, unknown
 
@@ -20,6 +21,7 @@ class MassiveCorpus:
     """
 
     name = "massive"
+    notes: tuple[str, ...] = ()
 
     def __init__(self, data_dir: Path | None = None, hub_id: str = HUB_ID, revision: str = REVISION) -> None:
         """Finds the release's files, if `data_dir` is given; reads none of them.
@@ -59,7 +61,7 @@ class MassiveCorpus:
         if split not in SPLITS:
             raise unknown("split", split, SPLITS)
         if locale not in LOCALES:
-            raise unknown("locale", locale, self.locales)
+            raise not_among("the corpus massive", locale, self.locales)
         if locale not in self._read:
             self._read[locale] = self._checked(locale)
         return self._read[locale][split]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from mu_lightning.languages import not_among
 from mu_lightning.locales import LOCALES
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.hub import settle_hub
@@ -43,7 +44,7 @@ class Release:
     def records(self, locale: str) -> Iterator[Record]:
         """The rows of a locale in the file's order; raises UserError for a locale or a line that cannot be read."""
         if locale not in self._files:
-            raise UserError(f"{self._folder} has no locale '{locale}': it has {', '.join(self._files)}")
+            raise not_among(str(self._folder), locale, self.locales)
         path = self._files[locale]
         number = 0
         try:

@@ -10,7 +10,7 @@ from lightning.pytorch.utilities import CombinedLoader
 from torch.utils.data import DataLoader
 
 from mu_lightning.data.batching import BatchSize, eval_loader, seed_of, train_loader
-from mu_lightning.data.corpus import Corpus, Rows, Split
+from mu_lightning.data.corpus import NO_ROWS, Corpus, Rows, Split
 from mu_lightning.data.encoding import Batch, EncodedRows, concatenate, encode
 from mu_lightning.data.turns import JointLoader, Turns
 from mu_lightning.data.vocabulary import Vocabulary
@@ -59,10 +59,13 @@ class IntentDataModule(LightningDataModule):
         self._encoded: dict[tuple[str, Split], EncodedRows] = {}
 
     def rows(self, locale: str, split: Split) -> Rows:
-        """The rows as they are trained on or scored; under ``limit_train`` a choice of ids that all locales share."""
+        """The rows as they are trained on or scored; under ``limit_train`` a choice of ids that all locales share.
+
+        A locale that the corpus does not have has none: a target need not have data.
+        """
         key = (locale, split)
         if key not in self._rows:
-            rows = self.corpus.rows(locale, split)
+            rows = self.corpus.rows(locale, split) if locale in self.corpus.locales else NO_ROWS
             limit = self.settings.limit_train
             if split == "train" and limit is not None and limit < len(rows):
                 kept = sorted(sorted(range(len(rows)), key=lambda row: seed_of("limit", rows.ids[row]))[:limit])

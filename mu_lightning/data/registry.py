@@ -1,42 +1,70 @@
 """The corpora by name. A new one is a new file and one line here."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 from mu_lightning.data.corpus import Corpus
+from mu_lightning.settings import CorpusSettings
 from mu_lightning.utilities.errors import UserError, unknown
 
 
-def _cldr(data_dir: Path | None) -> Corpus:
+def _cldr(settings: CorpusSettings) -> Corpus:
     from mu_lightning.data.cldr import CldrCorpus
 
-    if data_dir is not None:
-        raise UserError(f"the corpus 'cldr' is embedded and reads no directory: leave out {data_dir}")
+    if settings.data_dir is not None:
+        raise UserError(
+            f"the corpus 'cldr' is embedded and reads no directory: leave out {settings.data_dir}, or read your own "
+            "tables there with --corpus files"
+        )
     return CldrCorpus()
 
 
-def _massive(data_dir: Path | None) -> Corpus:
+def _massive(settings: CorpusSettings) -> Corpus:
     from mu_lightning.data.massive import MassiveCorpus
 
-    return MassiveCorpus(data_dir)
+    return MassiveCorpus(settings.data_dir)
 
 
-CORPORA: dict[str, Callable[[Path | None], Corpus]] = {
+def _files(settings: CorpusSettings) -> Corpus:
+    from mu_lightning.data.files import files_corpus
+
+    return files_corpus(settings)
+
+
+def _hub(settings: CorpusSettings) -> Corpus:
+    from mu_lightning.data.hub import hub_corpus
+
+    return hub_corpus(settings)
+
+
+CORPORA: dict[str, Callable[[CorpusSettings], Corpus]] = {
     "cldr": _cldr,
     "massive": _massive,
+    "files": _files,
+    "hub": _hub,
+}
+# What only some corpora read; to set it for another would be a silent mistake.
+_OWN = {
+    "files": ("text_column", "label_column", "split_column", "id_column", "language_column", "split_seed"),
+    "hub": (
+        *("dataset", "configs"),
+        *("text_column", "label_column", "split_column", "id_column", "language_column", "split_seed"),
+    ),
 }
 
 
-def open_corpus(name: str, data_dir: Path | None = None) -> Corpus:
-    """The corpus called `name`; nothing of it is read yet.
-
-    Args:
-        name: one of `CORPORA`.
-        data_dir: where the corpus' files are, for one that can be read from a directory.
+def open_corpus(settings: CorpusSettings) -> Corpus:
+    """The corpus that the settings name; nothing of it is read yet.
 
     Raises:
-        UserError: no corpus has that name, `data_dir` is not what the corpus reads, or the corpus reads no directory.
+        UserError: no corpus has that name, its directory is not what it reads, or a setting is for another corpus.
     """
-    if name not in CORPORA:
-        raise unknown("corpus", name, CORPORA)
-    return CORPORA[name](data_dir)
+    if settings.corpus not in CORPORA:
+        raise unknown("corpus", settings.corpus, CORPORA)
+    defaults, given = CorpusSettings().corpus_values(), settings.corpus_values()
+    for name in sorted({name for names in _OWN.values() for name in names}):
+        if given[name] != defaults[name] and name not in _OWN.get(settings.corpus, ()):
+            owners = " or ".join(corpus for corpus, names in _OWN.items() if name in names)
+            raise UserError(
+                f"--{name.replace('_', '-')} {given[name]} is for --corpus {owners}, not for '{settings.corpus}'"
+            )
+    return CORPORA[settings.corpus](settings)

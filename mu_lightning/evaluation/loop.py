@@ -59,6 +59,10 @@ class Collector:
                     f"{locale}: {len(index)} rows were scored, {len(self.ids[locale])} expected, each once"
                 )
             result[name][locale] = score(locale, np.asarray(self.ids[locale]), labels[order], predictions[order])
+        nothing = np.empty(0, dtype=np.int64)
+        for locale in (locale for locale, ids in self.ids.items() if not len(ids)):
+            for name in list(result) or [""]:
+                result[name][locale] = score(locale, np.asarray([], dtype=str), nothing, nothing)
         return dict(result)
 
 
@@ -80,8 +84,8 @@ def evaluate_named(module: nn.Module, loaders: Mapping[str, "DataLoader[Batch]"]
         with packed(module):
             for locale, loader in loaders.items():
                 for batch in loader:
-                    moved = _to(batch, device)
-                    collector.add(locale, moved, module(moved))
+                    here = moved(batch, device)
+                    collector.add(locale, here, module(here))
     finally:
         module.train(training)
     return collector.scores()
@@ -108,9 +112,10 @@ def _ids(loader: "DataLoader[Batch]") -> Any:
     return rows.ids
 
 
-def _to(batch: Batch, device: torch.device) -> Batch:
-    moved: Any = {name: tensor.to(device, non_blocking=True) for name, tensor in dict[str, Any](batch).items()}
-    return moved
+def moved(batch: Batch, device: torch.device) -> Batch:
+    """A batch on a device."""
+    there: Any = {name: tensor.to(device, non_blocking=True) for name, tensor in dict[str, Any](batch).items()}
+    return there
 
 
 def _gather(parts: dict[tuple[str, str], list[np.ndarray]]) -> dict[tuple[str, str], list[np.ndarray]]:

@@ -1,5 +1,6 @@
 """Scores of one locale's predictions: pure functions of arrays."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,9 +18,9 @@ class Scores:
         ids: the rows' ids.
         labels: gold label indices.
         predictions: predicted label indices.
-        accuracy: share of rows predicted right, 0 to 1.
-        macro_f1: mean F1 over the labels that occur in gold or prediction, 0 to 1.
-        interval: 95 % percentile-bootstrap interval of the accuracy over rows.
+        accuracy: share of rows predicted right, 0 to 1; NaN where rows have no labels, or there are none.
+        macro_f1: mean F1 over the labels that occur in gold or prediction, 0 to 1; or NaN.
+        interval: 95 % percentile-bootstrap interval of the accuracy over rows; or NaN.
     """
 
     locale: str
@@ -30,14 +31,22 @@ class Scores:
     macro_f1: float
     interval: tuple[float, float]
 
+    @property
+    def scored(self) -> bool:
+        """Whether there were labels to score against."""
+        return not math.isnan(self.accuracy)
+
     def summary(self) -> dict[str, Any]:
-        """The numbers without the arrays, as plain values."""
+        """The numbers without the arrays, as plain values; None for what was not scored."""
         arrays = ("ids", "labels", "predictions")
-        return {name: value for name, value in asdict(self).items() if name not in arrays} | {"rows": len(self.ids)}
+        values = {name: value for name, value in asdict(self).items() if name not in arrays} | {"rows": len(self.ids)}
+        return values if self.scored else values | dict.fromkeys(("accuracy", "macro_f1", "interval"))
 
 
 def score(locale: str, ids: np.ndarray, labels: np.ndarray, predictions: np.ndarray) -> Scores:
-    """Scores predictions against gold labels, each of shape (rows,)."""
+    """Scores predictions against gold labels, each of shape (rows,); labels of -1, or none, cannot be scored."""
+    if not len(labels) or labels.min() < 0:
+        return Scores(locale, ids, labels, predictions, math.nan, math.nan, (math.nan, math.nan))
     return Scores(
         locale, ids, labels, predictions, accuracy(labels, predictions), macro_f1(labels, predictions),
         bootstrap_interval(labels == predictions),

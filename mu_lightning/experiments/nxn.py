@@ -62,13 +62,14 @@ def plan_nxn(
     Args:
         scoring: what is scored.
         models: source -> model folder or hub id.
-        locales: the columns; None for every locale of the corpus.
+        locales: the columns; None for every locale of the corpus that has labels in the split.
         folder: where the matrix goes, or an unfinished one lies.
 
     Raises:
         UserError: as of `prepare`; or `folder` holds a matrix of other rows, columns or models.
     """
-    columns = tuple(scoring.open().locales if locales is None else locales)
+    corpus = scoring.open()
+    columns = locales or tuple(tag for tag in corpus.locales if corpus.rows(tag, scoring.split).labeled)
     if not columns:
         raise UserError("no locales to score on: name --locales")
     run = NByNRun(scoring, models, columns, folder, prepare(scoring, models, columns))

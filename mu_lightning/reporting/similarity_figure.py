@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mu_lightning.locales import LOCALES
+from mu_lightning.locales import is_language, locale
 from mu_lightning.typology.similarity import SimilarityMatrix
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import atomic_file
@@ -69,7 +69,7 @@ def draw_heat_map(matrix: SimilarityMatrix, path: Path, plan: "SourcePlan | None
     # The diagonal is 1 by definition: scaled to it, everything else would look alike.
     low, high = (float(others.min()), float(others.max())) if others.size else (0.0, 1.0)
     image = axes.imshow(values, cmap="cividis", vmin=low, vmax=high, interpolation="nearest")
-    names = [f"{LOCALES[tag].name}  {tag}" if tag in LOCALES else tag for tag in tags]
+    names = [f"{locale(tag).name}  {tag}" if is_language(tag) else tag for tag in tags]
     axes.set_xticks(range(len(tags)), tags, rotation=90, fontsize=7.5)
     axes.set_yticks(range(len(tags)), names, fontsize=7.5)
     axes.tick_params(length=0, pad=2)

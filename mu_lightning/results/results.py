@@ -45,6 +45,9 @@ class Result:
     def row(self) -> tuple[str, ...]:
         """Its line in a table."""
         low, high = self.scores.interval
+        if not self.scores.scored:
+            why = "no labels" if len(self.scores.ids) else "no rows"
+            return (self.name, self.scores.locale, "not scored", why, "", _USE[self.supervision])
         return (
             self.name,
             self.scores.locale,

@@ -230,6 +230,7 @@ def read_cells(folder: Path) -> list[Cell]:
         cells = [
             _cell(folder, place, result, {**cell, **result.get("cell", {})}, record)
             for place, (result, cell) in enumerate(zip(results, described, strict=True))
+            if result["accuracy"] is not None  # a target without labels has predictions and no score
         ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{RESULTS} cannot be read ({type(error).__name__}: {error})") from error

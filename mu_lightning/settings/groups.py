@@ -4,7 +4,7 @@ Nothing heavy is imported here, so that help and validation cost no import of to
 help.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,12 +27,49 @@ LearningRateAfter = Literal["continue", "rewarm"]
 
 
 @dataclass(frozen=True)
-class DataSettings:
+class CorpusSettings:
+    """Where labeled text comes from.
+
+    Attributes:
+        corpus: ``cldr`` (embedded, 52 locales), ``massive``, ``files`` (your own tables in `data_dir`) or ``hub`` (any
+            data set that the library ``datasets`` loads, named by `dataset`).
+        data_dir: an unpacked MASSIVE release, or for ``files`` a folder of ``<language>.csv``, ``.tsv``, ``.jsonl`` or
+            ``.parquet``; without one MASSIVE is read from the Hugging Face hub.
+        dataset: for ``hub``: the data set's name on the hub, or a local folder of one.
+        configs: for ``hub``: the data set's configurations, each named after its language, such as ``en,fr``.
+        text_column: the column of texts; null: the first of ``text``, ``utt``, ``utterance``, ``sentence``.
+        label_column: the column of labels; null: the first of ``label``, ``intent``.
+        split_column: the column that names each row's split; null: the first of ``split``, ``partition``.
+        id_column: the column of ids that parallel rows share across languages; null: ``id``.
+        language_column: the column of languages, where one table holds several; null: the first of ``language``,
+            ``lang``, ``locale``.
+        split_seed: decides which rows are drawn for dev and test where the data name no splits.
+    """
+
+    corpus: str = "cldr"
+    data_dir: Path | None = None
+    dataset: str | None = None
+    configs: str | list[str] | None = None
+    text_column: str | None = None
+    label_column: str | None = None
+    split_column: str | None = None
+    id_column: str | None = None
+    language_column: str | None = None
+    split_seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_number("data.split_seed", self.split_seed, least=0)
+
+    def corpus_values(self) -> dict[str, Any]:
+        """The fields that name a corpus, without those that a subclass adds."""
+        return {one.name: getattr(self, one.name) for one in fields(CorpusSettings)}
+
+
+@dataclass(frozen=True)
+class DataSettings(CorpusSettings):
     """What the members read.
 
     Attributes:
-        corpus: name of the corpus: ``cldr`` (embedded, 52 locales) or ``massive``.
-        data_dir: an unpacked MASSIVE release directory; without one MASSIVE is read from the Hugging Face hub.
         batch_size: utterances of one locale in one optimizer step, over all devices together.
         batch_tokens: in place of `batch_size`: as many utterances of similar length as fit into so many tokens, padding
             included, over all devices together; null: by `batch_size`.
@@ -41,8 +78,6 @@ class DataSettings:
         limit_train: at most so many train utterances a locale (a fixed choice of ids, the same in every locale).
     """
 
-    corpus: str = "cldr"
-    data_dir: Path | None = None
     batch_size: int = 32
     batch_tokens: int | None = None
     eval_batch_size: int = 256
@@ -50,6 +85,7 @@ class DataSettings:
     limit_train: int | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("batch_size", "eval_batch_size", "limit_train"):
             check_number(f"data.{name}", getattr(self, name), least=1)
         check_number("data.max_length", self.max_length, least=3)  # two special tokens and one of the text

@@ -32,6 +32,7 @@ def describe(plan: RunPlan) -> str:
 
 def _members(plan: RunPlan, trainer: Trainer) -> Iterator[str]:
     settings, data = plan.settings, plan.data(plan.members)
+    yield from plan.notes
     yield from map(table, plan.targets)
     module = plan.joint(list(plan.members)[:1])
     count = sum(one.numel() for one in module.parameters())

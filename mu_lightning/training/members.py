@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 
 from mu_lightning.data.corpus import Corpus
+from mu_lightning.languages import not_among
 from mu_lightning.locales import locale as known_locale
 from mu_lightning.results.run_folders import POOLED, WITHOUT
 from mu_lightning.settings import RunSettings
@@ -32,7 +33,7 @@ def training_locales(settings: RunSettings, corpus: Corpus) -> tuple[str, ...]:
     excluded = excluded_locales(settings)
     for tag in excluded:
         if tag not in corpus.locales:
-            raise UserError(f"--exclude {tag}: the corpus {corpus.name} has only {', '.join(corpus.locales)}")
+            raise not_among(f"--exclude {tag}: the corpus {corpus.name}", tag, corpus.locales)
     locales = settings.locales
     everything = locales == (ALL,) or (not locales and not settings.targets)
     if everything and (locales or excluded or settings.all_leave_one_out):

@@ -15,10 +15,10 @@ import torch
 from lightning.pytorch import Trainer
 
 from mu_lightning.data.batching import BatchSize, EvalRows
-from mu_lightning.data.encoding import Batch, EncodedRows, concatenate, padded_width
+from mu_lightning.data.encoding import EncodedRows, concatenate, padded_width
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.data.turns import Turns
-from mu_lightning.evaluation.loop import packed
+from mu_lightning.evaluation.loop import moved, packed
 from mu_lightning.models.cpu.products import bucket_size
 from mu_lightning.results.run_folders import POOLED
 from mu_lightning.training.fitting import stacked
@@ -218,7 +218,7 @@ def _tried(plan: RunPlan, trainer: Trainer) -> Costs:
     merged = sum(one.nbytes for one in member.merge_state().values())
 
     def step(rows: Sequence[int]) -> int:
-        batch = _to(texts.batch(rows), device)
+        batch = moved(texts.batch(rows), device)
         with precision():
             losses = module.step_losses(dict.fromkeys(names, batch), 0)
         torch.stack(list(losses.values())).sum().backward()
@@ -249,13 +249,13 @@ def _tried(plan: RunPlan, trainer: Trainer) -> Costs:
     scored = []
     with torch.inference_mode(), precision(), packed(member.eval()):
         for tag, rows in found.values():
-            member(_to(EvalRows(data.encoded(tag, "dev"))[rows], device))
+            member(moved(EvalRows(data.encoded(tag, "dev"))[rows], device))
             release_memory()
             scored.append(private_memory())
     settled()
     with PeakMemory(device) as measured, torch.inference_mode(), precision(), packed(member):
         for tag, rows in found.values():
-            member(_to(EvalRows(data.encoded(tag, "dev"))[rows], device))
+            member(moved(EvalRows(data.encoded(tag, "dev"))[rows], device))
     return Costs(
         floor=0,
         member=whole - shared,
@@ -293,8 +293,3 @@ def _import_pictures() -> None:
     from matplotlib import pyplot
 
     pyplot.close(pyplot.figure())
-
-
-def _to(batch: Batch, device: torch.device) -> Batch:
-    moved: Any = {name: tensor.to(device) for name, tensor in dict[str, Any](batch).items()}
-    return moved

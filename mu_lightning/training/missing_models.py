@@ -32,7 +32,7 @@ def settle_locales(settings: RunSettings) -> RunSettings | None:
     for tag in settings.locales:
         if tag != ALL:
             locale(tag)
-    locales = training_locales(settings, open_corpus(settings.data.corpus, settings.data.data_dir))
+    locales = training_locales(settings, open_corpus(settings.data))
     if not locales:
         return settings  # which `plan_run` refuses
     names = tuple(models_to_train(settings, locales))

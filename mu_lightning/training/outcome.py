@@ -42,7 +42,12 @@ def pooled(run: TrainingRun, trained: Trained) -> list[Result]:
 
 
 def score_members(sources: Mapping[str, IntentClassifier], plan: SourcePlan, data: IntentDataModule) -> list[Result]:
-    """Scores each source alone and their weighted vote on the target's test split, where there is no merged model."""
+    """Scores each source alone and their weighted vote on the target's test split, where there is no merged model.
+
+    Without test rows there are no results.
+    """
+    if not len(data.rows(plan.target, "test")):
+        return []
     weights = {name: plan.weights[name] for name in sources}
     panel = Panel(sources, {"ensemble": ("uriel_logits", list(weights.values()))}, with_members=True)
     scores = evaluate_named(panel, data.eval_loaders("test", [plan.target]))

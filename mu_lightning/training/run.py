@@ -185,6 +185,8 @@ class TrainingRun:
 
     def _introduce(self, module: JointClassifier) -> None:
         plan = self.plan
+        for note in plan.notes:
+            self.say(note)
         self.say("\n".join(map(table, plan.targets)) or f"training {', '.join(plan.members)}")
         self.say(
             f"{counted(len(plan.members), 'member')} of {Path(self.settings.model.base).name} on {plan.corpus.name}, "

@@ -11,6 +11,7 @@ from mu_lightning.checkpoints import load_base, load_tokenizer, model_folder_nam
 from mu_lightning.data.corpus import SPLITS, Corpus
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.data.registry import open_corpus
+from mu_lightning.languages import not_among
 from mu_lightning.locales import locale as known_locale
 from mu_lightning.models.adapters import adapted_members
 from mu_lightning.models.classifier import IntentClassifier
@@ -28,6 +29,7 @@ from mu_lightning.results.run_folders import POOLED
 from mu_lightning.settings import RunSettings
 from mu_lightning.training.callbacks import check_callbacks
 from mu_lightning.training.checkpointing.resuming import BEGUN, resumes
+from mu_lightning.training.data_checks import check_rows, check_target, check_target_labels
 from mu_lightning.training.members import (
     ALL,
     check_models,
@@ -81,6 +83,19 @@ class RunPlan:
     def seed(self) -> int:
         """The run's seed."""
         return self.settings.seed
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know before the run begins: of the corpus, and of targets that cannot be scored."""
+        data, notes = self.data({}), list(self.corpus.notes)
+        for tag in (sources.target for sources in self.targets):
+            test = data.rows(tag, "test")
+            if not test.labeled:
+                lack = "labeled test rows" if len(test) else "test rows"
+                notes.append(f"{tag} has no {lack} in {self.corpus.name}: its model will be exported, not scored")
+            if self.merges and not data.rows(tag, "dev").labeled:
+                notes.append(f"{tag} has no labeled dev rows: merges are scored on those of its sources")
+        return tuple(notes)
 
     @property
     def sources(self) -> SourcePlan | None:
@@ -147,14 +162,16 @@ def plan_run(settings: RunSettings) -> RunPlan:
             known_locale(tag)
     check_trainer(settings)
     check_callbacks(settings.callbacks)
-    corpus = open_corpus(settings.data.corpus, settings.data.data_dir)
+    corpus = open_corpus(settings.data)
     locales = training_locales(settings, corpus)
     _check_requests(settings, locales, wanted)
     check_models(settings, locales, wanted)
     tokenizer = load_tokenizer(settings.model.base)
     for tag in locales:
         if tag not in corpus.locales:
-            raise UserError(f"the corpus {corpus.name} has no locale {tag} here: it has {', '.join(corpus.locales)}")
+            raise not_among(f"the corpus {corpus.name}", tag, corpus.locales)
+    for tag in wanted:
+        check_target(tag, corpus)
     excluded = excluded_locales(settings)
     targets = tuple(
         plan_sources(
@@ -178,6 +195,10 @@ def plan_run(settings: RunSettings) -> RunPlan:
                 f"the schedule {schedule.name} merges in the middle of an epoch, where with --members-in-memory some "
                 "members have not trained yet: choose a schedule by epochs, or leave out --members-in-memory"
             )
+    for tag in dict.fromkeys((*locales, *(wanted if settings.compare else ()))):
+        check_rows(corpus, tag, test=settings.compare and tag in wanted)
+    if targets:
+        check_target_labels(settings.merge, corpus, wanted, schedule)
     members = models_to_train(settings, locales)
     unseen = {} if targets else unseen_locales(settings, tuple(members))
     output_dir = settings.output_dir or default_folder(settings, locales, wanted)
@@ -270,7 +291,7 @@ def _vocabulary_subset(plan: RunPlan) -> VocabularySubset | None:
     settings = plan.settings.model
     # A target's train rows count too: a resumed run may be asked to compare with a native model.
     read = [(tag, split) for split in SPLITS for tag in sorted(learned if split == "train" else learned | unseen)]
-    parts = [data.encoded(*one) for one in read]
+    parts = [data.encoded(*one) for one in read if len(data.rows(*one))]  # a target may have none
     check_tokens(parts, plan.tokenizer, plan.base)
     trial_logits(plan.base, longest_texts(parts), str(settings.base))
     if settings.decay_unused:

@@ -5,7 +5,7 @@ in the configurations and in the tests that run over every registered set.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -59,6 +59,30 @@ FEATURE_SETS: dict[str, Callable[[Codes], np.ndarray]] = {
 }
 
 
+def _with_more(more: Iterable[str]) -> tuple[str, ...]:
+    wanted = dict.fromkeys(more)
+    others = {tag: locale(tag).iso639_3 for tag in wanted if tag not in LOCALES}
+    tags: dict[str, None] = {}
+    for tag, entry in LOCALES.items():
+        same = [other for other, code in others.items() if code == entry.iso639_3]
+        tags |= dict.fromkeys([tag] if tag in wanted or not same else same)
+    return tuple(tags | dict.fromkeys(others))
+
+
+def nearest_with_data(feature_set: str, tag: str, count: int = 3) -> tuple[str, ...]:
+    """The locales of the table that are most like `tag` by family, or else by place, and have data in a feature set."""
+    candidates = [one for one in locales_with_data(feature_set) if locale(one).iso639_3 != locale(tag).iso639_3]
+    for name in ("family", "geography"):
+        rows = _table(name, (tag, *candidates))
+        if not np.isnan(rows[0]).all():
+            values = np.nan_to_num(rows)
+            norms = np.linalg.norm(values, axis=1)
+            cosines = values[1:] @ values[0] / np.where(norms[1:] > 0, norms[1:] * norms[0], 1.0)
+            if cosines.max() > 0:
+                return tuple(candidates[place] for place in np.argsort(-cosines, kind="stable")[:count])
+    return ()
+
+
 @lru_cache(maxsize=32)
 def _table(feature_set: str, tags: tuple[str, ...]) -> np.ndarray:
     rows = FEATURE_SETS[feature_set]([locale(tag).uriel for tag in tags])
@@ -88,12 +112,21 @@ def features(feature_set: str, locales: Sequence[str]) -> np.ndarray:
     rows = _table(_registered(feature_set), tuple(locales))
     for tag, row in zip(locales, rows, strict=True):
         if np.isnan(row).all():
-            others = ", ".join(name for name in FEATURE_SETS if name != feature_set)
-            raise UserError(
-                f"feature set '{feature_set}' has no data for {tag} (tried {', '.join(locale(tag).uriel)}): "
-                f"choose another set ({others}) or leave {tag} out"
-            )
+            raise no_data(feature_set, tag)
     return rows
+
+
+def no_data(feature_set: str, tag: str) -> UserError:
+    """The error for a language of which a feature set, or a mix of some, knows nothing."""
+    having = [name for name in FEATURE_SETS if not np.isnan(_table(name, (tag,))).all()]
+    what = f"choose another set (--feature-set {', '.join(having)})" if having else "read similarities from a file"
+    near = nearest_with_data(feature_set, tag)
+    also = f"; the nearest languages that it knows are {', '.join(near)}" if near else ""
+    codes = ", ".join(locale(tag).uriel[:3])
+    return UserError(
+        f"feature set '{feature_set}' has no data for {tag} ({locale(tag).name}, tried {codes}): {what} or leave {tag} "
+        f"out{also}"
+    )
 
 
 def parse_mix(text: str) -> dict[str, float]:
@@ -120,12 +153,15 @@ def parse_mix(text: str) -> dict[str, float]:
     return {name: share / total for name, share in shares.items()}
 
 
-def locales_with_data(feature_set: str) -> tuple[str, ...]:
-    """Those of the known locales of which every set of a mix knows something, in the table's order.
+def locales_with_data(feature_set: str, more: Iterable[str] = ()) -> tuple[str, ...]:
+    """The locales of which every set of a mix knows something: the table's in its order, and `more`.
+
+    A locale among `more` takes the place of the table's of the same language, unless that is among them too: so weights
+    do not depend on whether data call English ``en`` or ``en-US``.
 
     Raises:
-        UserError: as of `parse_mix`.
+        UserError: as of `parse_mix`, or `more` has what is no language.
     """
-    tags = tuple(LOCALES)
+    tags = _with_more(more)
     known = [~np.isnan(_table(name, tags)).all(axis=1) for name in parse_mix(feature_set)]
     return tuple(tag for tag, everywhere in zip(tags, np.all(known, axis=0), strict=True) if everywhere)

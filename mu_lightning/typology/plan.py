@@ -1,13 +1,13 @@
 """The way from a target to its sources and their weights: what `fit`, `merge`, `ensemble` and `similarity` ask."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mu_lightning.locales import LOCALES
+from mu_lightning.locales import is_language, locale
 from mu_lightning.settings import TypologySettings
-from mu_lightning.typology.features import locales_with_data
+from mu_lightning.typology.features import locales_with_data, no_data
 from mu_lightning.typology.selection import nearest_sources
 from mu_lightning.typology.similarity import SimilarityMatrix, from_features, read_csv
 from mu_lightning.typology.sinkhorn import normalize
@@ -53,8 +53,12 @@ class SourcePlan:
         return values
 
 
-def source_matrix(settings: TypologySettings) -> SimilarityMatrix:
+def source_matrix(settings: TypologySettings, more: Iterable[str] = ()) -> SimilarityMatrix:
     """The similarities that the settings ask for: over every locale with data, or those of the file.
+
+    Args:
+        settings: how similarities come about.
+        more: locales that are in the matrix too, where there are features, whether or not the table has them.
 
     Raises:
         UserError: the file is missing or broken, a feature set is unknown, or a file is named that would not be read.
@@ -65,7 +69,7 @@ def source_matrix(settings: TypologySettings) -> SimilarityMatrix:
                 f"the similarity matrix {settings.similarity_matrix} is read with --similarity-source sparse only; "
                 f"add that, or leave the file out"
             )
-        return from_features(settings.feature_set, locales_with_data(settings.feature_set))
+        return from_features(settings.feature_set, locales_with_data(settings.feature_set, more))
     if settings.similarity_source != "sparse":
         raise unknown("similarity source", settings.similarity_source, ("dense", "sparse"))
     if settings.similarity_matrix is None and not DEFAULT_MATRIX_FILE.is_file():
@@ -113,10 +117,11 @@ def plan_sources(
         )
     if manual_weights and locales is None:
         locales = tuple(parse_weights(manual_weights))
-    if target not in LOCALES and settings.similarity_source == "dense":
-        raise unknown("locale", target, LOCALES)
-    matrix = source_matrix(settings)
-    matrix.index(target)
+    matrix = source_matrix(settings, (target, *available, *(locales or ())))
+    for tag in (target, *(locales or ())):
+        if settings.similarity_source == "dense" and tag not in matrix.locales:
+            raise no_data(settings.feature_set, tag)
+        matrix.index(tag)
     if locales is None:
         sources = nearest_sources(matrix, target, available, num_languages, settings.top_k)
     else:
@@ -177,7 +182,7 @@ def reweighted(plan: SourcePlan, preweight: str, seed: int) -> dict[str, float]:
 def table_rows(plan: SourcePlan) -> list[tuple[str, str, float, float]]:
     """Tag, language, similarity and weight of each source, the most similar first."""
     order = sorted(plan.sources, key=lambda tag: -plan.similarities[tag])
-    names = {tag: LOCALES[tag].name if tag in LOCALES else "" for tag in order}
+    names = {tag: locale(tag).name if is_language(tag) else "" for tag in order}  # a file may have names of its own
     return [(tag, names[tag], plan.similarities[tag], plan.weights[tag]) for tag in order]
 
 
@@ -188,7 +193,7 @@ def table(plan: SourcePlan) -> str:
         source = str(settings.similarity_matrix or DEFAULT_MATRIX_FILE)
     else:
         source = settings.feature_set
-    name = f" ({LOCALES[plan.target].name})" if plan.target in LOCALES else ""
+    name = f" ({locale(plan.target).name})" if is_language(plan.target) else ""
     rows = table_rows(plan)
     width = max(len("language"), *(len(language) for _, language, _, _ in rows))
     lines = [

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mu_lightning.locales import LOCALES
+from mu_lightning.locales import locale
 from mu_lightning.typology.features import features, parse_mix
-from mu_lightning.utilities.errors import UserError, unknown
+from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import atomic_file
 from mu_lightning.utilities.reading import CsvRow, read_csv_rows
+
+SHOWN = 12  # locales that a message names
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +57,9 @@ class SimilarityMatrix:
         """The row of locale `tag`; raises UserError for one that is unknown, or known but not in this matrix."""
         if tag in self.locales:
             return self.locales.index(tag)
-        if tag not in LOCALES:
-            raise unknown("locale", tag, {*self.locales, *LOCALES})
-        raise UserError(f"similarity matrix {self.origin} has no row for {tag}; it has {', '.join(self.locales)}")
+        locale(tag)  # what is no language's tag is refused as such
+        shown = ", ".join(self.locales[:SHOWN]) + (", ..." if len(self.locales) > SHOWN else "")
+        raise UserError(f"similarity matrix {self.origin} has no row for {tag}; it has {shown}")
 
     def similarity(self, row: str, column: str) -> float:
         """The similarity of locale `column` to locale `row`."""

@@ -6,6 +6,7 @@ import pytest
 
 import cli
 from mu_lightning.data.registry import open_corpus
+from mu_lightning.settings import CorpusSettings
 
 FIT = ["fit", "--locales", "nl-NL,de-DE"]
 TARGET = ["fit", "--target-lang", "af-ZA"]
@@ -160,7 +161,7 @@ def _model(folder: Path, labels: tuple[str, ...], pieces: str = "abc") -> None:
 def test_sources_with_other_labels_or_another_tokenizer_are_refused(
     verb: str, what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    labels = open_corpus("cldr").label_names
+    labels = open_corpus(CorpusSettings()).label_names
     _model(tmp_path / "models" / "tiny_cldr_nl-NL", labels)
     other = (*labels[1:], labels[0]) if what == "label" else labels
     _model(tmp_path / "models" / "tiny_cldr_de-DE", other, "xyz" if what == "tokenizer" else "abc")

@@ -15,7 +15,7 @@ from mu_lightning.data.module import IntentDataModule
 from mu_lightning.data.registry import open_corpus
 from mu_lightning.evaluation.loop import evaluate
 from mu_lightning.models.classifier import IntentClassifier
-from mu_lightning.settings import DataSettings
+from mu_lightning.settings import CorpusSettings, DataSettings
 
 SMALL = ["--data.limit_train", "96", "--trainer.enable_progress_bar", "false"]
 
@@ -45,7 +45,7 @@ def test_fit_without_a_target_writes_a_source_model_for_each_locale(sources: Pat
     assert names == {path.parent.name for path in sources.glob("*/config.json")}
     for name in names:
         model = AutoModelForSequenceClassification.from_pretrained(sources / name)
-        assert model.config.id2label[0] == open_corpus("cldr").label_names[0]
+        assert model.config.id2label[0] == open_corpus(CorpusSettings()).label_names[0]
         assert AutoTokenizer.from_pretrained(sources / name)("een").input_ids[0] == 0
     results = json.loads((sources / "run" / "results.json").read_text())["results"]
     assert {result["locale"] for result in results} == {"nl-NL", "de-DE", "en-US"}
@@ -74,8 +74,8 @@ def test_merge_and_ensemble_find_the_sources_and_test_scores_the_merged_model(
 
     # The folder, read by transformers alone, gives the logits and the accuracy that were scored.
     tokenizer, plain = AutoTokenizer.from_pretrained(merged), AutoModelForSequenceClassification.from_pretrained(merged)
-    rows = open_corpus("cldr").rows("af-ZA", "test")
-    data = IntentDataModule(open_corpus("cldr"), load_tokenizer(merged), DataSettings())
+    rows = open_corpus(CorpusSettings()).rows("af-ZA", "test")
+    data = IntentDataModule(open_corpus(CorpusSettings()), load_tokenizer(merged), DataSettings())
     classifier = IntentClassifier.from_folder(merged).eval()
     loaders = data.eval_loaders("test", ["af-ZA"])
     for batch in loaders["af-ZA"]:
@@ -92,19 +92,16 @@ def test_merge_and_ensemble_find_the_sources_and_test_scores_the_merged_model(
 
 def test_predict_names_the_intents_that_test_counts(sources: Path, tmp_path: Path) -> None:
     model = sources / "xlm-r-cldr_cldr_nl-NL"
-    quiet = ["--trainer.enable_progress_bar", "false"]
-    assert (
-        cli.main(["predict", "--model-path", str(model), "--locales", "nl-NL", "--output-dir", str(tmp_path), *quiet])
-        == 0
-    )
-    table = pd.read_csv(tmp_path / "predictions_nl-NL.csv")
-    corpus = open_corpus("cldr")
+    path = tmp_path / "nl-NL.csv"
+    assert cli.main(["predict", "--model-path", str(model), "--locales", "nl-NL", "--output", str(path)]) == 0
+    table = pd.read_csv(path)
+    corpus = open_corpus(CorpusSettings())
     rows = corpus.rows("nl-NL", "test")
     assert list(table["id"]) == list(rows.ids)
-    gold = np.array([corpus.label_names[label] for label in rows.labels])
+    assert list(table["label"]) == [corpus.label_names[label] for label in rows.labels]
     results = json.loads((sources / "run" / "results.json").read_text())["results"]
     expected = next(result["accuracy"] for result in results if result["locale"] == "nl-NL")
-    assert np.mean(table["intent"].to_numpy() == gold) == pytest.approx(expected)
+    assert np.mean(table["predicted"] == table["label"]) == pytest.approx(expected)
 
 
 def test_a_multilingual_model_learns_from_all_its_locales(tmp_path: Path) -> None:

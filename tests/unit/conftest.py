@@ -64,6 +64,7 @@ def merge_record() -> Callable[..., dict[str, Any]]:
             "targets": {
                 target: {
                     "weights": dict.fromkeys(names, 1 / len(names)),
+                    "scored_on": "target",
                     "before": {**before, "ensemble": 0.6},
                     "mean_before": mean,
                     "after": mean + gain,

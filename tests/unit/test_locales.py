@@ -6,7 +6,7 @@ import pytest
 from babel import Locale as BabelLocale
 from babel.core import get_global
 
-from mu_lightning.locales import LOCALES, locale, locale_list
+from mu_lightning.locales import LOCALES, is_language, locale, locale_list
 from mu_lightning.typology.databases import data_file
 from mu_lightning.utilities.errors import UserError
 
@@ -121,9 +121,56 @@ def test_cldr_has_the_locale_and_agrees_on_its_language_script_and_territory(tag
 
 
 def test_an_unknown_locale_is_refused_with_the_nearest_known_ones() -> None:
-    with pytest.raises(UserError, match=r"unknown locale 'sl-SI': did you mean .*sl-SL"):
-        locale("sl-SI")
+    with pytest.raises(UserError, match=r"unknown locale 'sx-KE': did you mean .*sw-KE"):
+        locale("sx-KE")
     assert locale("sw-KE").name == "Swahili"
+
+
+@pytest.mark.parametrize(
+    ("tag", "name", "codes", "script"),
+    [
+        ("yo", "Yoruba", ("yor",), "Latn"),
+        ("yor", "Yoruba", ("yor",), "Latn"),
+        ("eu-ES", "Basque", ("eus", "baq"), "Latn"),
+        ("iw", "Hebrew", ("heb",), "Hebr"),  # deprecated
+        ("sr-Latn", "Serbian", ("srp",), "Latn"),
+        ("yue", "Cantonese", ("yue",), "Hant"),
+    ],
+)
+def test_any_language_is_resolved_from_its_tag(tag: str, name: str, codes: tuple[str, ...], script: str) -> None:
+    entry = locale(tag)
+    assert (entry.tag, entry.name, entry.script) == (tag, name, script)
+    assert entry.uriel[: len(codes)] == codes
+
+
+@pytest.mark.parametrize(
+    ("tag", "tabled"),
+    [("no", "nb-NO"), ("nb", "nb-NO"), ("zh-HK", "zh-TW"), ("cmn", "zh-CN"), ("sl-SI", "sl-SL"), ("fa", "fa-IR")],
+)
+def test_a_language_of_the_table_has_its_codes_under_any_tag(tag: str, tabled: str) -> None:
+    assert locale(tag).uriel == LOCALES[tabled].uriel
+
+
+def test_a_macro_language_has_the_codes_of_its_languages_and_they_have_its() -> None:
+    assert {"que", "quz"} <= set(locale("qu").uriel)
+    assert locale("quz").uriel[:2] == ("quz", "que")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("Albanian", "'Albanian' is a language's name, not its tag: write sq or sq-AL"),
+        ("data", "unknown language 'data': expected a BCP-47 tag such as yo or sw-KE, or an ISO 639-3 code"),
+        ("sq-XX", "unknown locale 'sq-XX': did you mean sq-AL"),  # a private territory
+        ("", "unknown language ''"),
+    ],
+)
+def test_what_is_no_tag_is_refused_in_one_line(given: str, message: str) -> None:
+    with pytest.raises(UserError) as raised:
+        locale(given)
+    assert str(raised.value).startswith(message)
+    assert len(str(raised.value)) < 160
+    assert not is_language(given)
 
 
 def test_the_table_is_read_without_importing_anything_heavy() -> None:

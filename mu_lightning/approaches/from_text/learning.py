@@ -172,7 +172,11 @@ class Learning:
         if cell.method is None or not find_method(cell.method).needs_statistics or cell.method in SHARED_KINDS:
             return None
         data = MergeData(
-            scoring.corpus, self._mode(cell.method), cell.target, self.examples, scoring.max_length, scoring.data_dir
+            **scoring.corpus_values(),
+            mode=self._mode(cell.method),
+            target=cell.target,
+            examples=self.examples,
+            max_length=scoring.max_length,
         )
         folders = {name: bench.models[name] for name in cell.sources}
         paths = {name: found.path for name, found in folders.items() if isinstance(found, FileTensors)}
@@ -194,7 +198,7 @@ class Learning:
             tag
             for cell in learners
             for source in cell.sources
-            for tag in MergeData("", self._mode(cell.method or ""), cell.target).locales(source)
+            for tag in MergeData(mode=self._mode(cell.method or ""), target=cell.target).locales(source)
         )
         if not tags:
             return bench
@@ -205,9 +209,7 @@ class Learning:
                     f"{learners[0].method} learns from texts, but the corpus {corpus.name} has no locale {tag}: choose "
                     "another fisher_data_mode or leave the method out"
                 )
-        settings = DataSettings(
-            scoring.corpus, scoring.data_dir, max_length=scoring.max_length, limit_train=self.examples
-        )
+        settings = DataSettings(**scoring.corpus_values(), max_length=scoring.max_length, limit_train=self.examples)
         data = IntentDataModule(corpus, tokenizer, settings)
         return replace(bench, texts={tag: data.encoded(tag, "train") for tag in tags})
 

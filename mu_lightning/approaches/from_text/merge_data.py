@@ -6,7 +6,6 @@ transductive all the same, and its results say so (``target-unlabelled``).
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from mu_lightning.approaches.from_text.modes import MODES, Mode
@@ -16,29 +15,25 @@ from mu_lightning.data.module import IntentDataModule
 from mu_lightning.data.registry import open_corpus
 from mu_lightning.merging.folders.folder_plan import FolderPlan
 from mu_lightning.models.reading import check_length, without_weights
-from mu_lightning.settings import DataSettings
+from mu_lightning.settings import CorpusSettings, DataSettings
 from mu_lightning.utilities.errors import UserError, unknown
 
 
 @dataclass(frozen=True)
-class MergeData:
+class MergeData(CorpusSettings):
     """Which texts a method learns from.
 
     Attributes:
-        corpus: the corpus' name.
         mode: the ``target``'s texts, each source's own (``sources``), or ``both``.
         target: the locale that the merge is for.
         examples: train utterances of each locale; the same ids in every locale.
         max_length: tokens after which an utterance is cut.
-        data_dir: an unpacked MASSIVE release.
     """
 
-    corpus: str
-    mode: Mode
+    mode: Mode = "target"
     target: str | None = None
     examples: int = 100
     max_length: int = DataSettings.max_length
-    data_dir: Path | None = None
 
     @property
     def supervision(self) -> str:
@@ -52,7 +47,9 @@ class MergeData:
 
     def recorded(self) -> dict[str, Any]:
         """Itself as plain values, without a place on this machine."""
-        return {key: value for key, value in asdict(self).items() if key != "data_dir" and value is not None}
+        plain = CorpusSettings().corpus_values()
+        values = {key: value for key, value in asdict(self).items() if key == "corpus" or value != plain.get(key)}
+        return {key: value for key, value in values.items() if key != "data_dir" and value is not None}
 
 
 class MergeTexts:
@@ -78,20 +75,21 @@ class MergeTexts:
                 "(--fisher-data-mode sources, or mode in a recipe's data)"
             )
         self.data, self._sources = data, plan.job.names
-        corpus = open_corpus(data.corpus, data.data_dir)
+        corpus = open_corpus(data)
         for tag in {tag for source in plan.job.names for tag in data.locales(source)}:
             if tag not in corpus.locales:
                 raise UserError(
                     f"{plan.job.method.name} reads texts of every source and target it is to learn from, but the "
                     f"corpus {corpus.name} has no locale {tag}: choose another --corpus, or --fisher-data-mode"
                 )
-        settings = DataSettings(data.corpus, data.data_dir, max_length=data.max_length, limit_train=data.examples)
+        settings = DataSettings(**data.corpus_values(), max_length=data.max_length, limit_train=data.examples)
         folder = next(iter(plan.folders.values())).path
         check_length(data.max_length, without_weights(folder), "the data's max_length")
         self._module = IntentDataModule(corpus, load_tokenizer(folder), settings)
         for source in plan.job.names:
             for tag in data.locales(source):
-                self._module.rows(tag, "train")
+                if not len(self._module.rows(tag, "train")):
+                    raise UserError(f"{plan.job.method.name} reads train texts of {tag}, but {corpus.name} has none")
 
     def rows(self, sources: Sequence[str]) -> EncodedRows:
         """The texts that are read for these sources, each once."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.evaluation.loop import evaluate, evaluate_named
+from mu_lightning.evaluation.metrics import Scores
 from mu_lightning.merging.engine.in_memory import merge_tensors
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.ensemble import Panel
@@ -124,10 +125,11 @@ class MergeRound:
         targets, sources = {}, {}
         for target, state in models.items():
             merged = sample.with_merged(state)
-            after = self._accuracy(merged, target)
+            after = self._accuracy(merged, self.scored_on(target))
             mean = _mean_of_members(before[target])
             targets[target] = {
                 "weights": weights[target],
+                "scored_on": "target" if self.scored_on(target) == (target,) else "sources",
                 "before": dict(before[target]),
                 "mean_before": mean,
                 "after": after,
@@ -143,19 +145,28 @@ class MergeRound:
         chosen = {name: members[name] for name in weights}
         panel = Panel(chosen, {ENSEMBLE: ("uriel_logits", list(weights.values()))}, with_members=True)
         with self.precision():
-            found = evaluate_named(panel, self.data.eval_loaders("dev", [target]))
-        return {name: found[name][target].accuracy for name in (*weights, ENSEMBLE)}
+            found = evaluate_named(panel, self.data.eval_loaders("dev", self.scored_on(target)))
+        return {name: _mean_accuracy(found[name]) for name in (*weights, ENSEMBLE)}
+
+    def scored_on(self, target: str) -> tuple[str, ...]:
+        """The locales on whose dev rows a target's merges are scored: its own if those have labels, else its sources'.
+
+        What the sources' rows say of the target is little, but it costs none of its labels.
+        """
+        if self.data.rows(target, "dev").labeled:
+            return (target,)
+        return tuple(dict.fromkeys(locale for name in self.weights[target] for locale in self.data.members[name]))
 
     def _own(self, name: str, classifier: IntentClassifier, known: Mapping[str, float] | None = None) -> float:
         """Mean accuracy on the dev splits of the locales that the member learns from."""
         locales = self.data.members[name]
         return sum(
-            known[locale] if known and locale in known else self._accuracy(classifier, locale) for locale in locales
+            known[locale] if known and locale in known else self._accuracy(classifier, [locale]) for locale in locales
         ) / len(locales)
 
-    def _accuracy(self, classifier: IntentClassifier, locale: str) -> float:
+    def _accuracy(self, classifier: IntentClassifier, locales: Sequence[str]) -> float:
         with self.precision():
-            return evaluate(classifier, self.data.eval_loaders("dev", [locale]))[locale].accuracy
+            return _mean_accuracy(evaluate(classifier, self.data.eval_loaders("dev", locales)))
 
     def _distances(self, members: Members) -> dict[tuple[str, str], float]:
         return pairwise_distances({name: member.merge_state() for name, member in members.items()}, self.base)
@@ -181,6 +192,10 @@ def last_weights(history: Sequence[Mapping[str, Any]], target: str) -> dict[str,
     """The merge weights of a target's merged model: of its last merge that was committed."""
     found = [record["targets"][target] for record in history if record["targets"][target]["committed"]]
     return dict(found[-1]["weights"])
+
+
+def _mean_accuracy(found: Mapping[str, Scores]) -> float:
+    return sum(scores.accuracy for scores in found.values()) / len(found)
 
 
 def _mean_of_members(found: Mapping[str, float]) -> float:

@@ -86,7 +86,7 @@ def test_verbs_that_use_models_look_for_them_in_checkpoints() -> None:
     ("argv", "message"),
     [
         ([], "nothing to do"),
-        (["--target-lang", "sq-LA"], "unknown locale 'sq-LA': did you mean sq-AL"),
+        (["--target-lang", "Albanian"], "is a language's name, not its tag: write sq or sq-AL"),
         (["--target-lang", "sq-AL", "--locales", "sq-AL,it-IT"], "among its own sources"),
         (["--target-lang", "sq-AL", "--models-dir", "no/such/folder"], "no source model found"),
         (["--figure", "picture.jpeg"], r"written as \.svg, \.png, \.pdf"),

@@ -8,15 +8,22 @@ import pytest
 from mu_lightning.data.corpus import SPLITS, Corpus
 from mu_lightning.data.registry import CORPORA, open_corpus
 from mu_lightning.locales import LOCALES
+from mu_lightning.settings import CorpusSettings
 from mu_lightning.utilities.errors import UserError
 
+# The fixture whose folder a corpus reads; "cldr" reads none.
+FOLDERS = {"massive": "release", "files": "tables", "hub": "dataset"}
 SAMPLE = ("af-ZA", "en-US", "sw-KE")
 
 
 @pytest.fixture(params=sorted(CORPORA))
 def make(request: pytest.FixtureRequest) -> Callable[[], Corpus]:
-    directory: Path | None = request.getfixturevalue("release") if request.param == "massive" else None
-    return lambda: open_corpus(request.param, directory)
+    directory = None
+    if request.param in FOLDERS:
+        directory = request.getfixturevalue(FOLDERS[request.param])
+    if request.param == "hub":  # a local folder of tables is a data set too
+        return lambda: open_corpus(CorpusSettings("hub", dataset=str(directory)))
+    return lambda: open_corpus(CorpusSettings(request.param, directory))
 
 
 @pytest.fixture
@@ -86,7 +93,7 @@ def test_splits_and_locales_have_different_fingerprints(corpus: Corpus) -> None:
 
 
 def test_an_unknown_locale_or_split_is_refused(corpus: Corpus) -> None:
-    with pytest.raises(UserError, match="unknown locale 'en-UK': did you mean en-US"):
+    with pytest.raises(UserError, match="has no locale 'en-UK': did you mean en-US"):
         corpus.rows("en-UK", "train")
     with pytest.raises(UserError, match="unknown split 'validation'"):
         corpus.rows("en-US", "validation")  # type: ignore[arg-type]
@@ -94,9 +101,9 @@ def test_an_unknown_locale_or_split_is_refused(corpus: Corpus) -> None:
 
 def test_an_unknown_corpus_is_refused_with_the_nearest_known_one() -> None:
     with pytest.raises(UserError, match="unknown corpus 'masive': did you mean massive"):
-        open_corpus("masive")
+        open_corpus(CorpusSettings("masive"))
 
 
 def test_a_directory_for_the_embedded_corpus_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"'cldr' is embedded and reads no directory"):
-        open_corpus("cldr", tmp_path)
+        open_corpus(CorpusSettings("cldr", tmp_path))

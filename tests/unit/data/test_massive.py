@@ -80,7 +80,7 @@ def test_a_directory_that_is_not_a_release_is_refused_with_what_was_looked_for(t
 
 
 def test_a_locale_that_the_release_lacks_is_refused_with_those_it_has(release: Path) -> None:
-    with pytest.raises(UserError, match="has no locale 'ca-ES': it has af-ZA, en-US, sw-KE"):
+    with pytest.raises(UserError, match=r"has no locale 'ca-ES' \(Catalan\): it has af-ZA, en-US, sw-KE"):
         MassiveCorpus(release).rows("ca-ES", "train")
 
 

@@ -99,9 +99,10 @@ def test_what_the_set_knows_nothing_of_is_said() -> None:
     result = plan("fi-FI", settings=TypologySettings(feature_set="learned"))
     assert "en-US" in result.without_data
     assert "not considered, as learned has no data for them: az-AZ, en-US" in table(result)
-    with pytest.raises(UserError, match="similarity matrix learned has no row for az-AZ"):
+    known = r"'learned' has no data for az-AZ .*: choose another set .* that it knows are tr-TR"
+    with pytest.raises(UserError, match=known):
         plan("az-AZ", settings=TypologySettings(feature_set="learned"))
-    with pytest.raises(UserError, match="similarity matrix learned has no row for en-US"):
+    with pytest.raises(UserError, match="feature set 'learned' has no data for en-US"):
         plan("fi-FI", locales=["en-US"], settings=TypologySettings(feature_set="learned"))
 
 
@@ -109,7 +110,7 @@ def test_what_the_set_knows_nothing_of_is_said() -> None:
     ("more", "message"),
     [
         ({"target": "sq-XX"}, "unknown locale 'sq-XX': did you mean sq-AL"),
-        ({"locales": ["it-IT", "ell-GR"]}, "unknown locale 'ell-GR': did you mean el-GR"),
+        ({"locales": ["it-IT", "ell-XX"]}, "unknown locale 'ell-XX': did you mean el-GR"),
         ({"locales": ["it-IT", "sq-AL"]}, "the target sq-AL is among its own sources"),
         ({"locales": ["it-IT", "it-IT"]}, "the source it-IT is named twice"),
         ({"locales": []}, "no source locales are named"),
@@ -160,6 +161,25 @@ def test_a_file_may_hold_locales_beyond_the_table(tmp_path: Path) -> None:
     result = plan("xx-XX", available=matrix.locales, num_languages=2, settings=settings)
     assert result.sources == ("it-IT", "ro-RO")
     assert table(result).startswith("xx-XX: similarity by")
+
+
+def test_any_language_can_be_a_target() -> None:
+    result = plan("yo", num_languages=3)
+    assert len(result.sources) == 3
+    assert "yo (Yoruba)" in table(result)
+
+
+def test_weights_do_not_depend_on_how_data_call_a_language() -> None:
+    ours = plan("af-ZA", available=("en-US", "de-DE", "sw-KE"), num_languages=3, settings=TypologySettings(top_k=51))
+    own = plan("af", available=("en", "deu", "sw"), num_languages=3, settings=TypologySettings(top_k=51))
+    assert own.sources == tuple({"en-US": "en", "de-DE": "deu", "sw-KE": "sw"}[tag] for tag in ours.sources)
+    assert list(own.weights.values()) == list(ours.weights.values())
+
+
+def test_two_tags_of_one_language_can_both_be_sources() -> None:
+    result = plan("en-AU", available=("en-US", "en-GB", "de"), num_languages=3)
+    assert set(result.sources[:2]) == {"en-US", "en-GB"}
+    assert result.similarities["en-GB"] == 1.0
 
 
 def test_the_details_are_plain_values() -> None:

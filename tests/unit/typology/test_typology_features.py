@@ -69,7 +69,7 @@ def test_grambank_is_joined_through_glottocodes() -> None:
 
 
 def test_a_locale_without_data_is_named_with_the_set() -> None:
-    with pytest.raises(UserError, match=r"'learned' has no data for az-AZ \(tried aze, azj\)"):
+    with pytest.raises(UserError, match=r"'learned' has no data for az-AZ \(Azerbaijani, tried aze, azj\)"):
         features("learned", ["fi-FI", "az-AZ"])
 
 

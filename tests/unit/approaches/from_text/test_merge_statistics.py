@@ -18,7 +18,7 @@ from mu_lightning.merging.statistics.fisher import fisher_diagonal
 from mu_lightning.utilities.errors import UserError
 
 TAGS = ("nl-NL", "de-DE")
-DATA = MergeData("cldr", "target", "af-ZA", examples=9, max_length=16)
+DATA = MergeData("cldr", mode="target", target="af-ZA", examples=9, max_length=16)
 
 
 @pytest.fixture(scope="module")

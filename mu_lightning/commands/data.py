@@ -1,0 +1,65 @@
+"""The command `data`: what a corpus holds, before anything is trained on it."""
+
+import json
+
+from jsonargparse import ArgumentParser
+
+from mu_lightning.commands.arguments import add_corpus_arguments, corpus_from
+from mu_lightning.commands.parsing import command_parser
+from mu_lightning.locales import locale_list
+from mu_lightning.settings import DataSettings
+from mu_lightning.utilities.errors import UserError, check_number
+
+
+def parser() -> ArgumentParser:
+    """The command's arguments."""
+    result = command_parser(
+        "data",
+        "Describes a corpus before anything is trained on it: rows, labels and their balance, lengths, "
+        "texts that are in two splits, and with --base how its tokenizer cuts each language.",
+    )
+    add = result.add_argument
+    add_corpus_arguments(result)
+    add("--locales", type=str, nargs="+", default=None, help="the languages to describe (default: all of the corpus)")
+    add("--base", type=str | None, default=None, help="also describe the tokens of this base: a folder or hub id")
+    add("--max-length", type=int, default=DataSettings.max_length, help="tokens after which a text would be cut")
+    add("--json", action="store_true", help="print everything as JSON instead of tables")
+    return result
+
+
+def run(argv: list[str]) -> int:
+    """Prints what the corpus holds; returns the exit status.
+
+    Raises:
+        UserError: the corpus cannot be read, or has no such language.
+    """
+    arguments = parser().parse_args(argv)
+    check_number("--max-length", arguments.max_length, least=3)
+    from mu_lightning.checkpoints import load_tokenizer
+    from mu_lightning.data.description import describe_language, remarks, show
+    from mu_lightning.data.registry import open_corpus
+    from mu_lightning.languages import not_among
+
+    corpus = open_corpus(corpus_from(arguments))
+    languages = locale_list(arguments.locales) or list(corpus.locales)
+    for tag in languages:
+        if tag not in corpus.locales:
+            raise not_among(f"the corpus {corpus.name}", tag, corpus.locales)
+    if len(set(languages)) < len(languages):
+        raise UserError(f"a language is named twice in {', '.join(languages)}")
+    tokenizer = None if arguments.base is None else load_tokenizer(arguments.base)
+    found = [describe_language(corpus, tag, tokenizer, arguments.max_length) for tag in languages]
+    if arguments.json:
+        described = {
+            "corpus": corpus.name,
+            "labels": list(corpus.label_names) if any(one.labeled for one in found) else [],
+            "notes": list(corpus.notes),
+            "remarks": remarks(found),
+            "languages": [one.plain() for one in found],
+        }
+        print(json.dumps(described, ensure_ascii=False, indent=2))
+        return 0
+    print(show(found))
+    for line in (*corpus.notes, *remarks(found)):
+        print(line)
+    return 0

@@ -1,0 +1,41 @@
+"""Writes records as CSV, TSV or JSON lines, one at a time."""
+
+import csv
+import json
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+from mu_lightning.utilities.errors import UserError
+
+WRITTEN = (".csv", ".tsv", ".jsonl")
+
+
+class RecordWriter:
+    """Writes records to an open text file.
+
+    Args:
+        stream: where they go.
+        kind: one of `WRITTEN`. A table has the columns of its first record; JSON lines may differ.
+    """
+
+    def __init__(self, stream: TextIO, kind: str) -> None:
+        self._stream = stream
+        self._kind = kind
+        self._columns: tuple[str, ...] | None = None
+        delimiter = "\t" if kind == ".tsv" else ","
+        self._writer = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
+
+    def write(self, values: Mapping[str, Any]) -> None:
+        """Writes a record; raises UserError where a table's record has other columns than its first."""
+        if self._kind == ".jsonl":
+            self._stream.write(json.dumps(values, ensure_ascii=False) + "\n")
+            return
+        if self._columns is None:
+            self._columns = tuple(values)
+            self._writer.writerow(self._columns)
+        if tuple(values) != self._columns:
+            raise UserError(
+                f"a record has the columns {', '.join(values)}, the first one {', '.join(self._columns)}: write "
+                ".jsonl, where they may differ"
+            )
+        self._writer.writerow(values.values())

@@ -1,0 +1,243 @@
+"""Answers for texts: a trained classifier, or several that vote, over a stream of texts in bounded memory."""
+
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from mu_lightning.checkpoints import load_tokenizer
+from mu_lightning.data.batching import eval_loader
+from mu_lightning.data.corpus import Rows
+from mu_lightning.data.encoding import Batch, tokenize
+from mu_lightning.evaluation.loop import moved, packed
+from mu_lightning.merging.folders.hub_folders import local_folder
+from mu_lightning.merging.folders.tokenizer_files import check_same_tokenizer
+from mu_lightning.models.classifier import IntentClassifier
+from mu_lightning.models.ensemble import Ensemble
+from mu_lightning.models.reading import check_architecture, check_length, most_tokens
+from mu_lightning.utilities.errors import UserError, check_number
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+# Texts that are in memory at a time: enough of each length for full batches.
+WINDOW = 4096
+BATCH_SIZE = 64
+LONGEST = 512  # tokens of a text, where neither the model nor its training says
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a text was classified as.
+
+    Attributes:
+        text: the text.
+        labels: the most probable labels, the best first.
+        probabilities: theirs, 0 to 1; of a majority vote the share of the votes.
+    """
+
+    text: str
+    labels: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+    @property
+    def label(self) -> str:
+        """The most probable label."""
+        return self.labels[0]
+
+    @property
+    def probability(self) -> float:
+        """The probability of the most probable label."""
+        return self.probabilities[0]
+
+
+class Predictor(nn.Module):
+    """Classifies texts; as a module it maps a batch to scores, like what it is made of.
+
+    Args:
+        module: maps a batch to scores of the classes, shape (B, classes), the largest of which is the answer.
+        tokenizer: the model's.
+        label_names: the classes, in the order of the scores.
+        max_length: tokens after which a text is cut.
+        scale: how scores become probabilities: ``logits`` by softmax, ``shares`` divided by their sum.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        tokenizer: "PreTrainedTokenizerBase",
+        label_names: Sequence[str],
+        max_length: int,
+        scale: str = "logits",
+    ) -> None:
+        super().__init__()
+        self.module = module.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.label_names = tuple(label_names)
+        self.max_length = max_length
+        self._scale = scale
+        self._packing = ExitStack()
+        self._packed = False
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Scores of the classes, shape (B, classes); the largest is the answer."""
+        scores: Tensor = self.module(batch)
+        return scores
+
+    def predict(self, texts: Sequence[str], top_k: int = 1, batch_size: int = BATCH_SIZE) -> list[Prediction]:
+        """The predictions of texts, in their order; arguments as of `stream`."""
+        if isinstance(texts, str):
+            raise UserError("predict takes a list of texts, not one text: predict([text])")
+        return list(self.stream(texts, top_k, batch_size))
+
+    def stream(self, texts: Iterable[str], top_k: int = 1, batch_size: int = BATCH_SIZE) -> Iterator[Prediction]:
+        """Reads texts as they come and gives their predictions in order, some thousand of them in memory at a time.
+
+        Args:
+            texts: the texts.
+            top_k: how many labels to give of each; all where there are fewer.
+            batch_size: texts in one batch.
+
+        Raises:
+            UserError: a number is below 1, or a text is not a string.
+        """
+        check_number("top_k", top_k, least=1)
+        check_number("batch_size", batch_size, least=1)
+        remaining = iter(texts)
+        while window := list(itertools.islice(remaining, WINDOW)):
+            yield from self._window(window, min(top_k, len(self.label_names)), batch_size)
+
+    def probabilities(self, texts: Sequence[str], batch_size: int = BATCH_SIZE) -> Tensor:
+        """The probability of each label, shape (texts, classes), on the CPU."""
+        if not texts:
+            return torch.empty(0, len(self.label_names))
+        wrong = next((text for text in texts if not isinstance(text, str)), None)
+        if wrong is not None:
+            raise UserError(f"a text to classify is {type(wrong).__name__}, not a string: {wrong!r}")
+        rows = tokenize(Rows([""] * len(texts), texts, [-1] * len(texts)), self.tokenizer, self.max_length)
+        if not self._packed:  # the weights stay as they are, so they are laid out once
+            self._packing.enter_context(packed(self.module))
+            self._packed = True
+        device = next(self.module.parameters()).device
+        found = torch.empty(len(texts), len(self.label_names))
+        with torch.inference_mode():
+            for batch in eval_loader(rows, batch_size):
+                scores = self.module(moved(batch, device)).float()
+                shares = torch.softmax(scores, -1) if self._scale == "logits" else scores / scores.sum(-1, keepdim=True)
+                found[batch["index"]] = shares.cpu()
+        return found
+
+    def _window(self, texts: Sequence[str], top_k: int, batch_size: int) -> Iterator[Prediction]:
+        values, places = self.probabilities(texts, batch_size).topk(top_k, dim=-1)
+        for text, probabilities, labels in zip(texts, values.tolist(), places.tolist(), strict=True):
+            yield Prediction(text, tuple(self.label_names[place] for place in labels), tuple(probabilities))
+
+
+def load(folder: str | Path, *, max_length: int | None = None, device: str = "cpu") -> Predictor:
+    """A trained classifier, ready to answer: ``load("merged").predict(["weck mich um fünf"])``.
+
+    Args:
+        folder: a model folder or hub id.
+        max_length: tokens after which a text is cut (default: as in training, or what the model can read).
+        device: where to compute: ``cpu``, ``cuda``, or ``auto`` for a GPU where there is one.
+
+    Raises:
+        UserError: there is no trained classifier there, or `max_length` is more than it can read.
+    """
+    classifier = _classifier(folder)
+    length = _max_length([classifier], [folder], max_length)
+    return Predictor(classifier.to(_device(device)), load_tokenizer(folder), classifier.label_names, length)
+
+
+def load_ensemble(
+    folders: Sequence[str | Path],
+    vote: str = "soft",
+    weights: Sequence[float] | None = None,
+    *,
+    max_length: int | None = None,
+    device: str = "cpu",
+) -> Predictor:
+    """Several trained classifiers that vote.
+
+    Args:
+        folders: model folders or hub ids, of the same labels and the same tokenizer.
+        vote: one of `mu_lightning.models.votes.VOTES`.
+        weights: the members' weights; equal where none are given.
+        max_length: as of `load`.
+        device: as of `load`.
+
+    Raises:
+        UserError: as of `load`; labels or tokenizers differ; a folder is named twice; weights do not fit.
+    """
+    names = [str(folder) for folder in folders]
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise UserError(f"the model {name} is named twice")
+    if not names:
+        raise UserError("an ensemble needs models: name their folders")
+    shares = _shares(names, weights)
+    members = {name: _classifier(name) for name in names}
+    first = members[names[0]]
+    for name, member in members.items():
+        if member.label_names != first.label_names:
+            raise UserError(f"{name} has other labels than {names[0]}: models that vote must have the same, in order")
+        check_same_tokenizer(names[0], local_folder(names[0]), name, local_folder(name))
+    module = Ensemble(members, shares, vote)
+    length = _max_length(list(members.values()), folders, max_length)
+    scale = "logits" if vote == "uriel_logits" else "shares"
+    return Predictor(module.to(_device(device)), load_tokenizer(names[0]), first.label_names, length, scale)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
+        raise UserError(f"cannot compute on '{name}': {str(error).splitlines()[0]}") from error
+
+
+def _classifier(folder: str | Path) -> IntentClassifier:
+    found = IntentClassifier.from_folder(folder)
+    check_architecture(found.model, str(folder))
+    return found
+
+
+def _shares(names: Sequence[str], weights: Sequence[float] | None) -> Mapping[str, float]:
+    if weights is None:
+        return dict.fromkeys(names, 1 / len(names))
+    if len(weights) != len(names):
+        raise UserError(f"{len(weights)} weights are given for {len(names)} models")
+    for weight in weights:
+        check_number("a model's weight", weight, least=0)
+    if not sum(weights):
+        raise UserError("the models' weights are all 0")
+    return {name: weight / sum(weights) for name, weight in zip(names, weights, strict=True)}
+
+
+def _max_length(members: Sequence[IntentClassifier], folders: Sequence[str | Path], given: int | None) -> int:
+    if given is not None:
+        check_number("max_length", given, least=3)
+        for member in members:
+            check_length(given, member.model, "max_length")
+        return given
+    lengths = [LONGEST]
+    for folder, member in zip(folders, members, strict=True):
+        lengths.append(_trained_length(folder) or most_tokens(member.model) or LONGEST)
+    return min(lengths)
+
+
+def _trained_length(folder: str | Path) -> int | None:
+    """The maximal length that a folder's training details name."""
+    path = Path(folder) / "training_details.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["config"]["data"]["max_length"]
+    except (OSError, ValueError, KeyError, TypeError):  # `merge` and others than `fit` write none
+        return None
+    return found if isinstance(found, int) else None
