@@ -1,4 +1,4 @@
-"""How well similarities rank pairs as people do: pure functions of arrays."""
+"""Rank correlation of similarities with human judgments: pure functions of arrays."""
 
 import numpy as np
 
@@ -6,12 +6,12 @@ from mu_lightning.evaluation.metrics import DRAWS
 
 
 def cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """The cosine of each row of one array with the same row of the other: two of (rows, width) to (rows,)."""
+    """Row-wise cosine similarity of two arrays of shape (rows, width)."""
     return np.einsum("rw,rw->r", first, second) / (np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1))
 
 
 def spearman(similarities: np.ndarray, scores: np.ndarray) -> float:
-    """Spearman's rank correlation of two arrays of shape (rows,), ties sharing their mean rank; nan for a constant."""
+    """Spearman's rank correlation of two arrays of shape (rows,), with mean ranks for ties; NaN for constant input."""
     return float(_correlations(similarities[None], scores[None])[0])
 
 
@@ -21,7 +21,7 @@ def spearman_interval(
     """Percentile-bootstrap interval of Spearman's rank correlation over pairs (Efron 1979)."""
     random = np.random.default_rng(seed)
     found = []
-    for start in range(0, draws, 200):  # in parts: all draws at once would take much memory
+    for start in range(0, draws, 200):  # in chunks, to limit memory
         rows = random.integers(len(scores), size=(min(200, draws - start), len(scores)))
         found.append(_correlations(similarities[rows], scores[rows]))
     low, high = np.nanquantile(np.concatenate(found), [(1 - level) / 2, (1 + level) / 2])

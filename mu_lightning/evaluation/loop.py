@@ -1,4 +1,4 @@
-"""The one evaluation loop: whatever maps a batch to logits is scored here, and nowhere else."""
+"""The evaluation loop, for all modules that map a batch to logits."""
 
 import itertools
 from collections import defaultdict
@@ -18,19 +18,19 @@ Logits = Tensor | Mapping[str, Tensor]
 
 
 class Packable(Protocol):
-    """A module that can answer faster while its weights stay as they are."""
+    """A module with a faster forward pass for constant weights."""
 
     def packed(self) -> AbstractContextManager[None]:
-        """Lays the weights out for scoring; they must not change before the end."""
+        """Packs the weights for evaluation; they must not change inside the context."""
 
 
 class Collector:
-    """Gathers predictions batch by batch, from all devices at the end, and scores them.
+    """Collects predictions of batches from all devices and computes scores.
 
-    Lightning's ``validation_step`` and `evaluate` both feed one, so both give the same numbers.
+    It is used by ``validation_step`` and by `evaluate`, so that both yield the same scores.
 
     Args:
-        ids: locale -> ids of all rows of the split, in order: a batch's ``index`` points into it.
+        ids: locale -> ids of all rows of the split, in order; ``index`` of a batch refers to it.
     """
 
     def __init__(self, ids: Mapping[str, Any]) -> None:
@@ -38,17 +38,17 @@ class Collector:
         self._parts: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
 
     def add(self, locale: str, batch: Batch, logits: Logits) -> None:
-        """Takes a batch's logits, (B, classes), or several named ones of the same batch."""
+        """Adds the logits of a batch, (B, classes), or several named logits."""
         named = logits if isinstance(logits, Mapping) else {"": logits}
         for name, values in named.items():
             columns = torch.stack([batch["index"], batch["labels"], values.argmax(dim=-1)])
             self._parts[name, locale].append(columns.cpu().numpy())
 
     def scores(self) -> dict[str, dict[str, Scores]]:
-        """Name -> locale -> scores; the name is ``""`` for a module that gives one tensor.
+        """Computes scores: name -> locale -> scores; the name is ``""`` for unnamed logits.
 
         Raises:
-            RuntimeError: the devices' parts do not make up the split, each row once.
+            RuntimeError: rows of the split are missing or repeated.
         """
         result: dict[str, dict[str, Scores]] = defaultdict(dict)
         for (name, locale), parts in _gather(dict(self._parts)).items():
@@ -68,13 +68,13 @@ class Collector:
 
 @torch.inference_mode()
 def evaluate_named(module: nn.Module, loaders: Mapping[str, "DataLoader[Batch]"]) -> dict[str, dict[str, Scores]]:
-    """Scores a module that may give several named logits a batch: name -> locale -> scores.
+    """Evaluates a module with named logits: name -> locale -> scores.
 
     Args:
-        module: maps a batch to logits (B, classes), or to a mapping of names to such; its training mode is restored.
-        loaders: locale -> batches, as `IntentDataModule.eval_loaders` gives them.
+        module: maps a batch to logits (B, classes), or to a mapping of names to logits; its training mode is restored.
+        loaders: locale -> batches; see `IntentDataModule.eval_loaders`.
     """
-    # Buffers first: parameters may rest in ordinary memory for a while.
+    # Buffers first: parameters may be offloaded.
     tensors = itertools.chain(module.buffers(), module.parameters())
     device = next((tensor.device for tensor in tensors), torch.device("cpu"))
     collector = Collector({locale: _ids(loader) for locale, loader in loaders.items()})
@@ -92,16 +92,16 @@ def evaluate_named(module: nn.Module, loaders: Mapping[str, "DataLoader[Batch]"]
 
 
 def evaluate(module: nn.Module, loaders: Mapping[str, "DataLoader[Batch]"]) -> dict[str, Scores]:
-    """Scores a member, a merged model or an ensemble: locale -> scores."""
+    """Evaluates a member, a merged model or an ensemble: locale -> scores."""
     return evaluate_named(module, loaders)[""]
 
 
 @contextmanager
 def packed(module: nn.Module) -> Iterator[None]:
-    """Every `Packable` part of a module packed, for as long as it lasts."""
+    """Packs all `Packable` submodules inside the context."""
     with ExitStack() as stack:
         for part in module.modules():
-            # Looked up in the class: an instance of nn.Module is slow to say that it lacks something.
+            # Looked up in the class: failing attribute access is slow for nn.Module instances.
             if hasattr(type(part), "packed"):
                 stack.enter_context(cast(Packable, part).packed())
         yield

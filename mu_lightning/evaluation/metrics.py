@@ -1,4 +1,4 @@
-"""Scores of one locale's predictions: pure functions of arrays."""
+"""Metrics of predictions: pure functions of arrays."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -11,11 +11,11 @@ DRAWS = 2000
 
 @dataclass(frozen=True)
 class Scores:
-    """What a model got right on one locale's split; arrays have one entry a row, in the split's order.
+    """Scores of a model on one locale's split; arrays have one entry per row.
 
     Attributes:
-        locale: the locale's tag.
-        ids: the rows' ids.
+        locale: tag of the locale.
+        ids: row ids.
         labels: gold label indices.
         predictions: predicted label indices.
         accuracy: share of rows predicted right, 0 to 1; NaN where rows have no labels, or there are none.
@@ -54,12 +54,12 @@ def score(locale: str, ids: np.ndarray, labels: np.ndarray, predictions: np.ndar
 
 
 def accuracy(labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Share of equal entries."""
+    """Accuracy: share of equal entries."""
     return float(np.mean(labels == predictions))
 
 
 def macro_f1(labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Unweighted mean of F1 over the labels that occur in `labels` or `predictions` (as scikit-learn counts them)."""
+    """Macro F1 over labels that occur in `labels` or `predictions`, as in scikit-learn."""
     size = int(max(labels.max(), predictions.max())) + 1
     right = np.bincount(labels[labels == predictions], minlength=size)
     support = np.bincount(labels, minlength=size) + np.bincount(predictions, minlength=size)
@@ -70,9 +70,9 @@ def macro_f1(labels: np.ndarray, predictions: np.ndarray) -> float:
 def bootstrap_interval(
     right: np.ndarray, level: float = 0.95, draws: int = DRAWS, seed: int = 0
 ) -> tuple[float, float]:
-    """Percentile-bootstrap interval of the mean of a 0/1 array over rows (Efron 1979).
+    """Percentile bootstrap interval of the mean of a 0/1 array over rows (Efron 1979).
 
-    A resample's number of right rows is binomial, so it is drawn as such: exact, and instant for any number of rows.
+    The number of correct rows in a resample is binomial and sampled directly, which is exact and fast.
     """
     rows = len(right)
     means = np.random.default_rng(seed).binomial(rows, float(np.mean(right)), size=draws) / rows

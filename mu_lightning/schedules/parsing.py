@@ -1,4 +1,4 @@
-"""A schedule from a run's settings: from its flags, a text or a mapping."""
+"""Builds merge schedules from flags, text or mappings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -14,7 +14,7 @@ from mu_lightning.utilities.yaml_files import load_yaml
 def build_schedule(
     wanted: str | Mapping[str, Any], defaults: Mapping[str, Mapping[str, Any]] | None = None
 ) -> Schedule:
-    """A schedule from a configuration.
+    """Builds a schedule from a configuration.
 
     >>> build_schedule("every-steps:n=50")
     EverySteps(n=50)
@@ -22,12 +22,12 @@ def build_schedule(
     'any-of'
 
     Args:
-        wanted: a name; a name with parameters, ``adaptive:start=2,longest=6``; several such joined by ``+`` (any of
-            them); or a mapping with ``name`` and parameters, where ``any-of`` has a list of ``schedules``.
-        defaults: name -> parameters in place of the schedule's own defaults.
+        wanted: a name; a name with parameters, ``adaptive:start=2,longest=6``; several of these joined by ``+`` (any
+            of them); or a mapping with ``name`` and parameters, where ``any-of`` has a list of ``schedules``.
+        defaults: name -> parameters that replace the defaults.
 
     Raises:
-        UserError: an unknown schedule or parameter (with the nearest known ones), or a value that is not allowed.
+        UserError: an unknown schedule or parameter (similar names are suggested), or an invalid value.
     """
     if isinstance(wanted, str):
         wanted = _parsed(wanted)
@@ -49,7 +49,7 @@ def build_schedule(
 
 
 def list_schedules() -> str:
-    """Every schedule: when it merges, and its parameters with defaults."""
+    """Lists all schedules with parameters and defaults."""
     parts = []
     for name, schedule in SCHEDULES.items():
         lines = [f"{name}: {(schedule.__doc__ or '').strip()}"]
@@ -63,13 +63,13 @@ def list_schedules() -> str:
 
 
 def schedule_of(settings: MergeSettings) -> Schedule:
-    """The schedule that a run's merge settings ask for.
+    """Builds the schedule of a run's merge settings.
 
-    Without ``schedule``: every `frequency` epochs, or adaptive from there on if ``adaptive``; or when the members stop
-    improving, too, if ``performance_trigger``.
+    Without ``schedule`` it is every `frequency` epochs, adaptive with ``adaptive``, and combined with the performance
+    trigger with ``performance_trigger``.
 
     Raises:
-        UserError: as of `build_schedule`; a schedule beside flags that ask for another.
+        UserError: see `build_schedule`; or a schedule together with conflicting flags.
     """
     if settings.frequency < 0:
         raise UserError(

@@ -1,4 +1,4 @@
-"""A schedule replayed over what a run wrote down: when it would have merged, and why."""
+"""Replays a schedule on the history of a run: when it would have merged, and why."""
 
 import json
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ HISTORY = "history.json"
 
 @dataclass(frozen=True)
 class Recorded:
-    """What a run wrote down of its training.
+    """The history of a run.
 
     Attributes:
-        targets: its targets, the primary one first.
-        epochs: the scores at each epoch's end (see `mu_lightning.schedules.schedules.Past`).
-        merges: the merges that it made.
+        targets: targets, the primary target first.
+        epochs: scores at the end of each epoch (see `mu_lightning.schedules.schedules.Past`).
+        merges: records of the merges.
     """
 
     targets: tuple[str, ...]
@@ -28,43 +28,41 @@ class Recorded:
 
 
 def read_history(path: Path) -> Recorded:
-    """Reads a run's ``history.json``, named itself or by the run's folder.
+    """Reads ``history.json``, given as a file or as the run folder.
 
     Raises:
-        UserError: there is none, it is not one, or it has no epoch's scores.
+        UserError: the file is missing or invalid, or has no scores of epochs.
     """
     file = path / HISTORY if path.is_dir() else path
     if not file.is_file():
-        raise UserError(
-            f"no recorded history at {file}: 'fit --target-lang ...' writes {HISTORY} into the run's folder"
-        )
+        raise UserError(f"no history at {file}: 'fit --target-lang ...' writes {HISTORY} into the run's folder")
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
         recorded = Recorded(tuple(found["targets"]), tuple(found["epochs"]), tuple(found["merges"]))
         steps = [(epoch["epoch"], epoch["step"], epoch["mean"]) for epoch in recorded.epochs]
         steps += [(merge["epoch"], merge["step"], merge["committed"]) for merge in recorded.merges]
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{file} is no recorded history ({type(error).__name__}: {error})") from error
+        raise UserError(f"{file} is not a history ({type(error).__name__}: {error})") from error
     if not recorded.epochs:
         raise UserError(
-            f"{file} has no scores of epochs: the run had --merge.score_epochs false, or its first epoch is not over"
+            f"{file} has no scores of epochs: the run had --merge.score_epochs false, or did not finish its first epoch"
         )
     return recorded
 
 
 def replay(schedule: Schedule, recorded: Recorded) -> list[dict[str, Any]]:
-    """The merges that the schedule would have made over the recorded scores.
+    """Replays a schedule on recorded scores.
 
-    Scores are taken as the run had them, whatever it merged. What a merge would have come to is known only where the
-    run merged at the same step; elsewhere its ``gain`` is None, and an adaptive interval stays as it is.
+    The scores are those of the run, regardless of its merges. The outcome of a merge is known only if the run merged at
+    the same step; else its ``gain`` is None, and an adaptive interval is unchanged.
 
     Args:
         schedule: any schedule.
-        recorded: what the run wrote down.
+        recorded: history of the run.
 
     Returns:
-        A record a merge: ``index``, ``epoch``, ``step``, ``reason``, ``committed``, ``sync``, ``targets``, ``sources``,
-        ``recorded`` (whether the run merged there too) and ``schedule`` (the schedule's state after it).
+        One record per merge: ``index``, ``epoch``, ``step``, ``reason``, ``committed``, ``sync``, ``targets``,
+        ``sources``, ``recorded`` (whether the run merged at this step) and ``schedule`` (state of the schedule).
     """
     made = {merge["step"]: merge for merge in recorded.merges}
     merges: list[dict[str, Any]] = []
@@ -98,7 +96,7 @@ def replay(schedule: Schedule, recorded: Recorded) -> list[dict[str, Any]]:
 
 
 def table_rows(merges: Sequence[Record], target: str) -> list[tuple[str, ...]]:
-    """A row a merge: number, epoch, step, what it came to in the run, and the reason."""
+    """Returns one row per merge: index, epoch, step, outcome in the run, reason."""
     rows: list[tuple[str, ...]] = []
     for merge in merges:
         gain = merge["targets"][target]["gain"]

@@ -1,8 +1,8 @@
-"""When to merge: pure functions of what happened so far, with no knowledge of Lightning.
+"""Merge schedules: pure functions of the history of a run, independent of Lightning.
 
-A schedule is a dataclass of typed parameters and has no state of its own: whatever it goes by is worked out from the
-scores after each epoch and the records of the merges, which are in every checkpoint. So it decides the same when it is
-resumed, and over a recorded history as in the run that made it. One is added as a class and a line of `SCHEDULES`.
+A schedule is a dataclass of typed parameters without state: its decisions depend on the scores of epochs and the
+records of merges, which are part of every checkpoint. Decisions are therefore the same after resuming and in a replay.
+To add a schedule, add a class and a line in `SCHEDULES`.
 """
 
 from abc import ABC, abstractmethod
@@ -20,13 +20,13 @@ END = "end of training"
 
 @dataclass(frozen=True)
 class Moment:
-    """When a schedule is asked.
+    """A point in training at which a schedule is queried.
 
     Attributes:
-        epoch: epochs done at an epoch's end; within one, the number of the one that is under way. From 1.
-        step: optimizer steps done.
-        epoch_end: whether it is an epoch's end; else it is after an optimizer step.
-        last: whether training ends here.
+        epoch: current epoch, from 1.
+        step: number of optimizer steps.
+        epoch_end: whether this is the end of an epoch; else it is after an optimizer step.
+        last: whether this is the end of training.
     """
 
     epoch: int
@@ -37,13 +37,13 @@ class Moment:
 
 @dataclass(frozen=True)
 class Past:
-    """What happened so far, up to and with the scores of the moment itself.
+    """The history of a run, including the scores of the current moment.
 
     Attributes:
-        epochs: the scores at each epoch's end, before a merge there: ``epoch``, ``step``, ``members`` (member -> its
-            accuracy on its own dev split), ``target`` (member and ``ensemble`` -> accuracy on the target's dev split),
-            ``mean`` (of the members on the target's), ``drift`` (mean distance between members).
-        merges: the records of the merges (see docs/iterative.md).
+        epochs: scores at the end of each epoch, before a merge: ``epoch``, ``step``, ``members`` (member -> accuracy
+            on its dev split), ``target`` (member and ``ensemble`` -> accuracy on the target's dev split),
+            ``mean`` (mean accuracy of the members on the target), ``drift`` (mean distance between members).
+        merges: records of the merges (see docs/iterative.md).
     """
 
     epochs: Sequence[Record] = ()
@@ -52,14 +52,14 @@ class Past:
 
 @dataclass(frozen=True)
 class Schedule(ABC):
-    """Decides when to merge; what all schedules have in common.
+    """Base class of merge schedules.
 
     Attributes:
-        name: what it is called in configurations.
-        by_step: whether it must be asked after each optimizer step.
-        reads_scores: whether it reads the epochs' scores.
-        reads_target: whether it reads the target's dev labels.
-        at_end: whether it merges when training ends, so that the run's result is a merged model.
+        name: name in configurations.
+        by_step: whether it is queried after each optimizer step.
+        reads_scores: whether it uses the scores of epochs.
+        reads_target: whether it uses dev labels of the target.
+        at_end: whether it merges at the end of training.
     """
 
     name: ClassVar[str]
@@ -74,26 +74,26 @@ class Schedule(ABC):
             object.__setattr__(self, name, value)
 
     def due(self, now: Moment, past: Past) -> str | None:
-        """The reason to merge now, or None; never twice after one step, as nothing has changed then."""
+        """Returns the reason to merge now, or None; never twice at the same step."""
         if past.merges and past.merges[-1]["step"] == now.step:
             return None
         return self.reason(now, past) or (END if now.last and self.at_end else None)
 
     @abstractmethod
     def reason(self, now: Moment, past: Past) -> str | None:
-        """The schedule's own reason to merge now, whether or not training ends."""
+        """Returns the reason to merge now, without the merge at the end."""
 
     def state(self, past: Past) -> dict[str, Any]:
-        """What the schedule goes by at present, as plain values: name, parameters, what it worked out and why."""
+        """Returns name, parameters and current state of the schedule as plain values."""
         return {"name": self.name, **{field.name: getattr(self, field.name) for field in fields(self)}}
 
 
 @dataclass(frozen=True)
 class EveryEpochs(Schedule):
-    """After every `n` epochs, and at the end; 0: at the end alone."""
+    """Merges every `n` epochs and at the end of training; 0 for the end only."""
 
     name: ClassVar[str] = "every-epochs"
-    n: int = option(1, "epochs from merge to merge; 0: only at the end", low=0)
+    n: int = option(1, "epochs between merges; 0: merge at the end only", low=0)
 
     def reason(self, now: Moment, past: Past) -> str | None:
         if not (now.epoch_end and self.n and now.epoch % self.n == 0):
@@ -103,11 +103,11 @@ class EveryEpochs(Schedule):
 
 @dataclass(frozen=True)
 class EverySteps(Schedule):
-    """After every `n` optimizer steps, in the middle of an epoch too, and at the end."""
+    """Merges every `n` optimizer steps, also within epochs, and at the end of training."""
 
     name: ClassVar[str] = "every-steps"
     by_step: ClassVar[bool] = True
-    n: int = option(100, "optimizer steps from merge to merge", low=1)
+    n: int = option(100, "optimizer steps between merges", low=1)
 
     def reason(self, now: Moment, past: Past) -> str | None:
         if now.step == 0 or now.step % self.n:
@@ -117,7 +117,7 @@ class EverySteps(Schedule):
 
 @dataclass(frozen=True)
 class AtEnd(Schedule):
-    """Once, when training ends."""
+    """Merges once, at the end of training."""
 
     name: ClassVar[str] = "at-end"
 
@@ -127,7 +127,7 @@ class AtEnd(Schedule):
 
 @dataclass(frozen=True)
 class Never(Schedule):
-    """No merge at all: members stay what they have learned alone."""
+    """Never merges."""
 
     name: ClassVar[str] = "never"
     at_end: ClassVar[bool] = False
@@ -138,12 +138,12 @@ class Never(Schedule):
 
 @dataclass(frozen=True)
 class OnPlateau(Schedule):
-    """When the members' accuracy on the target's dev split no longer rises, taking the mean of the last two gains."""
+    """Merges when the mean of the last two gains on the target's dev split is below a threshold."""
 
     name: ClassVar[str] = "plateau"
     reads_scores: ClassVar[bool] = True
     reads_target: ClassVar[bool] = True
-    convergence_threshold: float = option(1e-4, "merge where the mean of the last two gains is below it")
+    convergence_threshold: float = option(1e-4, "threshold for the mean of the last two gains")
 
     def reason(self, now: Moment, past: Past) -> str | None:
         values = since_merge(past, lambda epoch: epoch["mean"], lambda merge: _primary(merge)["after"])
@@ -157,15 +157,15 @@ class OnPlateau(Schedule):
 
 @dataclass(frozen=True)
 class PerformanceTriggered(Schedule):
-    """When a member (on its own dev split) or the ensemble (on the target's) stopped improving, or members drifted."""
+    """Merges when members or the ensemble stop improving on dev splits, or members drift apart."""
 
     name: ClassVar[str] = "performance"
     reads_scores: ClassVar[bool] = True
-    watch: str = option("any", "whose score stops improving", choices=("any", "members", "ensemble", "nobody"))
-    patience: int = option(2, "epochs without an improvement", low=1)
-    convergence_threshold: float = option(1e-4, "what counts as an improvement of accuracy", low=0)
+    watch: str = option("any", "score to monitor", choices=("any", "members", "ensemble", "nobody"))
+    patience: int = option(2, "epochs without improvement", low=1)
+    convergence_threshold: float = option(1e-4, "minimum gain in accuracy that counts as an improvement", low=0)
     max_drift: float | None = option(
-        None, "bound on the mean distance of the members' task vectors, relative to their norm", low=0, kind=float
+        None, "maximum mean distance of the members' task vectors, relative to their norm", low=0, kind=float
     )
 
     @property
@@ -201,14 +201,14 @@ class PerformanceTriggered(Schedule):
 
 @dataclass(frozen=True)
 class Adaptive(Schedule):
-    """Every so many epochs, fewer while merges help, more when they are rolled back, lose or change nothing."""
+    """Merges at an adaptive interval: shorter after gains, longer after losses, rollbacks or no change."""
 
     name: ClassVar[str] = "adaptive"
     reads_target: ClassVar[bool] = True
-    start: int = option(3, "epochs to the first merge", low=1, high=10)
-    shortest: int = option(1, "fewest epochs between merges", low=1, high=10)
-    longest: int = option(10, "most epochs between merges", low=1, high=10)
-    convergence_threshold: float = option(1e-4, "gains and losses of accuracy up to this change nothing", low=0)
+    start: int = option(3, "epochs until the first merge", low=1, high=10)
+    shortest: int = option(1, "minimum epochs between merges", low=1, high=10)
+    longest: int = option(10, "maximum epochs between merges", low=1, high=10)
+    convergence_threshold: float = option(1e-4, "accuracy changes up to this count as no change", low=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -222,12 +222,12 @@ class Adaptive(Schedule):
         return f"every {f'{interval} epochs' if interval > 1 else 'epoch'} at present ({why})"
 
     def interval(self, past: Past) -> tuple[int, str]:
-        """The epochs from the last merge to the next, and why so many."""
+        """Returns the current interval in epochs, and the reason."""
         *_, (interval, why) = self.decisions(past)
         return interval, why
 
     def decisions(self, past: Past) -> Iterator[tuple[int, str]]:
-        """The interval at the start and after each merge, and why."""
+        """Returns the interval at the start and after each merge, with reasons."""
         interval = min(max(self.start, self.shortest), self.longest)
         yield interval, "as configured"
         for merge in past.merges:
@@ -254,14 +254,14 @@ class Adaptive(Schedule):
 
 @dataclass(frozen=True)
 class AnyOf(Schedule):
-    """When any of several schedules says so; the first that does gives the reason."""
+    """Merges when any of several schedules does; the first one gives the reason."""
 
     name: ClassVar[str] = "any-of"
     schedules: tuple[Schedule, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.schedules:
-            raise UserError("any-of has no schedules: name at least one")
+            raise UserError("any-of needs at least one schedule")
 
     @property
     def by_step(self) -> bool:  # type: ignore[override]
@@ -295,15 +295,15 @@ SCHEDULES: dict[str, type[Schedule]] = {
 def since_merge(
     past: Past, of_epoch: Callable[[Record], float], of_merge: Callable[[Record], float | None]
 ) -> list[float]:
-    """A score at each epoch's end since the last merge.
+    """Returns a score at the end of each epoch since the last merge.
 
-    It begins with what the members had after that merge: the merged model's score where they took it over, their own
-    where it changed nothing of them.
+    The first value is the score after that merge: of the merged model if the members were replaced, else of the
+    members.
 
     Args:
-        past: what happened so far.
-        of_epoch: reads the score from an epoch's scores.
-        of_merge: reads the merged model's from a merge's record, None where it is not known.
+        past: history of the run.
+        of_epoch: reads the score from the scores of an epoch.
+        of_merge: reads the score of the merged model from a merge record, None if unknown.
     """
     if not past.merges:
         return [of_epoch(epoch) for epoch in past.epochs]

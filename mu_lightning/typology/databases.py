@@ -1,8 +1,8 @@
 """Reads the typological tables inside the installed `lang2vec` and `urielplus` packages, without importing either.
 
-`lang2vec`'s module needs a `pkg_resources` that today's setuptools no longer has, and `urielplus` imports half of the
-scientific stack; both carry their data as plain files. Every reader returns one row a language, given as the codes to
-try in order, and NaN for what the database does not know; a language of which it knows nothing is a row of NaN.
+`lang2vec` needs `pkg_resources`, which current versions of setuptools lack, and `urielplus` imports many packages; both
+have their data as plain files. Every reader returns one row per language, given as codes in order of preference, with
+NaN for missing values; an unknown language is a row of NaN.
 
 Sources: URIEL and lang2vec (Littell et al. 2017, https://aclanthology.org/E17-2002), the learned vectors (Malaviya et
 al. 2017, https://arxiv.org/abs/1707.09569), URIEL+ (Khan et al. 2024, https://arxiv.org/abs/2409.18472).
@@ -27,13 +27,13 @@ _URIEL_PLUS_CSVS = ("database", "urielplus_csvs")
 
 
 def data_file(package: str, *path: str) -> Path:
-    """Where an installed package keeps a data file, found without importing the package.
+    """Locates a data file of an installed package without importing the package.
 
-    Not through `importlib.resources`, which imports it: `lang2vec` installs a script ``bin/lang2vec.py``, and a program
-    that is started from that folder (``bin/pytest``, ``bin/mu-lightning``) would import the script.
+    `importlib.resources` would import it: `lang2vec` installs a script ``bin/lang2vec.py``, which a program in that
+    folder (``bin/pytest``, ``bin/mu-lightning``) would import instead.
 
     Raises:
-        UserError: the package is not installed, or has no such file.
+        UserError: the package is not installed, or the file is missing.
     """
     try:
         found = Path(str(distribution(package).locate_file(Path(package, *path))))
@@ -51,7 +51,7 @@ def _first_with_data(codes: Codes, width: int, row_of: Callable[[str], np.ndarra
     for index, alternatives in enumerate(codes):
         for code in alternatives:
             row = row_of(code)
-            # Binary tables write an unknown language as a row of zeros: no cosine can be taken of that either.
+            # Binary tables have rows of zeros for unknown languages, for which cosine similarity is undefined.
             if row is not None and np.any(np.nan_to_num(row)):
                 result[index] = row
                 break
@@ -59,17 +59,17 @@ def _first_with_data(codes: Codes, width: int, row_of: Callable[[str], np.ndarra
 
 
 def npz_table(package: str, *path: str, prefix: str, codes: Codes) -> tuple[list[str], np.ndarray]:
-    """The features of a URIEL archive whose names start with `prefix`.
+    """Reads the features of a URIEL archive whose names start with a prefix.
 
     Args:
-        package: the package that carries the archive.
-        *path: the archive's path in it.
-        prefix: as in ``S_`` for syntax; empty for all.
-        codes: for each language its ISO 639-3 codes, in the order to try them.
+        package: package with the archive.
+        *path: path of the archive in the package.
+        prefix: prefix, such as ``S_`` for syntax; empty for all features.
+        codes: ISO 639-3 codes of each language, in order of preference.
 
     Returns:
-        The features' names, and their values (languages, features). Where several sources of the archive know a
-        feature, the largest value counts, which is URIEL's union.
+        Feature names, and values of shape (languages, features). If several sources have a feature, the maximum is
+        used, as in URIEL's union.
 
     Raises:
         UserError: the package or its file is missing.
@@ -83,14 +83,14 @@ def npz_table(package: str, *path: str, prefix: str, codes: Codes) -> tuple[list
     def row_of(code: str) -> np.ndarray | None:
         if code not in rows:
             return None
-        union = data[rows[code], columns].max(axis=1).astype(np.float64)  # -1 is unknown, and below every value
+        union = data[rows[code], columns].max(axis=1).astype(np.float64)  # -1 marks missing values
         return np.where(union < 0, np.nan, union)
 
     return [names[column] for column in columns], _first_with_data(codes, len(columns), row_of)
 
 
 def grambank_table(prefix: str, codes: Codes) -> tuple[list[str], np.ndarray]:
-    """Grambank's features under URIEL's names, as URIEL+ distributes them; arguments and result as of `npz_table`."""
+    """Reads Grambank's features with URIEL's names, as distributed by URIEL+; see `npz_table`."""
     with data_file("urielplus", *_URIEL_PLUS_CSVS, "uriel_glottocode_map.csv").open(encoding="utf-8") as lines:
         glottocodes = {row["iso_code"]: row["glottocode"] for row in csv.DictReader(lines)}
     wanted = {glottocodes.get(code) for alternatives in codes for code in alternatives}
@@ -111,14 +111,14 @@ def grambank_table(prefix: str, codes: Codes) -> tuple[list[str], np.ndarray]:
 
 
 class _PlainArrays(pickle.Unpickler):
-    """Loads NumPy arrays, dictionaries, lists, numbers and strings, and refuses whatever else a pickle may name."""
+    """Unpickles NumPy arrays, dictionaries, lists, numbers and strings only."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("numpy", "ndarray"):
             return np.ndarray
         if (module, name) == ("numpy", "dtype"):
             return np.dtype
-        # NumPy's pickles name what builds an array; the module that it is in has moved since they were written.
+        # The module of NumPy's array constructor has been renamed since the file was written.
         if module in ("numpy.core.multiarray", _BUILD_ARRAY.__module__) and name == _BUILD_ARRAY.__name__:
             return _BUILD_ARRAY
         if (module, name) == ("_codecs", "encode"):
@@ -127,19 +127,19 @@ class _PlainArrays(pickle.Unpickler):
 
 
 def _latin1(text: str, encoding: str) -> bytes:
-    # Python 2's pickles carry bytes as latin-1 text; any other codec is none of our business.
+    # Python 2 pickles store bytes as latin-1 text.
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"codec {encoding} is not allowed")
     return text.encode("latin1")
 
 
 def learned_table(codes: Codes) -> np.ndarray:
-    """The vectors that a massively multilingual translation model learned of its languages, shape (languages, 512).
+    """Reads the language vectors of a multilingual translation model, shape (languages, 512).
 
-    The file is a pickled dictionary; it is read by an unpickler that admits plain arrays alone.
+    The file is a pickled dictionary; the unpickler accepts plain arrays only.
 
     Raises:
-        UserError: the file is missing or holds anything but plain data.
+        UserError: the file is missing, or contains other objects.
     """
     with data_file("lang2vec", "data", "learned.npy").open("rb") as file:
         try:
@@ -149,6 +149,6 @@ def learned_table(codes: Codes) -> np.ndarray:
             np.lib.format.read_array_header_1_0(file)
             vectors = _PlainArrays(file).load().item()
         except (pickle.UnpicklingError, ValueError, AttributeError) as error:
-            raise UserError(f"lang2vec's learned.npy is not the plain data it should be: {error}") from error
+            raise UserError(f"lang2vec's learned.npy contains unexpected objects: {error}") from error
     known = {code: np.asarray(vector, dtype=np.float64) for code, vector in vectors.items() if code != "langs"}
     return _first_with_data(codes, _LEARNED_WIDTH, known.get)

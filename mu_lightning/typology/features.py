@@ -1,7 +1,7 @@
-"""Feature sets: what is known of a locale's language, as a row of numbers.
+"""Typological feature sets: vectors for the language of a locale.
 
-A set is added as one function from language codes to rows and one line of `FEATURE_SETS`; it then appears in `--help`,
-in the configurations and in the tests that run over every registered set.
+To add a feature set, add a function from language codes to rows and a line in `FEATURE_SETS`. The set then appears in
+`--help`, in configurations and in the tests for all sets.
 """
 
 import math
@@ -41,21 +41,19 @@ def _syntax_observed(codes: Codes) -> np.ndarray:
     union = {name: values[:, column] for column, name in enumerate(names)}
     for column, name in enumerate(more_names):
         known = union.get(name, np.full(len(codes), np.nan))
-        union[name] = np.fmax(known, more_values[:, column])  # URIEL+'s union too: either's value, the larger of two
+        union[name] = np.fmax(known, more_values[:, column])  # union: the maximum of both values, as in URIEL+
     return np.stack(list(union.values()), axis=1)
 
 
 FEATURE_SETS: dict[str, Callable[[Codes], np.ndarray]] = {
-    "syntax_knn": _predicted(
-        "S_"
-    ),  # 103 features of word order and morphology, the unobserved ones by nearest neighbors
-    "phonology_knn": _predicted("P_"),  # 28 features of the sound system
-    "inventory_knn": _predicted("INV_"),  # 158 sounds, present or not
-    "family": _family,  # membership in 3,718 groups of the family tree
-    "geography": _geography,  # nearness to 299 points of the globe
-    "learned": learned_table,  # 512 values of a translation model; eight locales have none
+    "syntax_knn": _predicted("S_"),  # 103 features of word order and morphology, with kNN imputation
+    "phonology_knn": _predicted("P_"),  # 28 phonological features
+    "inventory_knn": _predicted("INV_"),  # 158 phonemes, binary
+    "family": _family,  # 3,718 nodes of the family tree, binary
+    "geography": _geography,  # distances to 299 points on the globe
+    "learned": learned_table,  # 512 dimensions of a translation model; missing for eight locales
     "script": _script,  # URIEL+: 42 features of the writing systems
-    "urielplus_syntax": _syntax_observed,  # URIEL's and Grambank's observed features united, nothing imputed
+    "urielplus_syntax": _syntax_observed,  # union of URIEL's and Grambank's observed features, without imputation
 }
 
 
@@ -97,17 +95,17 @@ def _registered(feature_set: str) -> str:
 
 
 def features(feature_set: str, locales: Sequence[str]) -> np.ndarray:
-    """The locales' rows in a feature set.
+    """Returns the feature vectors of locales.
 
     Args:
         feature_set: a name in `FEATURE_SETS`.
-        locales: the locales' tags; a row each, in this order.
+        locales: tags of the locales, in the order of the rows.
 
     Returns:
-        (locales, features), float64, read-only; NaN where the set does not know a feature of a language.
+        Array of shape (locales, features), float64, read-only; NaN for missing values.
 
     Raises:
-        UserError: an unknown set or locale, or a locale of which the set knows nothing.
+        UserError: an unknown set or locale, or a locale without data.
     """
     rows = _table(_registered(feature_set), tuple(locales))
     for tag, row in zip(locales, rows, strict=True):
@@ -130,13 +128,13 @@ def no_data(feature_set: str, tag: str) -> UserError:
 
 
 def parse_mix(text: str) -> dict[str, float]:
-    """The shares of feature sets in a mix, summing to 1: ``"syntax_knn:0.7+geography:0.3"``; a name alone has share 1.
+    """Parses a mix of feature sets, ``"syntax_knn:0.7+geography:0.3"``, into shares that sum to 1.
 
     >>> parse_mix("family:3+script")
     {'family': 0.75, 'script': 0.25}
 
     Raises:
-        UserError: an unknown set, a set named twice, or a share that is not a positive number.
+        UserError: an unknown set, a repeated set, or a share that is not a positive number.
     """
     shares: dict[str, float] = {}
     for part in text.split("+"):

@@ -1,4 +1,4 @@
-"""The way from a target to its sources and their weights: what `fit`, `merge`, `ensemble` and `similarity` ask."""
+"""Source selection and weighting for a target."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,19 +19,19 @@ DEFAULT_MATRIX_FILE = Path("language_similarity_matrix_unified.csv")
 
 @dataclass(frozen=True)
 class SourcePlan:
-    """A target's sources and what each weighs.
+    """Sources of a target with their weights.
 
     Attributes:
-        target: the locale that the sources are for.
-        sources: in the order given, or the most similar first where they were chosen.
-        similarities: the target's raw similarity to each source.
-        weights: each source's merge weight, summing to 1.
-        preweight: the weight source that gave them.
-        uriel_weights: the weights that typology gives, whatever `preweight` is.
-        column_residual: the largest distance of a column's sum from 1 in the normalized matrix.
-        without_data: available locales that could not be considered, as the matrix has no row for them.
-        settings: how the similarities came about.
-        seed: what was left to chance.
+        target: the target locale.
+        sources: source locales in the given order, or sorted by similarity if they were selected.
+        similarities: raw similarity of the target to each source.
+        weights: merge weights, summing to 1.
+        preweight: name of the weight source.
+        uriel_weights: typological weights, for any `preweight`.
+        column_residual: maximum distance of a column sum from 1 in the normalized matrix.
+        without_data: available locales that are missing in the matrix.
+        settings: settings of similarity and normalization.
+        seed: random seed.
     """
 
     target: str
@@ -46,7 +46,7 @@ class SourcePlan:
     seed: int
 
     def details(self) -> dict[str, Any]:
-        """The plan as plain values, for JSON and for a checkpoint."""
+        """Returns the plan as plain values, for JSON and checkpoints."""
         values = asdict(self) | {"sources": list(self.sources), "without_data": list(self.without_data)}
         matrix = self.settings.similarity_matrix
         values["settings"]["similarity_matrix"] = None if matrix is None else str(matrix)
@@ -61,7 +61,7 @@ def source_matrix(settings: TypologySettings, more: Iterable[str] = ()) -> Simil
         more: locales that are in the matrix too, where there are features, whether or not the table has them.
 
     Raises:
-        UserError: the file is missing or broken, a feature set is unknown, or a file is named that would not be read.
+        UserError: a missing or invalid file, an unknown feature set, or a file that would not be used.
     """
     if settings.similarity_source == "dense":
         if settings.similarity_matrix is not None:
@@ -91,24 +91,22 @@ def plan_sources(
     settings: TypologySettings | None = None,
     seed: int = 0,
 ) -> SourcePlan:
-    """Chooses a target's sources and weighs them.
+    """Selects the sources of a target and computes their weights.
 
     Args:
-        target: the locale that the sources are for.
-        available: the locales that can be sources; the target among them is passed over.
-        locales: the sources, in order, where they are named; they are kept whether or not they are among the target's
-            `top_k` nearest. Manual weights name the sources too.
-        num_languages: otherwise so many available locales are taken, the most similar first, from among the `top_k`
-            nearest of all.
-        preweight: a registered weight source.
-        manual_weights: the weights of ``manual``, as a mapping or as ``"en-US=0.5,fr-FR=0.5"``.
-        settings: how similarities become weights.
-        seed: what is left to chance.
+        target: the target locale.
+        available: candidate sources; the target is ignored.
+        locales: source locales in order, if given; they need not be among the `top_k` nearest. Manual weights define
+            the sources, too.
+        num_languages: number of sources to select otherwise, by similarity, among the `top_k` nearest locales.
+        preweight: name of a weight source.
+        manual_weights: weights for ``manual``, as a mapping or as ``"en-US=0.5,fr-FR=0.5"``.
+        settings: settings of similarity and normalization.
+        seed: random seed, for shuffled weights.
 
     Raises:
-        UserError: an unknown locale, the target among its own sources, a source named twice or not available, more
-            sources asked than exist, a matrix without a locale's row, weights that do not fit, or a setting out of
-            range.
+        UserError: an unknown locale, the target among its sources, a repeated or unavailable source, too few
+            candidates, a locale that is missing in the matrix, invalid weights, or a setting out of range.
     """
     settings = settings or TypologySettings()
     if manual_weights and preweight != "manual":
@@ -154,11 +152,11 @@ def _named(
     matrix: SimilarityMatrix, target: str, locales: Sequence[str], available: Collection[str]
 ) -> tuple[str, ...]:
     if not locales:
-        raise UserError(f"no source locales are named for {target}")
+        raise UserError(f"no source locales are given for {target}")
     for position, tag in enumerate(locales):
         matrix.index(tag)
         if tag == target:
-            raise UserError(f"the target {target} is among its own sources: leave it out of the sources")
+            raise UserError(f"the target {target} is among its sources: remove it")
         if tag in locales[:position]:
             raise UserError(f"the source {tag} is named twice")
     missing = [tag for tag in locales if tag not in available]
@@ -170,24 +168,24 @@ def _named(
 
 
 def reweighted(plan: SourcePlan, preweight: str, seed: int) -> dict[str, float]:
-    """The weights of the plan's sources under another weight source, such as the controls ``equal`` and ``shuffled``.
+    """Computes the weights of the sources for another weight source, such as ``equal`` or ``shuffled``.
 
     Raises:
-        UserError: an unknown weight source, or manual weights that the plan does not have.
+        UserError: an unknown weight source, or missing manual weights.
     """
     manual = plan.weights if plan.preweight == "manual" else None
     return source_weights(preweight, WeightRequest(plan.target, plan.sources, plan.uriel_weights, manual, seed))
 
 
 def table_rows(plan: SourcePlan) -> list[tuple[str, str, float, float]]:
-    """Tag, language, similarity and weight of each source, the most similar first."""
+    """Returns tag, language, similarity and weight of each source, sorted by similarity."""
     order = sorted(plan.sources, key=lambda tag: -plan.similarities[tag])
     names = {tag: locale(tag).name if is_language(tag) else "" for tag in order}  # a file may have names of its own
     return [(tag, names[tag], plan.similarities[tag], plan.weights[tag]) for tag in order]
 
 
 def table(plan: SourcePlan) -> str:
-    """The plan for reading: a line of what it is, and its sources in aligned columns, the most similar first."""
+    """Formats the plan as text, with sources sorted by similarity."""
     settings = plan.settings
     if settings.similarity_source == "sparse":
         source = str(settings.similarity_matrix or DEFAULT_MATRIX_FILE)

@@ -1,7 +1,8 @@
-"""Which sources: the nearest among those that are available.
+"""Source selection: the most similar available locales.
 
-The ranking is by raw similarity. Sinkhorn's scaling lifts languages that are far from everyone, so the normalized value
-is right for weighing a set of sources against each other and wrong for choosing the set.
+Locales are ranked by raw similarity. Sinkhorn normalization increases the values of languages that are dissimilar to
+all
+others: it is suitable for weighting a set of sources, but not for selecting it.
 """
 
 from collections.abc import Collection
@@ -11,15 +12,15 @@ from mu_lightning.utilities.errors import UserError
 
 
 def ranked(similarity: SimilarityMatrix, target: str, available: Collection[str] | None = None) -> tuple[str, ...]:
-    """The locales other than `target`, the most similar first; at equality the one that stands first in the matrix.
+    """Ranks locales by similarity to a target; ties are resolved by the order of the matrix.
 
     Args:
-        similarity: the matrix.
-        target: the locale whose neighbors are asked for.
-        available: only these are ranked; those that the matrix does not have are left out.
+        similarity: similarity matrix.
+        target: the target locale.
+        available: candidates; locales that are missing in the matrix are ignored.
 
     Raises:
-        UserError: the matrix has no row for `target`.
+        UserError: the target is missing in the matrix.
     """
     row = similarity.values[similarity.index(target)]
     candidates = [
@@ -33,11 +34,10 @@ def ranked(similarity: SimilarityMatrix, target: str, available: Collection[str]
 def nearest_sources(
     similarity: SimilarityMatrix, target: str, available: Collection[str], num_languages: int, top_k: int
 ) -> tuple[str, ...]:
-    """The `num_languages` available locales most similar to `target`, all of them among its `top_k` nearest of all.
+    """Selects the `num_languages` most similar available locales among the `top_k` nearest locales of a target.
 
     Raises:
-        UserError: fewer exist than are asked for (the message says which, and whether `top_k` is what limits), or a
-            number is below 1.
+        UserError: too few candidates (the error names them, and whether `top_k` is the limit), or a number below 1.
     """
     if num_languages < 1:
         raise UserError(f"the number of source languages must be at least 1, not {num_languages}")

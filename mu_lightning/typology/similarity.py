@@ -1,4 +1,4 @@
-"""How alike languages are: the matrix of similarities, from typological features or from a file."""
+"""Similarity matrices of languages, from typological features or a file."""
 
 import csv
 from collections.abc import Iterable, Sequence
@@ -19,12 +19,12 @@ SHOWN = 12  # locales that a message names
 
 @dataclass(frozen=True, eq=False)
 class SimilarityMatrix:
-    """Similarities between locales; checked when made.
+    """A validated matrix of similarities between locales.
 
     Attributes:
-        locales: the tags of the rows, and of the columns in the same order.
-        values: (locales, locales), float64, read-only; finite and not negative.
-        origin: where it is from, for messages: a feature set or a file.
+        locales: tags of rows and columns.
+        values: array of shape (locales, locales), float64, read-only; finite and non-negative.
+        origin: feature set or file, for error messages.
     """
 
     locales: tuple[str, ...]
@@ -54,7 +54,7 @@ class SimilarityMatrix:
                 )
 
     def index(self, tag: str) -> int:
-        """The row of locale `tag`; raises UserError for one that is unknown, or known but not in this matrix."""
+        """Returns the index of a locale; raises UserError if it is unknown or missing."""
         if tag in self.locales:
             return self.locales.index(tag)
         locale(tag)  # what is no language's tag is refused as such
@@ -62,7 +62,7 @@ class SimilarityMatrix:
         raise UserError(f"similarity matrix {self.origin} has no row for {tag}; it has {shown}")
 
     def similarity(self, row: str, column: str) -> float:
-        """The similarity of locale `column` to locale `row`."""
+        """Returns the similarity of locale `column` to locale `row`."""
         return float(self.values[self.index(row), self.index(column)])
 
 
@@ -85,17 +85,18 @@ def _from_features(feature_set: str, locales: tuple[str, ...]) -> SimilarityMatr
 
 
 def from_features(feature_set: str, locales: Sequence[str]) -> SimilarityMatrix:
-    """Similarities (cosine + 1) / 2 of the locales' feature vectors, over the features known of both languages.
+    """Computes similarities (cosine + 1) / 2 of feature vectors, over features that both languages have.
 
     Args:
-        feature_set: a registered set, or a mix such as ``syntax_knn:0.7+geography:0.3``: the mean of their matrices.
-        locales: the locales' tags, in the order of rows and columns.
+        feature_set: a feature set, or a mix such as ``syntax_knn:0.7+geography:0.3``, for the weighted mean of
+            matrices.
+        locales: tags of rows and columns.
 
     Returns:
-        A matrix that is exactly symmetric, with values in [0, 1] and a diagonal of 1.
+        An exactly symmetric matrix with values in [0, 1] and a diagonal of 1.
 
     Raises:
-        UserError: an unknown set or locale, or a set that knows too little to compare two of them.
+        UserError: an unknown set or locale, or two languages without common features.
     """
     return _from_features(feature_set, tuple(locales))
 
@@ -106,24 +107,24 @@ def _cosines(rows: np.ndarray, locales: Sequence[str], feature_set: str) -> np.n
     squares = values**2
     cosines = np.empty((len(rows), len(rows)))
     for index in range(len(rows)):
-        # Sums row by row, not a matrix product: every pair is added up in one order, so that equal languages are
-        # equally similar to the last bit, ties are ties, and the matrix is symmetric on every machine.
+        # Row-wise sums instead of a matrix product: the order of summation is the same for all pairs, so that ties are
+        # exact and the matrix is symmetric on every machine.
         products = (values[index] * values).sum(axis=1)
         norms = (squares[index] * known).sum(axis=1) * (squares * known[index]).sum(axis=1)
         if not norms.all():
             other = locales[int(np.argmin(norms))]
             raise UserError(
-                f"feature set '{feature_set}' knows nothing of both {locales[index]} and {other} to compare"
+                f"feature set '{feature_set}' has no common features of {locales[index]} and {other} to compare"
             )
         cosines[index] = products / np.sqrt(norms)
     return np.clip(cosines, -1.0, 1.0)
 
 
 def write_csv(matrix: SimilarityMatrix, path: Path) -> None:
-    """Writes the matrix with a header and an index column of tags, as pandas would; `read_csv` gives back the same.
+    """Writes the matrix as CSV with a header and an index column, losslessly.
 
     Raises:
-        UserError: `path` exists.
+        UserError: the file exists.
     """
     with atomic_file(path, replace=False) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -133,11 +134,11 @@ def write_csv(matrix: SimilarityMatrix, path: Path) -> None:
 
 
 def read_csv(path: Path) -> SimilarityMatrix:
-    """The matrix in a CSV file with a header and an index column of tags.
+    """Reads a matrix from a CSV file with a header and an index column.
 
     Raises:
-        UserError: the file is missing, empty or not such a table; its rows and columns differ; a value is not a number,
-            not finite or negative.
+        UserError: a missing, empty or invalid file; rows and columns that differ; a value that is not a number, not
+            finite or negative.
     """
     if not path.is_file():
         raise UserError(f"no similarity matrix at {path}: write one with 'similarity --output-file {path}'")

@@ -1,7 +1,7 @@
-"""From similarities to a distribution over neighbors: top-k filter, temperature and Sinkhorn's scaling.
+"""Normalizes similarities to distributions over neighbors: top-k filter, temperature and Sinkhorn normalization.
 
 Sinkhorn & Knopp 1967 ("Concerning nonnegative matrices and doubly stochastic matrices", Pacific J. Math. 21): rows and
-columns are divided by their sums in turn. So a language that is near to everyone does not weigh most everywhere.
+columns are alternately divided by their sums, so that a language that is similar to all others does not dominate.
 """
 
 import math
@@ -16,13 +16,13 @@ from mu_lightning.utilities.errors import UserError
 
 @dataclass(frozen=True, eq=False)
 class Normalized:
-    """A similarity matrix as distributions over neighbors.
+    """A normalized similarity matrix: distributions over neighbors.
 
     Attributes:
-        locales: the tags of rows and columns.
-        values: (locales, locales), float64; each row sums to 1, and its own column is 0.
-        column_residual: the largest distance of a column's sum from 1: how far the matrix is from doubly stochastic.
-            With a small k it stays large, since a locale that is in nobody's k nearest has a column of zeros.
+        locales: tags of rows and columns.
+        values: array of shape (locales, locales), float64; rows sum to 1, the diagonal is 0.
+        column_residual: maximum distance of a column sum from 1 (0 for a doubly stochastic matrix). It is large for a
+            small k, because a locale that is not among the k nearest of any other has a column of zeros.
     """
 
     locales: tuple[str, ...]
@@ -37,18 +37,18 @@ def normalize(
     temperature: float = 1.0,
     keep: Mapping[str, Collection[str]] | None = None,
 ) -> Normalized:
-    """Filters each row to its nearest neighbors and scales rows and columns in turn.
+    """Keeps the nearest neighbors in each row and alternately normalizes rows and columns.
 
     Args:
-        similarity: the matrix; a locale's similarity to itself is left out.
-        top_k: how many of the largest values of each row are kept, at equality the locale that stands first.
-        iterations: rounds of dividing rows, then columns, by their sums. The rows are divided once more at the end.
-        temperature: kept similarities enter as s^(1 / temperature): below 1 the nearest count for more, above 1 all
-            count more alike, 1 leaves them as they are.
-        keep: for a row, further locales that are kept whether or not they are among its nearest.
+        similarity: similarity matrix; the diagonal is ignored.
+        top_k: number of neighbors to keep in each row; ties are resolved by the order of the matrix.
+        iterations: number of row and column normalizations, followed by a final row normalization.
+        temperature: similarities are raised to 1 / temperature: values below 1 sharpen the distribution, values above 1
+            flatten it.
+        keep: further neighbors to keep, by row.
 
     Returns:
-        Rows that sum to 1 within rounding.
+        The normalized matrix; rows sum to 1 up to rounding.
 
     Raises:
         UserError: a setting out of range, fewer than two locales, or a row without any positive similarity.
@@ -68,12 +68,12 @@ def normalize(
     if not largest.all():
         row = similarity.locales[int(np.argmin(largest))]
         raise UserError(f"similarity matrix {similarity.origin}: row {row} has no neighbor with a positive similarity")
-    # Relative to the row's largest, so that a low temperature cannot underflow a whole row; the factor cancels.
+    # Relative to the row maximum, to avoid underflow at low temperatures; the factor cancels.
     values = (kept / largest) ** (1.0 / temperature)
     for _ in range(iterations):
         values = values / values.sum(axis=1, keepdims=True)
         columns = values.sum(axis=0, keepdims=True)
-        values = values / np.where(columns > 0, columns, 1.0)  # a column that nobody kept stays 0
+        values = values / np.where(columns > 0, columns, 1.0)  # columns without neighbors stay 0
     values = values / values.sum(axis=1, keepdims=True)
     return Normalized(similarity.locales, values, float(np.abs(values.sum(axis=0) - 1.0).max()))
 

@@ -1,6 +1,6 @@
-"""Where merge weights come from: typology, nobody (equal), the user (manual), or chance (shuffled, the control).
+"""Weight sources: typology, equal, manual, and shuffled (the control).
 
-A weight source is added as one function and one line of `WEIGHT_SOURCES`.
+To add a weight source, add a function and a line in `WEIGHT_SOURCES`.
 """
 
 import math
@@ -14,14 +14,14 @@ from mu_lightning.utilities.errors import UserError, unknown
 
 @dataclass(frozen=True)
 class WeightRequest:
-    """What a weight source may look at.
+    """Input of a weight source.
 
     Attributes:
-        target: the locale that the merge is for.
-        sources: the locales to weigh, in order.
-        uriel: the target's normalized similarity to each source, summing to 1.
-        manual: the user's weights, where there are any.
-        seed: decides what is left to chance.
+        target: the target locale.
+        sources: source locales, in order.
+        uriel: normalized similarity of the target to each source, summing to 1.
+        manual: weights of the user, if given.
+        seed: random seed.
     """
 
     target: str
@@ -57,7 +57,7 @@ def _manual(request: WeightRequest) -> Mapping[str, float]:
 
 def _shuffled(request: WeightRequest) -> Mapping[str, float]:
     weights = [request.uriel[tag] for tag in request.sources]
-    # The target is part of the seed: one permutation for all targets would be one draw, however many targets there are.
+    # The target is part of the seed: a shared permutation would be a single sample for all targets.
     generator = np.random.default_rng([request.seed, *request.target.encode()])
     shuffled = weights
     while shuffled == weights and len(set(weights)) > 1:
@@ -68,20 +68,20 @@ def _shuffled(request: WeightRequest) -> Mapping[str, float]:
 WEIGHT_SOURCES: dict[str, WeightSource] = {
     "uriel": _uriel,  # the target's row of the normalized similarity matrix
     "equal": _equal,  # the same weight for every source: the baseline
-    "manual": _manual,  # as given, divided by their sum
-    "shuffled": _shuffled,  # URIEL's weights, given to the wrong sources: the control
+    "manual": _manual,  # as given, normalized
+    "shuffled": _shuffled,  # URIEL weights, randomly permuted: the control
 }
 
 
 def source_weights(preweight: str, request: WeightRequest) -> dict[str, float]:
-    """The weights of the sources, in their order.
+    """Computes the weights of the sources.
 
     Args:
         preweight: a name in `WEIGHT_SOURCES`.
-        request: what to weigh.
+        request: input of the weight source.
 
     Returns:
-        Weights that are not negative and sum to 1 within 1e-12.
+        Non-negative weights that sum to 1 within 1e-12, in the order of the sources.
 
     Raises:
         UserError: an unknown name, no sources, a negative seed, or weights that are missing, negative, not finite or
@@ -98,28 +98,26 @@ def source_weights(preweight: str, request: WeightRequest) -> dict[str, float]:
 
 
 def normalized(weights: Mapping[str, float], what: str = "weights") -> dict[str, float]:
-    """The weights divided by their sum; raises UserError where one is negative or not finite, or all are 0."""
+    """Normalizes weights to sum to 1; raises UserError if one is negative or not finite, or all are 0."""
     for tag, weight in weights.items():
         if not math.isfinite(weight) or weight < 0:
             raise UserError(f"the {what} must be finite and not negative, but {tag} has {weight}")
     largest = max(weights.values(), default=0.0)
     if largest == 0:
-        raise UserError(f"the {what} of {', '.join(weights) or 'no source'} are all 0: there is nothing to normalize")
-    scaled = {
-        tag: weight / largest for tag, weight in weights.items()
-    }  # so that neither tiny nor huge ones lose digits
+        raise UserError(f"the {what} of {', '.join(weights) or 'no source'} are all 0 and cannot be normalized")
+    scaled = {tag: weight / largest for tag, weight in weights.items()}  # avoids underflow and overflow
     total = math.fsum(scaled.values())
     return {tag: weight / total for tag, weight in scaled.items()}
 
 
 def parse_weights(given: Mapping[str, float] | str) -> dict[str, float]:
-    """Weights by locale, from a mapping or from text such as ``"en-US=0.5,fr-FR=0.5"``.
+    """Parses weights by locale, from a mapping or text such as ``"en-US=0.5,fr-FR=0.5"``.
 
     >>> parse_weights("en-US=3, fr-FR=1")
     {'en-US': 3.0, 'fr-FR': 1.0}
 
     Raises:
-        UserError: text of another form, a locale named twice, or a weight that is not a number.
+        UserError: invalid syntax, a repeated locale, or a weight that is not a number.
     """
     pairs: Iterable[tuple[str, float | str]]
     if isinstance(given, str):

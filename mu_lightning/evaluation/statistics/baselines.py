@@ -1,4 +1,4 @@
-"""What a method for a target has to beat, from the accuracies of single source models."""
+"""Baselines for a target, from the accuracies of single source models."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 
 from mu_lightning.evaluation.statistics.resampling import Correctness
 
-# Those that the N-by-N gives; joint multilingual, uniform average and shuffled typology are runs of their own.
+# Baselines from the N-by-N matrix; joint training, uniform average and shuffled weights are separate runs.
 NATIVE = "native"
 BEST_SOURCE = "best source of those used"
 BEST_ZERO_SHOT = "best zero-shot of all"
@@ -19,10 +19,10 @@ class Baseline:
     """A baseline on one target.
 
     Attributes:
-        name: one of this module's constants.
-        accuracy: 0 to 1.
-        source: the locale of the model that it is; empty for a mean over models.
-        marks: which rows it got right, where known; fractions for a mean.
+        name: one of the constants of this module.
+        accuracy: accuracy, 0 to 1.
+        source: locale of the model; empty for a mean over models.
+        marks: correctness per row, if known; fractions for a mean.
     """
 
     name: str
@@ -34,12 +34,12 @@ class Baseline:
 def native(
     target: str, accuracies: Mapping[str, float], marks: Mapping[str, Correctness] | None = None
 ) -> Baseline | None:
-    """The model trained on the target's own labels; None where there is none.
+    """The model trained on target labels (a ceiling); None without one.
 
     Args:
-        target: the locale that is scored.
+        target: the target locale.
         accuracies: source -> accuracy on the target.
-        marks: source -> which of the target's rows its model got right.
+        marks: source -> correctness per row of the target.
     """
     if target not in accuracies:
         return None
@@ -49,9 +49,9 @@ def native(
 def best_source(
     target: str, sources: Iterable[str], accuracies: Mapping[str, float], marks: Mapping[str, Correctness] | None = None
 ) -> Baseline | None:
-    """The best single model of the sources that a method used; None unless all of them were scored.
+    """The best single model among the sources of a method; None unless all sources were scored.
 
-    It is chosen by the very rows that it is scored on, so it is an upper bound of what choosing one source can give.
+    It is selected on the test rows: an upper bound for selecting a single source.
     """
     used = [name for name in sources if name != target]
     if not used or any(name not in accuracies for name in used):
@@ -62,7 +62,7 @@ def best_source(
 def best_zero_shot(
     target: str, accuracies: Mapping[str, float], marks: Mapping[str, Correctness] | None = None
 ) -> Baseline | None:
-    """The best single model of all locales but the target, None without one: an upper bound, as `best_source`."""
+    """The best single model among all locales except the target; an upper bound, see `best_source`."""
     others = [name for name in accuracies if name != target]
     return _best(BEST_ZERO_SHOT, others, accuracies, marks) if others else None
 
@@ -70,7 +70,7 @@ def best_zero_shot(
 def mean_zero_shot(
     target: str, accuracies: Mapping[str, float], marks: Mapping[str, Correctness] | None = None
 ) -> Baseline | None:
-    """The mean over the models of all locales but the target: what a blind choice of one source gives."""
+    """The mean over the models of all locales except the target: the expected accuracy of a random source."""
     others = [name for name in accuracies if name != target]
     if not others:
         return None

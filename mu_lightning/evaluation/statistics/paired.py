@@ -1,4 +1,4 @@
-"""Two classifiers on one target: McNemar's exact test, with its effect sizes."""
+"""Comparison of two classifiers on one target: McNemar's exact test with effect sizes."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -8,15 +8,15 @@ import numpy as np
 
 @dataclass(frozen=True)
 class McNemar:
-    """Where two classifiers disagree, and whether one is right more often there.
+    """Result of McNemar's exact test.
 
     Attributes:
-        only_first: rows that only the first classified right.
-        only_second: rows that only the second classified right.
-        odds_ratio: ``only_first / only_second``: above 1 the first is better; infinite or NaN where the second is 0.
+        only_first: number of rows that only the first classifier got right.
+        only_second: number of rows that only the second classifier got right.
+        odds_ratio: ``only_first / only_second``: above 1 if the first is better; infinite or NaN for division by 0.
         cohens_g: ``only_first / (only_first + only_second) - 0.5``, -0.5 to 0.5; 0.05 is small, 0.15 medium, 0.25 large
             (Cohen 1988).
-        p_value: two-sided and exact: under the null hypothesis each disagreement is a fair coin.
+        p_value: two-sided exact p-value (binomial test of the disagreements).
     """
 
     only_first: int
@@ -27,16 +27,16 @@ class McNemar:
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> McNemar:
-    """McNemar's exact test of two classifiers' right answers on the same rows.
+    """McNemar's exact test of two classifiers on the same rows.
 
     McNemar 1947 (https://doi.org/10.1007/BF02295996); for classifiers Dietterich 1998.
 
     Args:
-        first: 1 or true where the first classifier was right, (rows,).
-        second: the same of the second.
+        first: correctness of the first classifier, (rows,).
+        second: correctness of the second classifier, (rows,).
 
     Raises:
-        ValueError: the arrays differ in length, or hold something between right and wrong.
+        ValueError: the arrays differ in length, or are not binary.
     """
     if first.shape != second.shape:
         raise ValueError(f"McNemar's test needs the same rows of both classifiers, not {len(first)} and {len(second)}")
@@ -58,7 +58,7 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> McNemar:
 
 @cache
 def _fair_coin(heads: int, throws: int) -> float:
-    """Two-sided exact p-value; a report asks for the same few counts thousands of times."""
+    """Two-sided exact p-value, cached: reports need the same counts many times."""
     from scipy.stats import binomtest
 
     return float(binomtest(heads, throws).pvalue)

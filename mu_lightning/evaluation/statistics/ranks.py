@@ -1,7 +1,7 @@
-"""Methods over many targets: Wilcoxon's signed ranks with Holm, wins and losses, Friedman with Nemenyi.
+"""Comparison of methods over many targets: Wilcoxon signed-rank with Holm, wins and losses, Friedman with Nemenyi.
 
-The tests' observations are targets, so they speak of languages like these; the bootstrap of `resampling` speaks of
-these languages and of utterances like theirs. Why these tests: Demsar 2006, https://jmlr.org/papers/v7/demsar06a.html.
+The observations of these tests are targets: they generalize to similar languages, whereas the bootstrap of `resampling`
+generalizes to similar utterances of the same languages. See Demsar 2006, https://jmlr.org/papers/v7/demsar06a.html.
 """
 
 from collections.abc import Sequence
@@ -9,23 +9,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Accuracies are ratios of whole numbers and means of such: what differs by less than this differs by rounding alone.
+# Accuracies are means of ratios of integers: smaller differences are rounding errors.
 TIE = 1e-9
 
 
 @dataclass(frozen=True)
 class SignedRanks:
-    """Wilcoxon's signed-rank test of a method's differences to another over targets.
+    """Result of a Wilcoxon signed-rank test of two methods over targets.
 
     Attributes:
         mean: mean difference.
         median: median difference.
-        wins: targets on which the first is better.
-        ties: targets on which they are equal.
-        losses: targets on which it is worse.
-        rank_biserial: the effect size: share of the ranks that are the first's minus share that are the other's, -1 to
+        wins: number of targets on which the first method is better.
+        ties: number of targets on which both are equal.
+        losses: number of targets on which the first method is worse.
+        rank_biserial: effect size: rank share of the first minus rank share of the second method, -1 to
             1 (Kerby 2014, https://doi.org/10.2466/11.IT.3.1).
-        p_value: two-sided; exact up to 50 targets without ties or zeros, a normal approximation otherwise.
+        p_value: two-sided p-value; exact up to 50 targets without ties or zeros, else a normal approximation.
     """
 
     mean: float
@@ -38,7 +38,7 @@ class SignedRanks:
 
 
 def signed_ranks(differences: Sequence[float]) -> SignedRanks:
-    """Compares two methods over targets from the difference on each, (targets,)."""
+    """Compares two methods over targets by their differences, (targets,)."""
     from scipy.stats import rankdata, wilcoxon
 
     values = np.asarray(differences, dtype=float)
@@ -56,12 +56,12 @@ def signed_ranks(differences: Sequence[float]) -> SignedRanks:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusts p-values of several tests so that the chance of any false alarm among them stays below the level.
+    """Adjusts p-values by Holm's method (1979), which controls the family-wise error rate.
 
-    Holm 1979. NaN stands for a test that was not made: it stays and is not counted.
+    NaN marks a test that was not performed; it is not counted.
     """
-    # statsmodels' multipletests gives the same; it takes 0.2 s a call, and a report makes hundreds.
-    values = np.array(p_values, dtype=float)  # a copy: the caller keeps its own
+    # statsmodels' multipletests is equivalent but takes 0.2 s per call; reports make hundreds of calls.
+    values = np.array(p_values, dtype=float)  # do not modify the input
     made = np.flatnonzero(~np.isnan(values))
     order = made[np.argsort(values[made], kind="stable")]
     factors = np.arange(len(order), 0, -1)
@@ -71,17 +71,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """Methods ranked on each target, and which of them differ.
+    """Result of Friedman's and Nemenyi's tests.
 
     Attributes:
-        methods: the methods, the best mean rank first.
-        mean_ranks: method -> mean rank over targets, 1 the best; ties share their ranks' mean.
+        methods: methods, sorted by mean rank.
+        mean_ranks: method -> mean rank over targets, 1 is best; ties have mean ranks.
         targets: number of targets.
-        kendalls_w: the effect size: agreement of the targets on the ranking, 0 to 1.
+        kendalls_w: effect size: agreement of the rankings over targets, 0 to 1.
         statistic: Friedman's chi-squared, corrected for ties.
-        p_value: of Friedman's test that all methods are equal.
-        pairwise: Nemenyi's p-values, (methods, methods), in the order of `methods`.
-        critical_difference: mean ranks further apart than this differ at the 5 % level.
+        p_value: p-value of Friedman's test.
+        pairwise: p-values of Nemenyi's test, (methods, methods), in the order of `methods`.
+        critical_difference: minimum difference of mean ranks that is significant at the 5 % level.
     """
 
     methods: tuple[str, ...]
@@ -95,15 +95,15 @@ class Ranking:
 
 
 def rank_methods(methods: Sequence[str], accuracies: np.ndarray, alpha: float = 0.05) -> Ranking:
-    """Friedman's test over targets, and Nemenyi's after it.
+    """Friedman's test over targets with Nemenyi's post-hoc test.
 
     Args:
         methods: names of the columns.
-        accuracies: (targets, methods), without gaps.
-        alpha: level of the critical difference.
+        accuracies: array of shape (targets, methods), without missing values.
+        alpha: significance level of the critical difference.
 
     Raises:
-        ValueError: fewer than three methods or two targets, or a gap.
+        ValueError: fewer than three methods or two targets, or missing values.
     """
     import scikit_posthocs
     from scipy.stats import friedmanchisquare, rankdata, studentized_range
@@ -116,7 +116,7 @@ def rank_methods(methods: Sequence[str], accuracies: np.ndarray, alpha: float = 
     rounded = np.round(accuracies, 9)
     means = rankdata(-rounded, axis=1).mean(axis=0)
     if (rounded == rounded[:, :1]).all():
-        statistic, p_value = 0.0, 1.0  # nothing differs: the test's own formula would divide by 0
+        statistic, p_value = 0.0, 1.0  # all equal: the formula would divide by 0
     else:
         found = friedmanchisquare(*rounded.T)
         statistic, p_value = float(found.statistic), float(found.pvalue)

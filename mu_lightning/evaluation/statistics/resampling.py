@@ -1,10 +1,10 @@
-"""Bootstrap intervals of accuracies and of their differences, by utterance and by seed.
+"""Bootstrap intervals of accuracies and their differences, over utterances and seeds.
 
-Test sets of several locales are often translations of one another: their rows share ids, and a hard utterance is hard
-in every language. So an utterance is drawn once for all targets and all classifiers (a cluster bootstrap; Field and
-Welsh 2007, https://doi.org/10.1111/j.1467-9868.2007.00593.x), never for each of them alone, which would make the mean
-over many targets look far more certain than it is. Where there are several seeds they are drawn too, above the
-utterances (a hierarchical bootstrap; Davison and Hinkley 1997, section 3.8).
+Test sets of several locales are often translations: their rows share ids, and difficulty is correlated across
+languages. Utterances are therefore resampled jointly for all targets and classifiers (cluster bootstrap; Field and
+Welsh 2007, https://doi.org/10.1111/j.1467-9868.2007.00593.x). Independent resampling would underestimate the
+uncertainty of means over many targets. Several seeds are resampled, too, above the utterances (hierarchical bootstrap;
+Davison and Hinkley 1997, section 3.8).
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -15,17 +15,16 @@ import numpy as np
 
 DRAWS = 2000
 LEVEL = 0.95
-_CHUNK = 250  # resamples made at once: 250 x 3,000 utterances take 3 MB
+_CHUNK = 250  # resamples per chunk: 250 x 3,000 utterances take 3 MB
 
 
 @dataclass(frozen=True, eq=False)
 class Correctness:
-    """Which rows of a split were classified right.
+    """Correctness per row of a split.
 
     Attributes:
-        ids: the rows' ids, (rows,); equal ids in several locales are one utterance.
-        right: 1 where the row was classified right, 0 where not, (rows,); fractions are allowed: the mean over several
-            classifiers.
+        ids: row ids, (rows,); equal ids in several locales are one utterance.
+        right: 1 for correct and 0 for wrong predictions, (rows,); fractions for means over classifiers.
     """
 
     ids: np.ndarray
@@ -39,13 +38,13 @@ class Correctness:
 
 @dataclass(frozen=True)
 class Difference:
-    """A mean difference of accuracies with what the bootstrap says about it.
+    """A mean difference of accuracies with its bootstrap interval.
 
     Attributes:
-        value: the difference, -1 to 1.
-        low: lower end of its 95 % percentile interval.
-        high: upper end.
-        p_value: two-sided: twice the share of resamples on the far side of 0.
+        value: mean difference, -1 to 1.
+        low: lower end of the 95 % percentile interval.
+        high: upper end of the interval.
+        p_value: two-sided p-value: twice the share of resamples on the other side of 0.
     """
 
     value: float
@@ -55,23 +54,23 @@ class Difference:
 
     @property
     def certain(self) -> bool:
-        """Whether the interval leaves out 0."""
+        """Whether the interval excludes 0."""
         return self.low > 0 or self.high < 0
 
 
 class Bootstrap:
-    """Accuracies under resampled utterances and seeds, all classifiers and targets together.
+    """Joint bootstrap of accuracies over utterances and seeds.
 
-    Every classifier sees the same resamples, so any difference of its results is a paired one.
+    All classifiers share the resamples, so differences are paired.
 
     Args:
-        scored: key -> seed -> marks. A key is whatever names a classifier on a target, such as ``(method, target)``;
-            its accuracy is the mean over its seeds. Keys with the same seeds are drawn the same seeds.
+        scored: key -> seed -> correctness. A key identifies a classifier on a target, such as ``(method, target)``; its
+            accuracy is the mean over seeds. Keys with equal seeds share resampled seeds.
         draws: number of resamples.
-        seed: of the resampling.
+        seed: random seed.
 
     Attributes:
-        accuracies: key -> accuracy, the mean over its seeds.
+        accuracies: key -> accuracy, the mean over seeds.
     """
 
     def __init__(self, scored: Mapping[Hashable, Mapping[int, Correctness]], draws: int = DRAWS, seed: int = 0) -> None:
@@ -85,18 +84,17 @@ class Bootstrap:
         return key in self._column
 
     def resamples(self, key: Hashable) -> np.ndarray:
-        """The accuracy of `key` in each resample, (draws,)."""
+        """Accuracies of a key in all resamples, (draws,)."""
         return self._draws[:, self._column[key]]
 
     def interval(self, keys: Iterable[Hashable], level: float = LEVEL) -> tuple[float, float]:
-        """Percentile interval of the mean accuracy over `keys`, such as one method on several targets."""
+        """Percentile interval of the mean accuracy over keys, such as one method on several targets."""
         return _interval(self._draws[:, self._columns(keys)].mean(axis=1), level)
 
     def difference(self, pairs: Sequence[tuple[Hashable, Hashable]], level: float = LEVEL) -> Difference:
-        """Mean over pairs (a, b) of the accuracy of a minus that of b.
+        """Mean difference of accuracies over pairs (a, b).
 
-        Two methods on one target are one pair, two methods on many targets a pair for each target; two families of
-        methods are the pairs of their members over all targets.
+        Two methods on one target are one pair, two methods on many targets one pair per target.
         """
         resampled = (
             self._draws[:, self._columns(a for a, _ in pairs)] - self._draws[:, self._columns(b for _, b in pairs)]
@@ -110,21 +108,21 @@ class Bootstrap:
 
 
 def paired_bootstrap(first: Correctness, second: Correctness, draws: int = DRAWS, seed: int = 0) -> Difference:
-    """The difference of two classifiers' accuracies on one target, by resampling its utterances.
+    """Paired bootstrap of two classifiers on one target, over utterances.
 
     Efron and Tibshirani 1993, chapter 13; for NLP Koehn 2004 (https://aclanthology.org/W04-3250) and Berg-Kirkpatrick
     et al. 2012 (https://aclanthology.org/D12-1091).
 
     Raises:
-        ValueError: they were not scored on the same rows.
+        ValueError: the classifiers were not scored on the same rows.
     """
     if not np.array_equal(first.ids, second.ids):
-        raise ValueError("the two classifiers were scored on different rows: their difference is not a paired one")
+        raise ValueError("the two classifiers were scored on different rows, so their difference is not paired")
     return Bootstrap({"first": {0: first}, "second": {0: second}}, draws, seed).difference([("first", "second")])
 
 
 def _draw(scored: Sequence[Mapping[int, Correctness]], draws: int, seed: int) -> np.ndarray:
-    """Accuracies of every entry in every resample, (draws, entries)."""
+    """Accuracies of all entries in all resamples, (draws, entries)."""
     generator = np.random.default_rng(seed)
     flat = [marks for seeds in scored for marks in seeds.values()]
     places, utterances = _positions(flat)
@@ -140,7 +138,7 @@ def _draw(scored: Sequence[Mapping[int, Correctness]], draws: int, seed: int) ->
         counts = generator.multinomial(utterances, np.full(utterances, 1 / utterances), size=size).astype(np.float32)
         hits = counts @ right
         rows = np.float32(utterances) if everywhere else counts @ present
-        # A resample without any row of a small split says nothing about it: its own accuracy stands in.
+        # A resample may have no rows of a small split: use the observed accuracy.
         own = np.array([marks.accuracy for marks in flat])
         means[start : start + size] = np.where(rows > 0, hits / np.maximum(rows, 1), own)
     return _over_seeds(scored, means, generator)
@@ -164,7 +162,7 @@ def _over_seeds(
 
 
 def _positions(flat: Sequence[Correctness]) -> tuple[list[np.ndarray], int]:
-    """Each entry's rows among all distinct utterances, and how many of these there are."""
+    """Positions of each entry's rows among all distinct utterances, and the number of utterances."""
     by_content: dict[bytes, np.ndarray] = {}
     for marks in flat:
         by_content.setdefault(marks.ids.tobytes(), marks.ids)
@@ -179,7 +177,7 @@ def _interval(values: np.ndarray, level: float) -> tuple[float, float]:
 
 
 def _two_sided(values: np.ndarray) -> float:
-    # One is added to each count: a resampling test never gives exactly 0 (Phipson and Smyth 2010).
-    slack = 1e-9  # sums in another order may miss 0 by this much
+    # Add one to each count, so that p-values are never 0 (Phipson and Smyth 2010).
+    slack = 1e-9  # tolerance for rounding errors
     tail = min(int((values <= slack).sum()), int((values >= -slack).sum()))
     return min(1.0, 2 * (tail + 1) / (len(values) + 1))

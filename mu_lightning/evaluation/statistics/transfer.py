@@ -1,4 +1,4 @@
-"""What typology explains of transfer: similarity of languages against accuracies that were measured."""
+"""Correlation of typological similarity with cross-lingual transfer."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,17 +8,16 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Explained:
-    """How well a similarity ranks a target's sources, over targets.
+    """Result of correlating similarity with transfer over targets.
 
     Attributes:
         by_target: target -> Spearman's rank correlation of similarity and transfer over its sources; targets with fewer
-            than three sources, or without any variation, are left out.
+            than three sources, or without variation, are excluded.
         mean: mean over targets.
-        interval: 95 % percentile interval of the mean, targets resampled.
+        interval: 95 % percentile bootstrap interval of the mean, over targets.
         positive: number of targets with a positive correlation.
-        p_value: one-sided, by exchanging the languages' names in the similarities (Mantel 1967): the chance of a mean
-            as high if similarity had nothing to do with transfer. NaN with fewer than four languages that are both
-            source and target.
+        p_value: one-sided p-value of a Mantel permutation test (1967), which permutes the languages of the
+            similarities. NaN with fewer than four languages that are both source and target.
     """
 
     by_target: dict[str, float]
@@ -36,15 +35,15 @@ def explained(
     draws: int = 2000,
     seed: int = 0,
 ) -> Explained:
-    """Rank correlation of similarity with measured transfer, a target at a time.
+    """Rank correlation of similarity with transfer accuracy for each target.
 
     Args:
-        similarity: (sources, targets); NaN where unknown.
-        transfer: accuracy of each source's model on each target, (sources, targets); NaN where not measured.
+        similarity: array of shape (sources, targets); NaN for missing values.
+        transfer: accuracy of each source model on each target, (sources, targets); NaN for missing values.
         sources: names of the rows.
         targets: names of the columns; a target is never its own source.
-        draws: resamples of the interval and permutations of the test.
-        seed: of both.
+        draws: number of bootstrap resamples and of permutations.
+        seed: random seed.
     """
     apart = np.array(sources)[:, None] != np.array(targets)[None, :]
     known = apart & np.isfinite(similarity) & np.isfinite(transfer)
@@ -68,26 +67,26 @@ def explained(
 
 
 def best_sources(transfer: Mapping[str, float], count: int) -> set[str]:
-    """The `count` sources with the highest accuracy on a target; all that tie with the last of them are in too."""
+    """The `count` sources with the highest accuracy on a target, including ties."""
     limit = sorted(transfer.values(), reverse=True)[:count][-1]
     return {name for name, accuracy in transfer.items() if accuracy >= limit}
 
 
 def precision_at_k(chosen: Collection[str], transfer: Mapping[str, float]) -> float:
-    """Share of the chosen sources that are truly among the best, as many as were chosen.
+    """Precision at k: share of the selected sources that are among the k best.
 
     Args:
-        chosen: the k chosen sources.
-        transfer: source -> accuracy on the target, of every source that could have been chosen.
+        chosen: the k selected sources.
+        transfer: source -> accuracy on the target, for all candidates.
 
     Returns:
-        0 to 1; a blind choice has k / len(transfer) on average.
+        Precision, 0 to 1; a random selection has k / len(transfer) on average.
     """
     return len(set(chosen) & best_sources(transfer, len(chosen))) / len(chosen)
 
 
 def _standard_ranks(values: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Ranks within each column, centered and of norm 1, 0 where unknown: products of two such sum to Spearman's rho."""
+    """Standardized ranks by column, 0 for missing values: inner products are Spearman's rho."""
     from scipy.stats import rankdata
 
     result = np.zeros(values.shape)
@@ -109,10 +108,10 @@ def _exchanged(
     draws: int,
     generator: np.random.Generator,
 ) -> float:
-    """One-sided p-value of the mean correlation under exchanged names, among languages that are source and target."""
+    """One-sided permutation p-value of the mean correlation, for languages that are both source and target."""
     rows, columns = list(sources), list(targets)
     both = [name for name in sources if name in targets]
-    # Languages of which a feature set, or a matrix, knows nothing at all are no part of the exchange.
+    # Languages without data are not permuted.
     for values in (similarity, transfer):
         square = np.ix_([rows.index(name) for name in both], [columns.index(name) for name in both])
         known = np.isfinite(values[square]) & ~np.eye(len(both), dtype=bool)

@@ -100,4 +100,4 @@ def test_every_schedule_is_listed_with_its_parameters() -> None:
     text = list_schedules()
     for name in SCHEDULES:
         assert f"{name}: " in text
-    assert "    start = 3: epochs to the first merge" in text
+    assert "    start = 3: epochs until the first merge" in text

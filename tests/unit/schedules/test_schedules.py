@@ -232,7 +232,7 @@ def test_every_schedule_is_pure_and_its_state_is_plain_values(name: str) -> None
         (lambda: Adaptive(start=11), "adaptive's start is 11: it must be at least 1 and at most 10"),
         (lambda: Adaptive(shortest=4, longest=3), "adaptive's shortest interval, 4, is above its longest, 3"),
         (lambda: PerformanceTriggered(watch="ensembel"), "did you mean ensemble"),
-        (lambda: AnyOf(()), "any-of has no schedules"),
+        (lambda: AnyOf(()), "any-of needs at least one schedule"),
     ],
 )
 def test_parameters_out_of_range_are_refused(make: Any, message: str) -> None:

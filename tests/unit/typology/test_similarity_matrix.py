@@ -64,7 +64,7 @@ def test_a_mix_is_the_mean_of_its_matrices() -> None:
 def test_languages_without_a_known_feature_in_common_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = np.array([[1.0, np.nan], [np.nan, 1.0]])
     monkeypatch.setattr(similarity, "features", lambda *_: rows)
-    with pytest.raises(UserError, match="knows nothing of both fi-FI and hu-HU"):
+    with pytest.raises(UserError, match="has no common features of fi-FI and hu-HU"):
         similarity._from_features.__wrapped__("script", ("fi-FI", "hu-HU"))
 
 
