@@ -14,7 +14,7 @@ TARGET = ["fit", "--target-lang", "af-ZA"]
 CASES = {
     "an unknown locale": ([*FIT, "--target-lang", "af-AZ"], ["af-AZ", "af-ZA"]),
     "an unknown source": (["fit", "--locales", "nl-BE"], ["nl-BE", "nl-NL"]),
-    "a target among its own sources": ([*TARGET, "--locales", "af-ZA,nl-NL"], ["af-ZA", "its own sources"]),
+    "a target among its own sources": ([*TARGET, "--locales", "af-ZA,nl-NL"], ["af-ZA", "its sources"]),
     "a source named twice": (["fit", "--locales", "nl-NL,nl-NL"], ["nl-NL", "twice"]),
     "nothing to train": (["fit"], ["--locales", "--target-lang"]),
     "more sources than exist": ([*TARGET, "--num-languages", "60"], ["60"]),

@@ -87,7 +87,7 @@ def test_verbs_that_use_models_look_for_them_in_checkpoints() -> None:
     [
         ([], "nothing to do"),
         (["--target-lang", "Albanian"], "is a language's name, not its tag: write sq or sq-AL"),
-        (["--target-lang", "sq-AL", "--locales", "sq-AL,it-IT"], "among its own sources"),
+        (["--target-lang", "sq-AL", "--locales", "sq-AL,it-IT"], "among its sources"),
         (["--target-lang", "sq-AL", "--models-dir", "no/such/folder"], "no source model found"),
         (["--figure", "picture.jpeg"], r"written as \.svg, \.png, \.pdf"),
     ],

@@ -172,5 +172,5 @@ def test_what_cannot_be_replayed_is_refused_in_one_line(
 
 def test_a_history_is_read_from_the_file_or_its_folder(folder: Path) -> None:
     assert read_history(folder) == read_history(folder / "history.json") == recorded()
-    with pytest.raises(UserError, match="no history"):
+    with pytest.raises(UserError, match="not a history"):
         read_history(folder.parent)

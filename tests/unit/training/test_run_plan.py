@@ -153,7 +153,7 @@ def test_members_are_copies_of_one_base_with_one_head(plan: Any) -> None:
             },
             "--trainer.limit_train_batches cuts off the last turns of --members-in-memory",
         ),
-        ({"target_lang": "nl-NL", "locales": SOURCES}, "the target nl-NL is among its own sources"),
+        ({"target_lang": "nl-NL", "locales": SOURCES}, "the target nl-NL is among its sources"),
         ({"target_lang": "af-ZA", "num_languages": 9}, "9"),
         ({"target_lang": "af-ZA", "merge": MergeSettings("liner")}, "did you mean linear"),
         ({"target_lang": "af-ZA", "merge": MergeSettings("linear", {"lam": 1})}, "unknown parameter of linear 'lam'"),
