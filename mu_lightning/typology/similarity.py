@@ -113,9 +113,7 @@ def _cosines(rows: np.ndarray, locales: Sequence[str], feature_set: str) -> np.n
         norms = (squares[index] * known).sum(axis=1) * (squares * known[index]).sum(axis=1)
         if not norms.all():
             other = locales[int(np.argmin(norms))]
-            raise UserError(
-                f"feature set '{feature_set}' has no common features of {locales[index]} and {other}"
-            )
+            raise UserError(f"feature set '{feature_set}' has no common features of {locales[index]} and {other}")
         cosines[index] = products / np.sqrt(norms)
     return np.clip(cosines, -1.0, 1.0)
 

@@ -141,7 +141,7 @@ def test_a_configuration_of_fit_names_the_schedule_and_the_run(
     [
         (["--history", "nowhere"], ["no history", "nowhere"]),
         ([], ["--history"]),
-        (["--history", "broken.json"], ["broken.json", "no history"]),
+        (["--history", "broken.json"], ["broken.json", "not a history"]),
         (["--history", "empty.json"], ["no scores of epochs"]),
         (["--history", "good.json", "--schedule", "adaptiv"], ["adaptive"]),
         (["--history", "good.json", "--schedules", "plateau", "every-step:n=3"], ["every-steps"]),
@@ -172,5 +172,5 @@ def test_what_cannot_be_replayed_is_refused_in_one_line(
 
 def test_a_history_is_read_from_the_file_or_its_folder(folder: Path) -> None:
     assert read_history(folder) == read_history(folder / "history.json") == recorded()
-    with pytest.raises(UserError, match="not a history"):
+    with pytest.raises(UserError, match="no history"):
         read_history(folder.parent)
