@@ -1,7 +1,7 @@
 """Throughput: utterances a second and the memory of each device, to every logger."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ class Throughput(Callback):
 
     def __init__(self) -> None:
         self._utterances = 0
-        self._batches = 0
+        self._steps = 0
         self._step = 0
         self._started = 0.0
         self._busy = 0.0
@@ -36,8 +36,8 @@ class Throughput(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._utterances += utterances(batch)
-        self._batches += 1
+        self._utterances += utterances(batch, pl_module.stopped)  # type: ignore[arg-type]
+        self._steps += trainer.global_step - self._step
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
         # With accumulation several batches have one step. The same on every device: each takes part in gathering.
         if every and trainer.global_step % every == 0 and trainer.global_step != self._step:
@@ -60,7 +60,7 @@ class Throughput(Callback):
         every = _gathered((self._utterances, *memory(trainer.strategy.root_device)))
         values = {
             "speed/utterances_per_second": sum(rows for rows, _, _ in every) / self._busy,
-            "speed/steps_per_second": self._batches / trainer.accumulate_grad_batches / self._busy,
+            "speed/steps_per_second": self._steps / self._busy,
         }
         for rank, (_, resident, peak) in enumerate(every):
             values[f"memory/process_{rank}_gib"] = resident
@@ -70,12 +70,17 @@ class Throughput(Callback):
         self._clear()
 
     def _clear(self) -> None:
-        self._utterances, self._batches, self._started, self._busy = 0, 0, 0.0, 0.0
+        self._utterances, self._steps, self._started, self._busy = 0, 0, 0.0, 0.0
 
 
-def utterances(batch: Mapping[str, Any]) -> int:
-    """Rows in a step's batch: member -> its batch, None once its epoch is over."""
-    return sum(len(part["labels"]) for part in batch.values() if part is not None)
+def utterances(batch: Mapping[str, Any], stopped: Collection[str] = ()) -> int:
+    """Rows that are learned from in a batch.
+
+    Args:
+        batch: member -> its batch.
+        stopped: members whose batches are passed over.
+    """
+    return sum(len(part["labels"]) for name, part in batch.items() if name not in stopped)
 
 
 def memory(device: torch.device) -> tuple[float, float]:

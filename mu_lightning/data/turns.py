@@ -80,6 +80,15 @@ class Turns:
         remaining = max(0, self.max_steps - epoch * self.longest)
         return self._whole if remaining >= self.longest else self._places(remaining * self.accumulate)
 
+    def batches_of_step(self, epoch: int, batch: int) -> Counter[str]:
+        """Member -> how many batches it has in the optimizer step that the run's batch `batch` of an epoch belongs to.
+
+        The last step of an epoch, and the last one of a member's epoch, have fewer than `accumulate`.
+        """
+        start = batch // self.accumulate * self.accumulate
+        places = self.places(epoch)[start : start + self.accumulate]
+        return Counter(name for place in places for name in place.members)
+
     def own_steps(self, name: str, epoch: int) -> list[int]:
         """How many optimizer steps of the epoch the member has made before each of the run's, and after the last."""
         places, steps = self.places(epoch), [0]

@@ -82,7 +82,7 @@ class EvaluationModule(LightningModule):
         self.scores = self._collector.scores()[""]
         for locale, scores in self.scores.items():
             values = {f"{prefix}/accuracy/{locale}": scores.accuracy, f"{prefix}/macro_f1/{locale}": scores.macro_f1}
-            self.log_dict(values, rank_zero_only=True)
+            self.log_dict(values, rank_zero_only=True, sync_dist=True)  # equal in all processes: nothing is sent
 
 
 class IntentClassifier(EvaluationModule):

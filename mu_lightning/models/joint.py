@@ -40,7 +40,7 @@ class JointClassifier(EvaluationModule):
         seed: random seed of the run.
 
     Attributes:
-        losses: loss of each member in the last training step.
+        losses: loss of each member in the last optimizer step: the mean over the batches that it has had in it so far.
         gradients: gradient norms and clipping.
         stopped: members that are no longer trained; merges still include them.
         stack: computes all members in parallel, if supported.
@@ -58,6 +58,7 @@ class JointClassifier(EvaluationModule):
         self.loss = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
         self.micro_batches = MicroBatches()
         self.losses: dict[str, Tensor] = {}
+        self._batch_losses: dict[str, list[Tensor]] = {}
         if settings.gradient_checkpointing:
             for member in members.values():
                 model: Any = member.model  # the older name is deprecated in transformers
@@ -142,15 +143,33 @@ class JointClassifier(EvaluationModule):
     def training_step(self, batch: Mapping[str, Batch], batch_idx: int) -> Tensor:
         number = self._turns.places(self.current_epoch)[batch_idx].number if self.at_once else batch_idx
         losses = self.step_losses(batch, number)
-        self.losses = {name: loss.detach() for name, loss in losses.items()}
+        self._note_losses(losses, batch_idx)
         if not losses:  # all members of this batch are inactive or stopped
             return torch.zeros((), device=self.device, requires_grad=True)
-        each = torch.stack(list(losses.values()))
-        self.log("train/loss", each.detach().mean(), prog_bar=True, logger=False, batch_size=1)
-        return each.sum()
+        accumulated = self.trainer.accumulate_grad_batches
+        if accumulated > 1:
+            # Lightning divides by that number, but a step's gradient is the mean over the batches that a member has.
+            batches = self._turns.batches_of_step(self.current_epoch, batch_idx)
+            losses = {name: loss * (accumulated / batches[name]) for name, loss in losses.items()}
+        return torch.stack(list(losses.values())).sum()
+
+    def _note_losses(self, losses: Mapping[str, Tensor], batch_idx: int) -> None:
+        """Updates `losses` with a batch: each device has a share of it, of which the mean is the whole batch's."""
+        if batch_idx % self.trainer.accumulate_grad_batches == 0:
+            self._batch_losses = {}
+        if losses:
+            shares = torch.stack([loss.detach() for loss in losses.values()])
+            whole = self.trainer.strategy.reduce(shares, reduce_op="mean")
+            assert isinstance(whole, Tensor)
+            for name, loss in zip(losses, whole.unbind(), strict=True):
+                self._batch_losses.setdefault(name, []).append(loss)
+        self.losses = {name: torch.stack(found).mean() for name, found in self._batch_losses.items()}
+        if self.losses:
+            mean = torch.stack(list(self.losses.values())).mean()
+            self.log("train/loss", mean, prog_bar=True, logger=False, batch_size=1)
 
     def log_losses(self) -> None:
-        """Logs the loss of each active member, and their mean.
+        """Logs the loss of each member that has taken part in the step, and their mean.
 
         This does not use `log`, which would log the last loss of inactive members again in every step.
         """

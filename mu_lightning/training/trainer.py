@@ -34,7 +34,8 @@ def built_arguments(arguments: TrainerArguments) -> dict[str, Any]:
     if named:
         parser = LightningArgumentParser(exit_on_error=False)
         parser.add_lightning_class_args(Trainer, "trainer")
-        objects = parser.instantiate(parser.parse_object({"trainer": named})).trainer
+        # A copy, as parsing changes what it is given, which the next training is built from.
+        objects = parser.instantiate(parser.parse_object({"trainer": copy.deepcopy(named)})).trainer
         built |= {name: objects[name] for name in named}
     callbacks = built.get("callbacks") or []
     given = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)

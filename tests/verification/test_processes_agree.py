@@ -67,6 +67,11 @@ def test_two_processes_learn_what_one_learns_from_the_same_global_batches(
     # Every row once, whichever device read it.
     assert both["rows"] == alone["rows"]
     assert both["predictions"] == alone["predictions"]
+    # What is logged is of the whole batch, and not one device's part of it, nor times its share.
+    assert len(both["losses"]) == len(alone["losses"]) == alone["steps"]
+    assert all(alone["losses"])
+    for logged, expected in zip(both["losses"], alone["losses"], strict=True):
+        assert logged == pytest.approx(expected, abs=1e-4)
 
 
 def test_two_processes_with_members_in_turns_give_the_same_bits_as_with_all_at_once(pair: dict[str, Any]) -> None:

@@ -4,12 +4,14 @@ python two_processes.py BASE OUTPUT CASE...
 """
 
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import Logger
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from mu_lightning.callbacks.merge import MergeCallback
@@ -41,6 +43,24 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
+class Logged(Logger):
+    """Notes the losses that are logged at each optimizer step."""
+
+    name, version = "logged", 0
+
+    def __init__(self) -> None:
+        self.losses: list[dict[str, float]] = []
+
+    def log_hyperparams(self, *_: Any, **__: Any) -> None:
+        """Notes nothing."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Notes losses."""
+        found = {name: value for name, value in metrics.items() if name.startswith("train/loss")}
+        if found:
+            self.losses.append(found)
+
+
 def run(
     base: Path,
     devices: int,
@@ -54,6 +74,7 @@ def run(
     members = {name: IntentClassifier(load_base(base, corpus.label_names, 0)) for name in WEIGHTS}
     module = JointClassifier(members, settings, seed=0)
     data = IntentDataModule(corpus, load_tokenizer(base), DATA, {name: (name,) for name in WEIGHTS}, seed=0)
+    logged = Logged()
     merges = MergeCallback("af-ZA", WEIGHTS, schedule_of(merging), merging)
     trainer = Trainer(
         accelerator="cpu",
@@ -62,7 +83,8 @@ def run(
         max_epochs=2,
         gradient_clip_val=0.5,
         callbacks=[merges],
-        logger=False,
+        log_every_n_steps=1,
+        logger=logged,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -81,6 +103,7 @@ def run(
         "rows": {name: scores.ids.tolist() for name, scores in module.scores.items()},
         "predictions": {name: scores.predictions.tolist() for name, scores in module.scores.items()},
         "steps": trainer.global_step,
+        "losses": logged.losses,
     }
 
 

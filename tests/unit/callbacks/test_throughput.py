@@ -59,7 +59,27 @@ def test_time_in_validation_does_not_count(tmp_path: Path, trainer: Any, joint: 
 
 
 def test_a_batch_counts_the_rows_of_members_that_still_learn() -> None:
-    assert utterances({"en-US": {"labels": [0] * 8}, "nl-NL": {"labels": [0] * 5}, "de-DE": None}) == 13
+    batch = {"en-US": {"labels": [0] * 8}, "nl-NL": {"labels": [0] * 5}, "de-DE": {"labels": [0] * 3}}
+    assert utterances(batch, stopped={"de-DE"}) == 13
+
+
+def test_a_last_step_of_fewer_batches_is_a_whole_step(
+    tmp_path: Path, trainer: Any, joint: Any, data_module: Any
+) -> None:
+    fitting = trainer(
+        2,
+        Throughput(),
+        logger=CSVLogger(tmp_path, name="logs", version="fit"),
+        log_every_n_steps=6,
+        accumulate_grad_batches=3,
+    )
+    fitting.fit(joint(MEMBERS), datamodule=data_module(MEMBERS))
+    table = pandas.read_csv(tmp_path / "logs" / "fit" / "metrics.csv")
+    table = table[table["speed/utterances_per_second"].notna()]
+    # Eight batches an epoch are three steps, of three, three and two batches: all rows of two epochs in six steps.
+    assert table["step"].tolist() == [5]
+    rows = table["speed/utterances_per_second"] / table["speed/steps_per_second"] * 6
+    assert rows.sum() == pytest.approx(2 * (61 + 21), rel=1e-3)
 
 
 def test_memory_of_the_process_grows_with_what_it_holds() -> None:

@@ -173,7 +173,7 @@ def test_label_smoothing_is_in_the_loss(joint: Any, data_module: Any, trainer: A
     [
         # The second member has three batches, the first eight.
         ({}, [(1, 2), (3, 1), (5, 1), (7, 1), (9, 2), (11, 1), (13, 1), (15, 1)]),
-        ({"accumulate_grad_batches": 2}, [(1, 1), (3, 1), (5, 1), (7, 1)]),
+        ({"accumulate_grad_batches": 2}, [(1, 2), (3, 1), (5, 2), (7, 1)]),
     ],
 )
 def test_a_logged_step_has_the_losses_of_the_members_that_have_a_batch(
@@ -199,6 +199,52 @@ def test_a_logged_step_has_the_losses_of_the_members_that_have_a_batch(
     fitting = trainer(2, logger=Noted(), log_every_n_steps=2, **more)
     fitting.fit(module, datamodule=data_module(["en-US", "nl-NL"]))
     assert rows == logged
+
+
+@pytest.mark.parametrize("accumulate", [1, 2, 3, 5])
+@pytest.mark.parametrize("execution", ["loop", "stacked"])
+def test_a_steps_gradient_and_logged_loss_are_the_means_over_the_batches_that_a_member_has_in_it(
+    accumulate: int, execution: str, joint: Any, data_module: Any, trainer: Any
+) -> None:
+    """Of eight batches and of three: the last step of the run, and of a member, has fewer than `accumulate`."""
+    names = ["en-US", "nl-NL"]
+    module, reference = joint(names, execution=execution), joint(names, execution="loop")
+    batches: dict[str, list[Any]] = {name: [] for name in names}
+    steps: list[dict[str, int]] = []
+
+    class Compare(Callback):
+        def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+            for name, part in batch.items():
+                batches[name].append((batch_idx, part))
+
+        def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+            found = {name: expected(name) for name, held in batches.items() if held}
+            for name, (gradient, _) in found.items():
+                parameters = dict(module.member(name).named_parameters())
+                for key, value in gradient.items():
+                    torch.testing.assert_close(parameters[key].grad, value, atol=2e-6, rtol=1e-4)
+            logged = {name: float(module.losses[name]) for name in found}
+            assert logged == pytest.approx({name: loss for name, (_, loss) in found.items()}, rel=1e-5)
+            mean = sum(logged.values()) / len(logged)
+            assert float(trainer.callback_metrics["train/loss"]) == pytest.approx(mean, rel=1e-5)
+            steps.append({name: len(held) for name, held in batches.items() if held})
+            for held in batches.values():
+                held.clear()
+
+    def expected(name: str) -> tuple[dict[str, torch.Tensor], float]:
+        """The mean of the batches' gradients and losses, each computed by itself at the weights of this step."""
+        reference.member(name).load_state_dict(module.member(name).state_dict())
+        reference.zero_grad()
+        losses = [reference.step_losses({name: part}, number)[name] for number, part in batches[name]]
+        (torch.stack(losses).sum() / len(losses)).backward()
+        gradients = {key: one.grad for key, one in reference.member(name).named_parameters() if one.grad is not None}
+        return gradients, float(torch.stack(losses).mean().detach())
+
+    trainer(1, Compare(), accumulate_grad_batches=accumulate).fit(module, datamodule=data_module(names))
+    assert [step.get("en-US", 0) for step in steps] == [accumulate] * (8 // accumulate) + [8 % accumulate][
+        : 8 % accumulate
+    ]
+    assert sum(step.get("nl-NL", 0) for step in steps) == 3
 
 
 def test_balanced_weights_are_those_of_scikit_learn_and_average_to_one_over_the_rows() -> None:

@@ -38,6 +38,13 @@ def test_class_paths_become_objects_and_each_time_new_ones() -> None:
     assert one["max_epochs"] == 6
 
 
+def test_building_leaves_the_arguments_as_they_are_for_the_next_training() -> None:
+    arguments = RunSettings(trainer={"callbacks": [STOPPING]}).trainer
+    for _ in range(2):
+        assert [type(each) for each in built_arguments(arguments)["callbacks"]] == [EarlyStopping]
+    assert arguments["callbacks"] == [STOPPING]
+
+
 def test_one_callback_need_not_be_a_list_and_none_is_no_callback() -> None:
     assert [
         type(one) for one in built_arguments(RunSettings(trainer={"callbacks": STOPPING}).trainer)["callbacks"]
