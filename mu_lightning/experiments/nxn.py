@@ -1,8 +1,6 @@
 """Every source model on every locale's split: the N-by-N matrix, a row at a time, resumed where it stopped."""
 
 import csv
-import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,17 +9,19 @@ from typing import Any
 from mu_lightning.approaches.evaluation_context import Bench, Scoring, prepare
 from mu_lightning.approaches.tasks import RowTask, Scored
 from mu_lightning.experiments.workers import Workers
-from mu_lightning.results.cells import is_done, write_cell
+from mu_lightning.results.cells import is_done, is_whole, write_cell
 from mu_lightning.results.matrix import LONG, ROWS, NByN, read_nxn
-from mu_lightning.results.provenance import versions
+from mu_lightning.results.provenance import read_manifest, versions
 from mu_lightning.results.results import Result
-from mu_lightning.results.store import MATRIX, NXN, read_cells
+from mu_lightning.results.store import MATRIX, NXN, RESULTS
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import atomic_file, clear_temporaries, write_json
 from mu_lightning.utilities.progress import progress
+from mu_lightning.utilities.reading import read_json_object
 
 # What must be the same for rows to stand in one matrix.
 _FIXED = ("corpus", "split", "max_length", "locales", "rows")
+_FIELDS = {"corpus": str, "split": str, "max_length": int, "locales": list, "sources": list, "models": dict}
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def run_nxn(run: NByNRun, workers: Workers) -> NByN:
     """
     clear_temporaries(run.folder / ROWS)
     _write_manifest(run)
-    tasks = [RowTask(source, run.locales) for source in run.models if not _kept(run.folder / ROWS / source)]
+    tasks = [RowTask(source, run.locales) for source in run.models if not is_whole(run.folder / ROWS / source)]
     done = len(run.models) - len(tasks)
     if done:
         print(f"{done} of {len(run.models)} rows are there already")
@@ -95,7 +95,10 @@ def run_nxn(run: NByNRun, workers: Workers) -> NByN:
         if outcome.error:
             failed.append(f"{task.source}: {outcome.error}")
             continue
-        _write_row(run, task.source, outcome.value)
+        try:
+            _write_row(run, task.source, outcome.value)
+        except UserError as error:
+            failed.append(f"{task.source}: {error}")
     matrix = read_nxn(run.folder)
     if failed:
         raise UserError(f"{len(failed)} of {len(run.models)} rows failed, the others are kept: {'; '.join(failed)}")
@@ -126,9 +129,7 @@ def write_matrix(matrix: NByN) -> None:
             "high": result["interval"][1],
         }
         for source in matrix.sources
-        for result in json.loads((matrix.folder / ROWS / source / "results.json").read_text(encoding="utf-8"))[
-            "results"
-        ]
+        for result in read_json_object(matrix.folder / ROWS / source / RESULTS)["results"]
     ]
     with atomic_file(matrix.folder / LONG) as temporary:
         pandas.DataFrame(rows).to_parquet(temporary, index=False)
@@ -168,26 +169,13 @@ def _write_row(run: NByNRun, source: str, found: Scored) -> None:
     )
 
 
-def _kept(row: Path) -> bool:
-    """Whether a row is there and whole; a damaged one is removed, as nothing in it is of use."""
-    if not is_done(row):
-        return False
-    try:
-        read_cells(row)
-    except UserError as error:
-        print(f"{row} is damaged and made anew: {error}")
-        shutil.rmtree(row)
-        return False
-    return True
-
-
 def _check_earlier(run: NByNRun) -> None:
     path = run.folder / NXN
     if not path.is_file():
         if (run.folder / MATRIX).exists() or (run.folder.is_dir() and any(run.folder.glob("*/results.json"))):
             raise UserError(f"{run.folder} already holds other results: name another --output-dir")
         return
-    earlier = json.loads(path.read_text(encoding="utf-8"))
+    earlier = read_manifest(path, _FIELDS)
     here = run.manifest()
     for name, before, now in (
         *((key, earlier.get(key), here[key]) for key in _FIXED[:4]),
@@ -222,7 +210,7 @@ def _write_manifest(run: NByNRun) -> None:
     """Writes ``nxn.json``; rows of models that are not asked for this time stay part of the matrix."""
     here, path = run.manifest(), run.folder / NXN
     if path.is_file():
-        earlier = json.loads(path.read_text(encoding="utf-8"))
+        earlier = read_manifest(path, _FIELDS)
         for source in earlier["sources"]:
             if source not in run.models and is_done(run.folder / ROWS / source):
                 here["sources"].append(source)

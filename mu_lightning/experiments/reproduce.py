@@ -23,6 +23,7 @@ from mu_lightning.results.matrix import ROWS
 from mu_lightning.results.provenance import versions
 from mu_lightning.results.store import RESULTS, Cell, is_matrix, read_cells, read_store
 from mu_lightning.utilities.errors import UserError
+from mu_lightning.utilities.reading import read_json_object
 
 RUNS = ("fit", "validate", "test")
 RunVerb = Callable[[list[str]], int]
@@ -110,7 +111,7 @@ def _stored(folder: Path) -> list[_Stored]:
             cells = read_cells(place)
         except UserError as error:
             raise UserError(f"{place} is damaged: {error}") from error
-        found.append(_Stored(place, cells, json.loads((place / RESULTS).read_text(encoding="utf-8"))))
+        found.append(_Stored(place, cells, read_json_object(place / RESULTS)))
     return found
 
 

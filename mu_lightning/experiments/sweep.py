@@ -1,8 +1,8 @@
 """Targets by merges, votes and baselines: plans the cells, runs those that are missing, and stores each as it ends."""
 
-import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from mu_lightning.experiments.sweep_folder import (
     Sweep,
     check_earlier,
     described,
-    is_kept,
     store,
     write_manifest,
     write_tables,
@@ -25,7 +24,7 @@ from mu_lightning.experiments.sweep_folder import (
 from mu_lightning.experiments.workers import Workers
 from mu_lightning.merging.folders.hub_folders import local_folder
 from mu_lightning.merging.registry import find_method
-from mu_lightning.results.cells import write_failure
+from mu_lightning.results.cells import is_whole, write_failure
 from mu_lightning.results.store import ERROR
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import clear_temporaries
@@ -87,7 +86,7 @@ def run_sweep(sweep: Sweep, workers: Workers) -> list[Planned]:
     for place in {sweep.place(cell).parent for cell in sweep.cells}:
         clear_temporaries(place)
     write_manifest(sweep)
-    waiting = [cell for cell in sweep.cells if not is_kept(sweep.place(cell))]
+    waiting = [cell for cell in sweep.cells if not is_whole(sweep.place(cell))]
     if len(waiting) < len(sweep.cells):
         print(f"{len(sweep.cells) - len(waiting)} of {len(sweep.cells)} cells are there already", flush=True)
     failed = [cell for cell in waiting if (sweep.place(cell) / ERROR).exists()]
@@ -95,15 +94,27 @@ def run_sweep(sweep: Sweep, workers: Workers) -> list[Planned]:
         print(f"{len(failed)} cells failed before and are tried again", flush=True)
     failures: list[Planned] = []
     for cell, outcome in progress(outcomes(sweep, workers, waiting), len(waiting), "cells"):
-        if outcome.error:
+        try:
+            if not outcome.error:
+                store(sweep, cell, outcome.value)
+                continue
             write_failure(sweep.place(cell), outcome.error, outcome.traceback, described(sweep, cell))
-            failures.append(cell)
-        else:
-            store(sweep, cell, outcome.value)
+        except UserError as error:  # something else has come into its place
+            print(f"{sweep.place(cell)} is not stored: {error}", flush=True)
+        failures.append(cell)
     if not failures:
-        shutil.rmtree(sweep.folder / SHARED, ignore_errors=True)
+        _remove_shared(sweep.folder / SHARED)
     write_tables(sweep.folder)
     return failures
+
+
+def _remove_shared(folder: Path) -> None:
+    """Removes what merges learned from texts, which no cell needs any more."""
+    clear_temporaries(folder)
+    for path in folder.glob("*.safetensors"):
+        path.unlink()
+    with suppress(OSError):  # not there, or with something of somebody's in it
+        folder.rmdir()
 
 
 def outcomes(sweep: Sweep, workers: Workers, waiting: Sequence[Planned]) -> Iterator[tuple[Planned, Outcome]]:

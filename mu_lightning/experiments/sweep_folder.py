@@ -1,7 +1,5 @@
 """A checked sweep, and what its folder holds: a manifest, a folder a cell, tables of them."""
 
-import json
-import shutil
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,16 +14,17 @@ from mu_lightning.approaches.one_shot import merge_details
 from mu_lightning.approaches.tasks import Scored
 from mu_lightning.experiments.grid import Grid, Planned
 from mu_lightning.merging.registry import find_method
-from mu_lightning.results.cells import is_done, write_cell
-from mu_lightning.results.provenance import versions
+from mu_lightning.results.cells import write_cell
+from mu_lightning.results.provenance import read_manifest, versions
 from mu_lightning.results.results import Result, Supervision
-from mu_lightning.results.store import read_cells, read_store
+from mu_lightning.results.store import read_store
 from mu_lightning.utilities.errors import UserError
-from mu_lightning.utilities.files import atomic_file, write_json
+from mu_lightning.utilities.files import atomic_file, refuse_existing, write_json
 from mu_lightning.utilities.tables import counted, text_table
 
 MANIFEST = "sweep.json"
 JOINT = "joint"
+_FIELDS = {"scoring": dict, "base": str | None, "learning": dict, "typology": dict, "models": dict}
 
 
 @dataclass(frozen=True)
@@ -130,19 +129,6 @@ def _recipe(sweep: Sweep, cell: Planned) -> dict[str, Any]:
     }
 
 
-def is_kept(place: Path) -> bool:
-    """Whether a cell is there and whole; a damaged one is removed, as nothing in it is of use."""
-    if not is_done(place):
-        return False
-    try:
-        read_cells(place)
-    except UserError as error:
-        print(f"{place} is damaged and made anew: {error}", flush=True)
-        shutil.rmtree(place)
-        return False
-    return True
-
-
 def _manifest(sweep: Sweep) -> dict[str, Any]:
     return {
         "scoring": sweep.scoring.plain(),
@@ -160,10 +146,9 @@ def check_earlier(sweep: Sweep) -> None:
     """Refuses to put cells beside others of the same name that were made otherwise."""
     path = sweep.folder / MANIFEST
     if not path.is_file():
-        if sweep.folder.is_dir() and any(sweep.folder.iterdir()):
-            raise UserError(f"{sweep.folder} holds something else than a sweep: name another --output-dir")
+        refuse_existing(sweep.folder, "something else than a sweep")
         return
-    earlier, here = json.loads(path.read_text(encoding="utf-8")), _manifest(sweep)
+    earlier, here = read_manifest(path, _FIELDS), _manifest(sweep)
     for part in ("scoring", "base", "learning", "typology"):
         if earlier[part] != here[part] and None not in (earlier[part], here[part]):
             raise UserError(
@@ -192,7 +177,7 @@ def write_manifest(sweep: Sweep) -> None:
     """Writes what the cells are made of, beside what those of earlier sweeps in the folder were."""
     here, path = _manifest(sweep), sweep.folder / MANIFEST
     if path.is_file():
-        earlier = json.loads(path.read_text(encoding="utf-8"))
+        earlier = read_manifest(path, _FIELDS)
         here["base"] = here["base"] or earlier["base"]
         here["models"] = earlier["models"] | here["models"]
         for kind in ("rows", "models"):

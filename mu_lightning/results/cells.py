@@ -1,18 +1,41 @@
 """Writes the cells of a results folder: what was scored and what failed. `store` reads them back."""
 
-import shutil
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from mu_lightning.results.results import Result, write_results
-from mu_lightning.results.store import ERROR, MERGE_DETAILS, RESULTS
-from mu_lightning.utilities.files import atomic_folder, write_json, write_text
+from mu_lightning.results.results import PREDICTIONS, TABLE, Result, write_results
+from mu_lightning.results.store import ERROR, MERGE_DETAILS, RESULTS, read_cells
+from mu_lightning.utilities.errors import UserError
+from mu_lightning.utilities.files import atomic_folder, set_aside, write_json, write_text
+
+FILES = (RESULTS, PREDICTIONS, TABLE, MERGE_DETAILS, ERROR)  # all that a cell's folder may hold
 
 
 def is_done(folder: Path) -> bool:
     """Whether a cell's result is there: a cell's folder has its name only once it is whole."""
     return (folder / RESULTS).is_file()
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a cell's result is there and can be read; where it cannot, it is said why."""
+    problem = _problem(folder)
+    if problem:
+        print(f"{folder} is corrupt; recomputing: {problem}", flush=True)
+    return problem is None
+
+
+def _problem(folder: Path) -> str | None:
+    """Why a cell's result cannot be read, empty where there is none; None where it can."""
+    if not is_done(folder):
+        return ""
+    try:
+        read_cells(folder)
+    except UserError as error:
+        return str(error)
+    return None
 
 
 def write_cell(
@@ -25,7 +48,7 @@ def write_cell(
     fingerprints: Mapping[str, Any] | None = None,
     merge_details: str | None = None,
 ) -> None:
-    """Writes a cell's folder atomically, in the place of an earlier failure.
+    """Writes a cell's folder atomically, in the place of an earlier attempt.
 
     Args:
         folder: the cell's folder.
@@ -39,7 +62,7 @@ def write_cell(
     Raises:
         UserError: `folder` already holds a result.
     """
-    clear_failure(folder)
+    make_room(folder)
     with atomic_folder(folder) as temporary:
         if merge_details is not None:
             write_text(temporary / MERGE_DETAILS, merge_details)
@@ -54,12 +77,29 @@ def write_cell(
 
 def write_failure(folder: Path, error: str, traceback: str, cell: Mapping[str, Any]) -> None:
     """Records in a cell's folder that it failed: the error in a line, where it happened, and what the cell was."""
-    clear_failure(folder)
+    make_room(folder)
     with atomic_folder(folder) as temporary:
         write_json(temporary / ERROR, {"error": error, "cell": dict(cell), "traceback": traceback})
 
 
-def clear_failure(folder: Path) -> None:
-    """Removes what an earlier attempt at a cell left: a record of its failure, which is no result."""
-    if (folder / ERROR).is_file() and not (folder / RESULTS).exists():
-        shutil.rmtree(folder)
+def make_room(folder: Path) -> None:
+    """Removes a cell's own files where they are no whole result; what else is in its place gets another name."""
+    if _problem(folder) is None:
+        return
+    if os.path.lexists(folder.parent) and not folder.parent.is_dir():
+        _set_aside(folder.parent)
+    if folder.is_symlink() or folder.is_file():
+        _set_aside(folder)
+    for name in FILES:
+        path = folder / name
+        if path.is_file() or path.is_symlink():
+            path.unlink()
+    with suppress(FileNotFoundError):
+        try:
+            folder.rmdir()
+        except OSError:  # not empty
+            _set_aside(folder)
+
+
+def _set_aside(path: Path) -> None:
+    print(f"{path} is in the place of a result: it now is {set_aside(path)}", flush=True)

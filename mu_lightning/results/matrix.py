@@ -8,8 +8,6 @@ Its folder holds
 - ``evaluation_matrix.parquet``: the same as a long table with macro-F1, rows and interval.
 """
 
-import csv
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +16,12 @@ from typing import Any
 import numpy as np
 
 from mu_lightning.results.results import Predictions, read_predictions
-from mu_lightning.results.store import MATRIX, NXN, RESULTS, read_cells
+from mu_lightning.results.store import MATRIX, MAX_RECORD, NXN, RESULTS, read_cells
 from mu_lightning.utilities.errors import UserError, unknown
+from mu_lightning.utilities.reading import read_csv_rows, read_json_object
 
 LONG, ROWS = "evaluation_matrix.parquet", "rows"
+MAX_NAMES = 2000  # rows or columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,9 +77,9 @@ class NByN:
                 raise unknown(f"{kind} of the N-by-N matrix", name, names)
         row = self.folder / ROWS / source
         try:
-            results = json.loads((row / RESULTS).read_text(encoding="utf-8"))["results"]
+            results = read_json_object(row / RESULTS, max_bytes=MAX_RECORD)["results"]
             place = [result["locale"] for result in results].index(locale)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"the N-by-N matrix in {self.folder} holds no predictions of {source} on {locale}"
             ) from error
@@ -91,7 +91,7 @@ class NByN:
         folder = self.folder / ROWS / source
         if source in self.damaged or not (folder / RESULTS).is_file():
             return {}
-        results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))["results"]
+        results = read_json_object(folder / RESULTS, max_bytes=MAX_RECORD)["results"]
         found = read_predictions(folder, range(len(results)))
         return {result["locale"]: one for result, one in zip(results, found, strict=True)}
 
@@ -112,12 +112,9 @@ def read_nxn(folder: Path) -> NByN:
 
 
 def _from_rows(folder: Path) -> NByN:
-    try:
-        manifest = json.loads((folder / NXN).read_text(encoding="utf-8"))
-        sources, locales = tuple(manifest["sources"]), tuple(manifest["locales"])
-        corpus, split = manifest["corpus"], manifest["split"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / NXN} cannot be read ({type(error).__name__}: {error})") from error
+    manifest = read_json_object(folder / NXN, max_bytes=MAX_RECORD)
+    sources, locales = (tuple(_names(folder / NXN, manifest, key)) for key in ("sources", "locales"))
+    corpus, split = manifest.get("corpus"), manifest.get("split")
     accuracy = np.full((len(sources), len(locales)), np.nan)
     missing, damaged = [], {}
     for place, source in enumerate(sources):
@@ -133,16 +130,29 @@ def _from_rows(folder: Path) -> NByN:
     return NByN(folder, sources, locales, accuracy, corpus, split, tuple(missing), damaged, manifest)
 
 
+def _names(path: Path, manifest: Mapping[str, Any], key: str) -> list[str]:
+    """The names of rows or columns: of folders, each once."""
+    names = manifest.get(key)
+    if (
+        not isinstance(names, list)
+        or len(names) > MAX_NAMES
+        or not all(isinstance(name, str) and "/" not in name for name in names)
+        or len(set(names)) < len(names)
+    ):
+        raise UserError(f"{path} does not say which {key} the matrix has: expected at most {MAX_NAMES} names")
+    return names
+
+
 def _from_csv(folder: Path, path: Path) -> NByN:
+    header, *rows = [row.cells for row in read_csv_rows(path)]
     try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            header, *rows = [row for row in csv.reader(lines) if row]
         accuracy = np.array([[float(value or "nan") for value in row[1:]] for row in rows], dtype=np.float64)
         accuracy = accuracy.reshape(len(rows), len(header) - 1)
-    except (OSError, ValueError, IndexError) as error:
+    except ValueError as error:
         raise UserError(
             f"{path} is no N-by-N matrix: expected a header of locales and a row of accuracies a source model ({error})"
         ) from error
-    if np.nanmax(accuracy, initial=0) > 1:
-        raise UserError(f"{path}: accuracies are expected between 0 and 1, found {np.nanmax(accuracy):g}")
+    outside = accuracy[(accuracy < 0) | (accuracy > 1)]
+    if outside.size:
+        raise UserError(f"{path}: accuracies are expected between 0 and 1, found {outside[0]:g}")
     return NByN(folder, tuple(row[0] for row in rows), tuple(header[1:]), accuracy)

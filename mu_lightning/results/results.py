@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+from zipfile import ZipFile
 
 import numpy as np
 
@@ -15,7 +16,8 @@ from mu_lightning.utilities.tables import markdown_table, text_table
 
 Supervision = Literal["none", "target-unlabelled", "target-dev-labels", "target-labels"]
 
-PREDICTIONS = "predictions.npz"
+PREDICTIONS, TABLE = "predictions.npz", "results.md"
+MAX_PREDICTIONS = 512 * 2**20  # bytes, unpacked; 100,000 rows of 52 locales need 200 MB
 
 HEADER = ("", "locale", "accuracy", "95 % interval", "macro-F1", "target's labels used")
 _USE = {
@@ -83,7 +85,7 @@ def write_results(folder: Path, results: Sequence[Result], provenance: Mapping[s
     }
     with atomic_file(folder / PREDICTIONS) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, **arrays)
-    write_text(folder / "results.md", markdown_table(HEADER, [result.row() for result in results]))
+    write_text(folder / TABLE, markdown_table(HEADER, [result.row() for result in results]))
     summaries = [
         {"name": result.name, "supervision": result.supervision, **result.scores.summary(), **result.details}
         for result in results
@@ -94,7 +96,23 @@ def write_results(folder: Path, results: Sequence[Result], provenance: Mapping[s
 def read_predictions(folder: Path, places: Sequence[int]) -> list[Predictions]:
     """The predictions of a folder's results of these numbers; raises UserError where they cannot be read."""
     try:
-        with np.load(folder / PREDICTIONS, allow_pickle=False) as arrays:
-            return [Predictions(*(arrays[f"{column}_{place}"] for column in Predictions._fields)) for place in places]
+        with ZipFile(folder / PREDICTIONS) as archive:
+            names = [[f"{column}_{place}.npy" for column in Predictions._fields] for place in places]
+            size = sum(archive.getinfo(name).file_size for group in names for name in group)
+            if size > MAX_PREDICTIONS:
+                raise ValueError(f"it unpacks to {size:,} bytes; at most {MAX_PREDICTIONS:,} are read")
+            return [Predictions(*(_column(archive, name) for name in group)) for group in names]
     except Exception as error:  # zipfile and zlib raise many kinds for a damaged file
         raise UserError(f"{PREDICTIONS} cannot be read ({type(error).__name__}: {error})") from error
+
+
+def _column(archive: ZipFile, name: str) -> np.ndarray:
+    """A one-dimensional array in an archive of NumPy's, whose size is checked before it is unpacked."""
+    with archive.open(name) as stream:
+        version = np.lib.format.read_magic(stream)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read_header(stream)
+        size = archive.getinfo(name).file_size - stream.tell()
+        if len(shape) != 1 or dtype.hasobject or shape[0] * dtype.itemsize != size:
+            raise ValueError(f"{name} holds no column of {size:,} bytes, but shape {shape} of {dtype}")
+        return np.frombuffer(stream.read(), dtype=dtype)

@@ -12,7 +12,10 @@ The run folders of `fit`, `test` and `validate` are read too.
 """
 
 import json
+import math
+import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,12 +25,15 @@ import numpy as np
 from mu_lightning.results.results import PREDICTIONS, Predictions, read_predictions
 from mu_lightning.results.run_folders import cells_of_run
 from mu_lightning.utilities.errors import UserError
+from mu_lightning.utilities.reading import read_json_object
 
 if TYPE_CHECKING:
     import pandas
 
 RESULTS, ERROR, MERGE_DETAILS = "results.json", "error.json", "merge_details.txt"
 NXN, MATRIX = "nxn.json", "evaluation_matrix.csv"
+MAX_RECORD = 16 * 2**20  # bytes of a JSON file
+MAX_FOLDERS = 200_000
 _CELL_FIELDS = ("experiment_type", "method", "preweight", "vote", "num_languages", "seed", "corpus", "split", "base")
 _SCORES = ("name", "supervision", "locale", "accuracy", "macro_f1", "interval", "rows", "cell")
 
@@ -195,20 +201,22 @@ def read_store(folder: Path) -> Store:
     damaged: list[Damage] = []
     matrices: list[Path] = []
     for place in _folders(folder):
-        if is_matrix(place):
-            matrices.append(place)
-        elif (place / RESULTS).exists():
-            try:
+        try:
+            if is_matrix(place):
+                matrices.append(place)
+            elif (place / RESULTS).is_file():
                 cells += read_cells(place)
-            except UserError as error:
-                damaged.append(Damage(place, str(error)))
-        elif (place / ERROR).exists():
-            found = _failure(place)
-            (failed if isinstance(found, Failure) else damaged).append(found)  # type: ignore[arg-type]
-        elif (place / PREDICTIONS).exists():
-            damaged.append(Damage(place, f"half-written: it has {PREDICTIONS} but no {RESULTS}"))
-        elif (place / "manifest.json").exists():
-            damaged.append(Damage(place, f"an unfinished run: it has a manifest.json but no {RESULTS}"))
+            elif (place / ERROR).is_file():
+                failed.append(_failure(place))
+            elif (place / PREDICTIONS).is_file():
+                raise UserError(f"half-written: it has {PREDICTIONS} but no {RESULTS}")
+            elif (place / "manifest.json").is_file():
+                raise UserError(f"an unfinished run: it has a manifest.json but no {RESULTS}")
+            os.scandir(place).close()  # that it cannot be looked into is worth telling
+        except UserError as error:
+            damaged.append(Damage(place, str(error)))
+        except OSError as error:
+            damaged.append(Damage(place, f"it cannot be read: {error.strerror}"))
     if not (cells or failed or damaged or matrices):
         raise UserError(
             f"no results in {folder}: it has no {RESULTS} at any depth; 'sweep', 'ensemble', 'fit' and 'test' write "
@@ -223,8 +231,8 @@ def read_cells(folder: Path) -> list[Cell]:
     Raises:
         UserError: a file is missing or cannot be read, or the predictions do not give the scores.
     """
+    record = read_json_object(folder / RESULTS, max_bytes=MAX_RECORD)
     try:
-        record = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
         results = record["results"]
         described = [record["cell"]] * len(results) if "cell" in record else cells_of_run(record)
         cells = [
@@ -232,7 +240,7 @@ def read_cells(folder: Path) -> list[Cell]:
             for place, (result, cell) in enumerate(zip(results, described, strict=True))
             if result["accuracy"] is not None  # a target without labels has predictions and no score
         ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ArithmeticError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{RESULTS} cannot be read ({type(error).__name__}: {error})") from error
     for cell, found in zip(cells, read_predictions(folder, [cell.place for cell in cells]), strict=True):
         _check(cell, found)
@@ -245,19 +253,39 @@ def is_matrix(folder: Path) -> bool:
 
 
 def _folders(folder: Path) -> Iterator[Path]:
-    """The folder and those below it, without hidden ones, model folders, and what an N-by-N matrix is made of."""
-    yield folder
-    if is_matrix(folder):
-        return
-    for child in sorted(folder.iterdir()):
-        if child.is_dir() and not child.name.startswith(".") and not (child / "config.json").exists():
-            yield from _folders(child)
+    """The folder and those below it, without hidden ones, model folders, and what an N-by-N matrix is made of.
+
+    Each is given once, however links lead to it.
+
+    Raises:
+        UserError: there are more than `MAX_FOLDERS`.
+    """
+    waiting, seen = [folder], set[tuple[int, int]]()
+    while waiting:
+        place = waiting.pop()
+        with suppress(OSError):  # what cannot be read has no folders in it, and whoever reads it says so
+            status = place.stat()
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+        if len(seen) > MAX_FOLDERS:
+            raise UserError(f"{folder} has more than {MAX_FOLDERS:,} folders in it: name the folder of the results")
+        yield place
+        with suppress(OSError):
+            if not is_matrix(place):
+                waiting += sorted((child for child in place.iterdir() if _may_hold_results(child)), reverse=True)
+
+
+def _may_hold_results(folder: Path) -> bool:
+    with suppress(OSError):
+        return folder.is_dir() and not folder.name.startswith(".") and not (folder / "config.json").exists()
+    return True  # it cannot be looked into
 
 
 def _cell(folder: Path, place: int, result: dict[str, Any], cell: dict[str, Any], record: dict[str, Any]) -> Cell:
     low, high = result["interval"]
     cost = record.get("cost", {})
-    return Cell(
+    found = Cell(
         folder=folder,
         place=place,
         name=result["name"],
@@ -265,7 +293,7 @@ def _cell(folder: Path, place: int, result: dict[str, Any], cell: dict[str, Any]
         accuracy=float(result["accuracy"]),
         macro_f1=float(result["macro_f1"]),
         interval=(float(low), float(high)),
-        rows=int(result["rows"]),
+        rows=result["rows"],
         supervision=result["supervision"],
         **{name: cell.get(name) for name in _CELL_FIELDS if name != "experiment_type"},
         experiment_type=cell["experiment_type"],
@@ -277,6 +305,28 @@ def _cell(folder: Path, place: int, result: dict[str, Any], cell: dict[str, Any]
         fingerprints=record.get("fingerprints", record.get("test_fingerprints", {})),
         versions=record.get("versions", {}),
     )
+    _check_types(found)
+    return found
+
+
+def _check_types(cell: Cell) -> None:
+    """Raises ValueError where a file says what no run writes."""
+    shares = (cell.accuracy, cell.macro_f1, *cell.interval)
+    numbers = [*cell.weights.values(), *(value for value in vars(cell.cost).values() if value is not None)]
+    expected = {
+        str: (cell.name, cell.target, cell.experiment_type, cell.supervision, *cell.sources, *cell.weights),
+        str | None: (cell.method, cell.preweight, cell.vote, cell.corpus, cell.split, cell.base),
+        int | None: (cell.num_languages, cell.seed),
+        int: (cell.rows,),
+        int | float: numbers,
+        dict: (cell.recipe, cell.fingerprints, cell.versions),
+    }
+    for kind, values in expected.items():
+        for value in values:
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise ValueError(f"{str(value)[:40]} is there in place of a {getattr(kind, '__name__', kind)}")
+    if not all(0 <= share <= 1 for share in shares) or not all(map(math.isfinite, numbers)):
+        raise ValueError("a score, cost or weight is out of range")
 
 
 def _check(cell: Cell, found: Predictions) -> None:
@@ -290,9 +340,9 @@ def _check(cell: Cell, found: Predictions) -> None:
         )
 
 
-def _failure(folder: Path) -> Failure | Damage:
-    try:
-        record = json.loads((folder / ERROR).read_text(encoding="utf-8"))
-        return Failure(folder, record["error"], record.get("cell", {}), record.get("traceback", ""))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return Damage(folder, f"{ERROR} cannot be read ({type(error).__name__}: {error})")
+def _failure(folder: Path) -> Failure:
+    record = read_json_object(folder / ERROR, max_bytes=MAX_RECORD)
+    error, cell, traceback = record.get("error"), record.get("cell", {}), record.get("traceback", "")
+    if not isinstance(error, str) or not isinstance(cell, dict) or not isinstance(traceback, str):
+        raise UserError(f"{ERROR} does not say what failed")
+    return Failure(folder, error, cell, traceback)

@@ -83,14 +83,29 @@ def test_it_goes_on_where_it_stopped_and_makes_a_damaged_row_anew(
     before = read_nxn(matrix)
     kept = (matrix / "rows" / "en-US" / "results.json").stat().st_mtime_ns
     shutil.rmtree(matrix / "rows" / "de-DE")
+    (matrix / "rows" / "de-DE").write_text("somebody's")
+    (matrix / ".nxn.json.0000aaaa.tmp").write_text("half")
     damaged = matrix / "rows" / "nl-NL" / "predictions.npz"
     damaged.write_bytes(damaged.read_bytes()[:-30])
     assert nxn(models_dir, matrix, "--locales", ",".join(LOCALES)) == 0
     printed = capsys.readouterr().out
+    assert (matrix / "rows" / "de-DE-2").read_text() == "somebody's"
+    assert not list(matrix.rglob(".*"))
     assert "1 of 3 rows are there already" in printed
-    assert "nl-NL is damaged and made anew" in printed
+    assert "nl-NL is corrupt; recomputing" in printed
     assert np.array_equal(read_nxn(matrix).accuracy, before.accuracy)
     assert (matrix / "rows" / "en-US" / "results.json").stat().st_mtime_ns == kept
+
+
+@pytest.mark.parametrize("content", ["", "[" * 10**5, "{}", '{"fingerprints": 1}'])
+def test_a_damaged_manifest_is_an_error_and_nothing_is_changed(
+    matrix: Path, models_dir: Path, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (matrix / "nxn.json").write_text(content)
+    before = {path: path.read_bytes() for path in matrix.rglob("*") if path.is_file()}
+    assert nxn(models_dir, matrix, "--locales", ",".join(LOCALES)) == 2
+    assert "nxn.json" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in matrix.rglob("*") if path.is_file()} == before
 
 
 def test_models_that_have_come_since_are_added(models_dir: Path, tmp_path: Path) -> None:

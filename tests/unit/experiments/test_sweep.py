@@ -118,16 +118,40 @@ def test_finished_cells_are_skipped_and_a_damaged_or_failed_one_is_made_anew(
     shutil.rmtree(failed)
     failed.mkdir()
     (failed / "error.json").write_text(json.dumps({"error": "gone", "cell": {}, "traceback": ""}))
+    foreign = output / "af-ZA" / "source_nl-NL"
+    (foreign / "results.json").unlink()
+    (foreign / "notes.txt").write_text("somebody's")
+    (output / ".sweep.json.0000aaaa.tmp").write_text("half")
     assert sweep(models_dir, output, GRID) == 0
     printed = capsys.readouterr().out
-    assert f"{len(times) - 2} of {len(times)} cells are there already" in printed
+    assert (output / "af-ZA" / "source_nl-NL-2" / "notes.txt").read_text() == "somebody's"
+    assert not list(output.rglob(".*"))
+    assert f"{len(times) - 3} of {len(times)} cells are there already" in printed
     assert "1 cells failed before and are tried again" in printed
     after = read_store(output)
     assert (len(after.cells), after.failed, after.damaged) == (len(store.cells), (), ())
     changed = {path.parent for path, time in times.items() if path.stat().st_mtime_ns != time}
-    assert changed == {damaged, failed}
+    assert changed == {damaged, failed, foreign}
     for cell, again in zip(store.cells, after.cells, strict=True):
         assert cell.predictions().predictions.tolist() == again.predictions().predictions.tolist()
+
+
+@pytest.mark.parametrize("content", ["", "[" * 10**5, "{}", '{"scoring": {}, "models": []}'])
+def test_a_damaged_manifest_is_an_error_and_nothing_is_changed(
+    models_dir: Path, tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sweep.json").write_text(content)
+    assert sweep(models_dir, tmp_path, {"target_languages": "af-ZA", "methods": "linear", "num_languages": 2}) == 2
+    assert "sweep.json" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["sweep.json"]
+
+
+def test_what_a_kill_left_before_the_manifest_was_there_is_no_obstacle(models_dir: Path, tmp_path: Path) -> None:
+    output = tmp_path / "results"
+    output.mkdir()
+    (output / ".sweep.json.0000aaaa.tmp").write_text("half")
+    assert sweep(models_dir, output, {"target_languages": "af-ZA", "methods": "linear", "num_languages": 2}) == 0
+    assert not list(output.rglob(".*"))
 
 
 def test_a_cell_that_fails_is_recorded_and_the_rest_go_on(

@@ -1,14 +1,18 @@
 """The results store: what is written is read back, and what is not whole is told apart from what is."""
 
 import json
+import os
+import resource
 import shutil
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 import pytest
 
 from mu_lightning.evaluation.metrics import score
+from mu_lightning.results import store as results_store
 from mu_lightning.results.cells import is_done, write_cell, write_failure
 from mu_lightning.results.results import Result, write_results
 from mu_lightning.results.store import Cost, read_store
@@ -28,6 +32,8 @@ CELL = {
     "split": "test",
     "base": "xlm-r-cldr",
 }
+
+HEADER = {"descr": "|u1", "fortran_order": False}
 
 
 def result(name: str = "ties, uriel weights", right: int = 30, locale: str = "af-ZA", **details: Any) -> Result:
@@ -124,10 +130,10 @@ def other_scores(path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "harm", "reason"),
     [
-        ("results.json", truncate, "results.json cannot be read"),
+        ("results.json", truncate, "results.json is not valid JSON"),
         ("results.json", Path.unlink, "half-written"),
         ("results.json", other_scores, "have an accuracy of 0.7500, results.json says 0.8000"),
-        ("results.json", lambda path: path.write_text("[]"), "results.json cannot be read"),
+        ("results.json", lambda path: path.write_text("[]"), "results.json does not hold a JSON object"),
         ("predictions.npz", truncate, "predictions.npz cannot be read"),
         ("predictions.npz", flip, "predictions.npz cannot be read"),
         ("predictions.npz", Path.unlink, "predictions.npz cannot be read"),
@@ -197,3 +203,93 @@ def test_an_unfinished_run_is_reported(tmp_path: Path) -> None:
 def test_nothing_to_read_is_an_error(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match="no results"):
         read_store(tmp_path / name)
+
+
+def edited(**fields: Any) -> Any:
+    """What puts other fields into a cell's only result."""
+
+    def edit(path: Path) -> None:
+        record = json.loads(path.read_text())
+        record["results"][0] |= fields
+        path.write_text(json.dumps(record))
+
+    return edit
+
+
+def bomb(path: Path) -> None:
+    """Half a megabyte that unpacks to 540 MB."""
+    with ZipFile(path, "w", ZIP_DEFLATED, compresslevel=1) as archive:
+        for column in ("ids", "labels", "predictions"):
+            with archive.open(f"{column}_0.npy", "w") as stream:
+                np.lib.format.write_array_header_1_0(stream, HEADER | {"shape": (180 << 20,)})
+                for _ in range(180):
+                    stream.write(bytes(1 << 20))
+
+
+def promises_more_than_it_holds(path: Path) -> None:
+    with ZipFile(path, "w") as archive:
+        for column in ("ids", "labels", "predictions"):
+            with archive.open(f"{column}_0.npy", "w") as stream:
+                np.lib.format.write_array_header_1_0(stream, HEADER | {"shape": (1 << 50,)})
+
+
+@pytest.mark.parametrize(
+    ("file", "harm", "reason"),
+    [
+        ("results.json", lambda path: path.write_text("[" * 10**5), "nested too deeply"),
+        ("results.json", lambda path: path.write_text('{"results": ' + "9" * 10**5 + "}"), "not valid JSON"),
+        ("results.json", lambda path: os.truncate(path, 0), "not valid JSON"),
+        ("results.json", lambda path: os.truncate(path, 10**12), "at most 16,777,216 are read"),
+        ("results.json", edited(rows=10**400), "predictions.npz has 40 rows"),
+        ("results.json", edited(rows="40"), "40 is there in place of a int"),
+        ("results.json", edited(accuracy=10**400), "OverflowError"),
+        ("results.json", edited(interval=[0.1, float("nan")]), "out of range"),
+        ("results.json", edited(name=["a"]), "in place of a str"),
+        ("results.json", edited(cell=CELL | {"weights": {"nl-NL": float("inf")}}), "out of range"),
+        ("results.json", edited(cell=CELL | {"seed": True}), "True is there in place of a"),
+        ("predictions.npz", bomb, "unpacks to"),
+        ("predictions.npz", promises_more_than_it_holds, "ids_0.npy holds no column"),
+    ],
+)
+def test_a_file_of_absurd_content_is_a_damaged_cell_before_it_takes_memory(
+    folder: Path, file: str, harm: Any, reason: str
+) -> None:
+    harm(folder / "af-ZA" / "ties" / file)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    (damage,) = read_store(folder).damaged
+    assert reason in damage.reason
+    assert len(damage.reason) < 500
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 300_000  # KiB
+
+
+@pytest.mark.parametrize("content", ["{}", "[1]", '{"error": 5}', '{"error": "a", "cell": 1}', "[" * 10**5, ""])
+def test_a_record_of_a_failure_that_says_nothing_is_damage(tmp_path: Path, content: str) -> None:
+    (tmp_path / "cell").mkdir()
+    (tmp_path / "cell" / "error.json").write_text(content)
+    (damage,) = read_store(tmp_path).damaged
+    assert "error.json" in damage.reason
+
+
+def test_folders_are_read_once_however_links_lead_to_them(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for place in (folder, folder / "af-ZA", folder / "af-ZA" / "ties"):
+        for number in range(3):
+            (place / f"again-{number}").symlink_to(folder)
+    (folder / "loop").symlink_to("loop")
+    store = read_store(folder)
+    assert len(store.cells) == 1
+    monkeypatch.setattr(results_store, "MAX_FOLDERS", 2)
+    with pytest.raises(UserError, match="has more than 2 folders in it: name the folder of the results"):
+        read_store(folder)
+
+
+def test_folders_deeper_than_a_path_may_be_long_are_told(folder: Path) -> None:
+    where = os.open(folder, os.O_RDONLY)
+    for _ in range(25):
+        os.mkdir("d" * 200, dir_fd=where)
+        below = os.open("d" * 200, os.O_RDONLY, dir_fd=where)
+        os.close(where)
+        where = below
+    os.close(where)
+    store = read_store(folder)
+    assert len(store.cells) == 1
+    assert ["name too long" in damage.reason for damage in store.damaged] == [True]
