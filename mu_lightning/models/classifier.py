@@ -9,7 +9,6 @@ from typing import Any, Self
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
-from torch.func import functional_call
 from transformers import PreTrainedModel
 
 from mu_lightning.checkpoints import label_names, load_classifier
@@ -17,7 +16,7 @@ from mu_lightning.data.encoding import Batch
 from mu_lightning.evaluation.loop import Collector, packed
 from mu_lightning.evaluation.metrics import Scores
 from mu_lightning.merging.engine.frozen_rows import FrozenRows
-from mu_lightning.models.cpu.packed import PackedClassifier, can_pack
+from mu_lightning.models.cpu import PlainClassifier, ScoringPass, scoring_pass
 from mu_lightning.models.vocabulary_subset import VocabularySubset
 
 
@@ -100,7 +99,7 @@ class IntentClassifier(EvaluationModule):
         self.model = model
         self.subset = subset
         self.register_buffer("device_marker", torch.empty(0), persistent=False)
-        self._packed: PackedClassifier | None = None
+        self._packed: ScoringPass | None = None
 
     @classmethod
     def from_folder(cls, source: str | Path) -> Self:
@@ -178,25 +177,18 @@ class IntentClassifier(EvaluationModule):
         """
         if self._packed is not None and not self.training and not torch.is_autocast_enabled("cpu"):
             return self._packed(batch)
-        inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
-        offloaded = {
-            name: tensor for name, tensor in self.model.named_parameters() if tensor.device != self.device_marker.device
-        }
-        loaded = {name: tensor.to(self.device_marker.device) for name, tensor in offloaded.items()}
-        output: Any = functional_call(self.model, loaded, kwargs=inputs) if loaded else self.model(**inputs)
-        return output.logits.float()
+        return PlainClassifier(self.model, self.device_marker.device)(batch)
 
     @contextmanager
     def packed(self) -> Iterator[None]:
-        """Computes logits with `PackedClassifier`, if supported. Weights must not change inside the block.
+        """Computes logits on the fast path, where it is supported. Weights must not change inside the block.
 
         Nested blocks have no effect.
         """
         if self._packed is not None:
             yield
             return
-        on_cpu = self.device_marker.device.type == "cpu"
-        self._packed = PackedClassifier(self.model) if on_cpu and can_pack(self.model) else None
+        self._packed = scoring_pass(self.model, self.device_marker.device)
         try:
             yield
         finally:

@@ -15,7 +15,7 @@ from mu_lightning.data.batching import seed_of
 from mu_lightning.data.encoding import Batch
 from mu_lightning.data.turns import Turns
 from mu_lightning.models.classifier import EvaluationModule, IntentClassifier
-from mu_lightning.models.cpu.stacked import StackedMembers, can_stack
+from mu_lightning.models.cpu import LoopedMembers, TrainingPass, training_pass
 from mu_lightning.models.optim.gradients import MemberGradients
 from mu_lightning.models.optim.micro_batches import MicroBatches, out_of_memory
 from mu_lightning.models.optim.offload import OFFLOADED, move_member
@@ -43,7 +43,8 @@ class JointClassifier(EvaluationModule):
         losses: loss of each member in the last optimizer step: the mean over the batches that it has had in it so far.
         gradients: gradient norms and clipping.
         stopped: members that are no longer trained; merges still include them.
-        stack: computes all members in parallel, if supported.
+        loop: computes members one after another; used for micro-batches too.
+        training_pass: computes members in training; chosen when training starts.
         label_weights: label weights of each member, shape (labels,); only with ``class_weights``.
     """
 
@@ -66,7 +67,8 @@ class JointClassifier(EvaluationModule):
                 enable({"use_reentrant": False})
         self.stopped: set[str] = set()
         self.label_weights: dict[str, Tensor] = {}
-        self.stack: StackedMembers | None = None
+        self.loop = LoopedMembers(members, self.micro_batches)
+        self.training_pass: TrainingPass = self.loop
         self._stepped = False  # whether this batch had an optimizer step, with gradient accumulation
         self.gradients = MemberGradients(members)
 
@@ -123,13 +125,11 @@ class JointClassifier(EvaluationModule):
             UserError: ``stacked`` was requested but is not supported.
         """
         members = {name: self.member(name) for name in self.members}
-        stacked = can_stack(list(members.values()), self.settings, self.trainer)
-        models = {name: member.model for name, member in members.items()}
-        self.stack = StackedMembers(models, through_autograd=self.trainer.world_size > 1) if stacked else None
+        self.training_pass = training_pass(members, self.loop, self.settings, self.trainer)
         for optimizer in self.trainer.optimizers:
             assert isinstance(optimizer, MemberAdamW)
-            optimizer.side_by_side = stacked
-        self.gradients.side_by_side = stacked
+            optimizer.side_by_side = self.training_pass.stacked
+        self.gradients.side_by_side = self.training_pass.stacked
 
     def on_train_batch_start(self, batch: Mapping[str, Batch], batch_idx: int) -> None:
         self._stepped = False
@@ -189,7 +189,6 @@ class JointClassifier(EvaluationModule):
             number: index of the batch in the epoch, which seeds dropout.
         """
         while True:
-            losses = {}
             try:
                 learning = {name: part for name, part in batch.items() if name not in self.stopped}
                 if not learning:
@@ -197,30 +196,18 @@ class JointClassifier(EvaluationModule):
                 seeds = {
                     name: seed_of(self.seed, name, self.current_epoch, number, self.global_rank) for name in learning
                 }
-                if self.stack is not None and self.micro_batches.parts == 1:
-                    return self.stack.losses(learning, seeds, self._share)
-                for name, part in learning.items():
-                    self._seed(seeds[name])
-                    losses[name] = self.micro_batches.mean(part, partial(self._loss, name)) * part["share"]
-                return losses
+                path = self.training_pass if self.micro_batches.parts == 1 else self.loop
+                return path.losses(learning, seeds, self._share)
             except RuntimeError as error:
                 if not out_of_memory(error):
                     raise
                 self.micro_batches.halve(_rows(batch), error)
 
-    def _seed(self, seed: int) -> None:
-        if self.device.type == "cpu":  # torch.manual_seed is slower than a small layer
-            torch.default_generator.manual_seed(seed)
-        else:
-            torch.manual_seed(seed)
-
     def _share(self, name: str, logits: Tensor, part: Batch) -> Tensor:
-        return self._loss_of(name, logits, part["labels"]) * part["share"]
+        """The mean loss of a member's batch, times the share of this device in the full batch."""
+        return self._mean_loss(name, logits, part["labels"]) * part["share"]
 
-    def _loss(self, name: str, part: Batch) -> Tensor:
-        return self._loss_of(name, self.member(name)(part), part["labels"])
-
-    def _loss_of(self, name: str, logits: Tensor, labels: Tensor) -> Tensor:
+    def _mean_loss(self, name: str, logits: Tensor, labels: Tensor) -> Tensor:
         if name not in self.label_weights:
             return self.loss(logits, labels)
         # Divided by the number of rows, not by the sum of weights, so that micro-batches add up to the full batch.

@@ -6,7 +6,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 
 from mu_lightning.models.classifier import IntentClassifier
-from mu_lightning.models.cpu.stacked import can_stack
+from mu_lightning.models.cpu import can_stack
 from mu_lightning.training.run_plan import RunPlan
 
 

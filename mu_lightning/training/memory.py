@@ -19,7 +19,7 @@ from mu_lightning.data.encoding import EncodedRows, concatenate, padded_width
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.data.turns import Turns
 from mu_lightning.evaluation.loop import moved, packed
-from mu_lightning.models.cpu.products import bucket_size
+from mu_lightning.models.cpu import bucket_size
 from mu_lightning.results.run_folders import POOLED
 from mu_lightning.training.fitting import stacked
 from mu_lightning.training.run_plan import RunPlan
@@ -222,7 +222,7 @@ def _tried(plan: RunPlan, trainer: Trainer) -> Costs:
         with precision():
             losses = module.step_losses(dict.fromkeys(names, batch), 0)
         torch.stack(list(losses.values())).sum().backward()
-        return len(names) * _tokens(texts.lengths[rows], module.stack is None)
+        return len(names) * _tokens(texts.lengths[rows], not module.training_pass.stacked)
 
     def settled() -> int:
         module.zero_grad()
@@ -230,7 +230,7 @@ def _tried(plan: RunPlan, trainer: Trainer) -> Costs:
         return private_memory()
 
     texts = concatenate({tag: data.encoded(tag, "train") for tag in plan.members[names[0]]})
-    batches = _of_distinct_sizes(texts, data.batch_size, trainer.world_size, module.stack is None)
+    batches = _of_distinct_sizes(texts, data.batch_size, trainer.world_size, not module.training_pass.stacked)
     in_a_row = islice(cycle(batches[-LONGEST:]), WATCHED)
     steps = progress([*batches, *in_a_row], len(batches) + WATCHED, "steps tried out")
     levels = []

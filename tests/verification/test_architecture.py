@@ -118,6 +118,18 @@ def test_no_two_parts_import_each_other_around_any_corner() -> None:
     list(TopologicalSorter({name: others for name, others in graph.items() if name}).static_order())  # CycleError
 
 
+def test_the_fast_paths_of_the_cpu_have_one_interface() -> None:
+    folder = "mu_lightning.models.cpu"
+    inner = {module for module in MODULES if module.startswith(f"{folder}.")}
+    assert {f"{folder}.packed", f"{folder}.stacked", f"{folder}.plain"} <= inner
+    assert [
+        (module, name)
+        for module, imported in MODULES.items()
+        for name in imported
+        if not module.startswith(folder) and (name in inner or name.rpartition(".")[0] in inner)
+    ] == []
+
+
 def loaded(*argv: str) -> tuple[set[str], str, float]:
     """Top-level modules that the program loads for `argv`, what it prints, and the processor seconds that it takes.
 

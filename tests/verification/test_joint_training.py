@@ -236,7 +236,7 @@ def test_stacked_members_learn_and_merge_as_in_a_loop(
                 losses.append({name: float(loss) for name, loss in module.losses.items()})
 
         trainer(2, merges, Losses(), **arguments).fit(module, datamodule=data_module(MEMBERS))
-        assert (module.stack is not None) == (execution == "stacked")
+        assert module.training_pass.stacked == (execution == "stacked")
         return {name: module.member(name).model.state_dict() for name in MEMBERS}, merges, losses
 
     (looped, merges, losses), (stacked, also, as_stacked) = run("loop"), run("stacked")

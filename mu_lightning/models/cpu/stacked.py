@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import Trainer
@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from mu_lightning.data.encoding import Batch
-from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.cpu.compact import CompactClassifier
 from mu_lightning.models.cpu.member_threads import run_parallel
 from mu_lightning.models.cpu.packed import can_pack
@@ -20,11 +19,14 @@ from mu_lightning.utilities.adapters.torch_hooks import has_forward_hooks
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.process_memory import retain_freed_memory
 
+if TYPE_CHECKING:
+    from mu_lightning.models.classifier import IntentClassifier
+
 # bfloat16 is set by autocast.
 PRECISIONS = ("32-true", "bf16-mixed")
 
 
-def can_stack(members: Sequence[IntentClassifier], settings: ModelSettings, trainer: Trainer) -> bool:
+def can_stack(members: Sequence["IntentClassifier"], settings: ModelSettings, trainer: Trainer) -> bool:
     """Whether members are computed in parallel.
 
     Raises:
@@ -41,7 +43,7 @@ def can_stack(members: Sequence[IntentClassifier], settings: ModelSettings, trai
     return obstacle is None
 
 
-def _obstacle(members: Sequence[IntentClassifier], settings: ModelSettings, trainer: Trainer) -> str | None:
+def _obstacle(members: Sequence["IntentClassifier"], settings: ModelSettings, trainer: Trainer) -> str | None:
     device = trainer.strategy.root_device.type
     if device != "cpu":
         return f"the device {device}"
@@ -67,6 +69,8 @@ class StackedMembers:
         models: name -> classifier that `can_stack` supports.
         through_autograd: whether gradients are passed through autograd, as DDP requires; slower.
     """
+
+    stacked = True
 
     def __init__(self, models: Mapping[str, PreTrainedModel], through_autograd: bool) -> None:
         retain_freed_memory()

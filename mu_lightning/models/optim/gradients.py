@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mu_lightning.models.cpu.member_threads import spread
+from mu_lightning.models.cpu import spread
 
 
 class MemberGradients:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.adam import adam
 
-from mu_lightning.models.cpu.member_threads import spread
+from mu_lightning.models.cpu import spread
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 

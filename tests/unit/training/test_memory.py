@@ -8,7 +8,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
-from mu_lightning.models.cpu.products import bucket_size
+from mu_lightning.models.cpu import bucket_size
 from mu_lightning.settings import DataSettings, LoraSettings, MergeSettings, ModelSettings
 from mu_lightning.training.dry_run import describe
 from mu_lightning.training.memory import Costs, phases, training_sizes, try_out

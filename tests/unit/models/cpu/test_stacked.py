@@ -64,7 +64,7 @@ def test_what_cannot_be_stacked_is_looped_or_refused_where_it_was_asked_for(
     module = joint(MEMBERS, **settings)
     trainer(1, **arguments, limit_train_batches=1).fit(module, datamodule=data_module(MEMBERS))
     assert passes == []
-    assert module.stack is None
+    assert not module.training_pass.stacked
 
 
 def test_a_model_with_hooks_is_looped(joint: Any, data_module: Any, trainer: Any, passes: list[int]) -> None:
@@ -146,7 +146,7 @@ def test_gradients_are_those_of_the_share_of_the_loss_that_is_differentiated_and
     for name in whole:
         torch.testing.assert_close(quarter[name], whole[name] / 4, atol=1e-6, rtol=1e-5)
         torch.testing.assert_close(twice[name], whole[name] * 1.25, atol=1e-6, rtol=1e-5)
-    loss = sum(module._loss(name, rows) for name, rows in batch.items())
+    loss = sum(module._mean_loss(name, module.member(name)(rows), rows["labels"]) for name, rows in batch.items())
     module.zero_grad()
     loss.backward()
     for name, parameter in module.members.named_parameters():
