@@ -1,6 +1,7 @@
 """A training run from its settings alone, as a worker process has them: quiet, resumable, with all that it gave."""
 
 import pickle
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,21 @@ SOURCES = ("nl-NL", "de-DE")
 
 @pytest.fixture
 def settings(plan: Any) -> RunSettings:
-    """Two epochs of two sources, merged for Afrikaans after each."""
+    """Two epochs of two sources, merged for Afrikaans after each, with every checkpoint kept."""
     found: RunSettings = plan(
         target_lang="af-ZA",
         locales=SOURCES,
         output_dir=Path("run"),
+        checkpoint=CheckpointSettings(keep=0),
         data=DataSettings(corpus="small", batch_size=8, max_length=32),
         trainer={"accelerator": "cpu", "max_epochs": 2, "log_every_n_steps": 1},
+        callbacks={"dashboard": None},  # its pictures take longer than so small a training
     ).settings
     return found
+
+
+def same(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> bool:
+    return all(torch.equal(tensor.cpu(), other[name]) for name, tensor in one.items())
 
 
 def trained(settings: RunSettings) -> Trained:
@@ -35,7 +42,7 @@ def trained(settings: RunSettings) -> Trained:
         return run.train()
 
 
-def test_a_training_gives_all_that_it_made_prints_nothing_and_scores_nothing(
+def test_a_training_gives_all_that_it_made_and_goes_on_to_the_same_from_any_checkpoint(
     settings: RunSettings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = trained(settings)
@@ -44,32 +51,25 @@ def test_a_training_gives_all_that_it_made_prints_nothing_and_scores_nothing(
     assert found.merged.keys() == {"af-ZA"}
     assert found.weights("af-ZA") == found.history[-1]["targets"]["af-ZA"]["weights"]
     assert found.supervision("af-ZA") == "none"
-    state = found.classifier("af-ZA").merge_state()
-    assert all(torch.equal(state[name].cpu(), tensor) for name, tensor in found.merged["af-ZA"].items())
-    # The last merge's weights are what the members were left with.
-    assert all(torch.equal(state[name], tensor) for name, tensor in found.member("nl-NL").merge_state().items())
+    assert same(found.classifier("af-ZA").merge_state(), found.merged["af-ZA"])
+    assert same(found.member("nl-NL").merge_state(), found.merged["af-ZA"])  # members took the last merge's weights
     assert not Path("run/results.json").exists()
+
+    saved = sorted(Path("run/checkpoints/fit").glob("epoch=1-*.ckpt"))
+    again = trained(replace(settings, ckpt_path=str(saved[0])))
+    assert [record["epoch"] for record in again.history] == [1, 2]
+    assert same(again.merged["af-ZA"], found.merged["af-ZA"])
+    with pytest.raises(UserError, match=r"merge.frequency \(1 there, 2 now\)"):
+        TrainingRun(plan_run(replace(settings, resume=True, merge=MergeSettings(frequency=2))))
 
 
 def test_what_decisions_look_at_is_told_and_what_only_watches_can_be_left_out(settings: RunSettings) -> None:
-    without = {"dashboard": None, "kept_merges": None}
+    without = {**settings.callbacks, "kept_merges": None}
     one_epoch = {**settings.trainer, "max_epochs": 1}
     found = trained(replace(settings, merge=MergeSettings(tolerance=1.0), trainer=one_epoch, callbacks=without))
     assert found.supervision("af-ZA") == "target-dev-labels"
     assert not Path("run/merges").exists()
     assert not Path("run/merges.html").exists()
-
-
-def test_a_run_that_was_cut_short_goes_on_and_ends_with_the_same_weights(settings: RunSettings) -> None:
-    whole = trained(replace(settings, output_dir=Path("whole"), checkpoint=CheckpointSettings(keep=0)))
-    saved = sorted(Path("whole/checkpoints/fit").glob("epoch=1-*.ckpt"))
-    resumed = replace(settings, output_dir=Path("whole"), ckpt_path=str(saved[0]))
-    again = trained(resumed)
-    assert [record["epoch"] for record in again.history] == [1, 2]
-    assert all(torch.equal(tensor, again.merged["af-ZA"][name]) for name, tensor in whole.merged["af-ZA"].items())
-    other = replace(settings, output_dir=Path("whole"), resume=True, merge=MergeSettings(frequency=2))
-    with pytest.raises(UserError, match=r"merge.frequency \(1 there, 2 now\)"):
-        TrainingRun(plan_run(other))
 
 
 def test_outside_its_context_a_run_trains_nothing(settings: RunSettings) -> None:
