@@ -41,7 +41,8 @@ def fitting(task: Task, folder: Path, more: Any) -> None:
 
         def fit(self) -> None:
             assert self.run is not None
-            self.run.train()
+            with self.run as run:
+                run.train()
 
     Fit(our_arguments(task, folder))
 
