@@ -21,14 +21,15 @@ from mu_lightning.merging.folders.tokenizer_files import check_same_tokenizer
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.ensemble import Ensemble
 from mu_lightning.models.reading import check_architecture, check_length, most_tokens
+from mu_lightning.settings import DataSettings
 from mu_lightning.utilities.errors import UserError, check_number
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 # Texts that are in memory at a time: enough of each length for full batches.
-WINDOW = 4096
-BATCH_SIZE = 64
+WINDOW = 8192
+BATCH_SIZE = DataSettings.eval_batch_size
 LONGEST = 512  # tokens of a text, where neither the model nor its training says
 
 

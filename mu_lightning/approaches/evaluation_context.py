@@ -169,7 +169,7 @@ def prepare(
     settings = DataSettings(**scoring.corpus_values(), max_length=scoring.max_length)
     data = IntentDataModule(corpus, tokenizer, settings)
     for tag in locales:
-        check_labeled(corpus, tag, scoring.split, data.rows(tag, scoring.split), "scored on")
+        check_labeled(corpus, tag, scoring.split, data.rows(tag, scoring.split), "scored")
     rows = {tag: data.encoded(tag, scoring.split) for tag in locales}
     return Bench(
         models={name: FileTensors(folder.path) for name, folder in folders.items()},

@@ -160,7 +160,7 @@ class ScoreCLI(_GroupedCLI):
         split: Split = "dev" if self.verb == "validate" else "test"
         check_locales(corpus, locales)
         for tag in locales:
-            check_labeled(corpus, tag, split, self.datamodule.rows(tag, split), "scored on")
+            check_labeled(corpus, tag, split, self.datamodule.rows(tag, split), "scored")
         parts = [self.datamodule.encoded(tag, split) for tag in locales]
         check_tokens(parts, tokenizer, self.model.model)
         trial_logits(self.model.model, longest_texts(parts), settings.model_path)

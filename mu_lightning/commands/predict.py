@@ -17,6 +17,7 @@ from mu_lightning.data.record_writer import WRITTEN, RecordWriter
 from mu_lightning.data.records import TABLES
 from mu_lightning.data.tables import Columns
 from mu_lightning.locales import locale_list
+from mu_lightning.settings import DataSettings
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import atomic_file, refuse_existing
 from mu_lightning.utilities.tables import counted, text_table
@@ -51,7 +52,7 @@ def parser() -> ArgumentParser:
     )
     add("--output", type=Path | None, default=None, help="write to this .csv, .tsv or .jsonl file")
     add("--top-k", type=int, default=1, help="give so many labels of each text, the most probable first")
-    add("--batch-size", type=int, default=64, help="texts in one batch")
+    add("--batch-size", type=int, default=DataSettings.eval_batch_size, help="texts in one batch")
     add(
         "--max-length", type=int | None, default=None, help="tokens after which a text is cut (default: as in training)"
     )

@@ -16,7 +16,7 @@ _LAYOUTS = "<language>.csv, <split>/<language>.csv, <language>/<split>.csv, or a
 
 
 def files_corpus(settings: CorpusSettings) -> TableCorpus:
-    """The corpus of the tables in ``data_dir``; none is read yet.
+    """The corpus of the tables in ``data_dir``, or of the one table that it names; none is read yet.
 
     Raises:
         UserError: no folder is named, or it holds no tables.
@@ -24,7 +24,8 @@ def files_corpus(settings: CorpusSettings) -> TableCorpus:
     folder = settings.data_dir
     if folder is None:
         raise UserError(f"--corpus files needs --data-dir: a folder of {_LAYOUTS} ({', '.join(TABLES)})")
-    paths = _tables(folder)
+    paths = [folder] if folder.is_file() and folder.suffix.lower() in TABLES else _tables(folder)
+    folder = folder.parent if folder.is_file() else folder
     columns = Columns.of(settings)
     return TableCorpus(
         "files", lambda: (row for path in paths for row in _rows(path, folder, columns)), settings.split_seed
@@ -33,7 +34,7 @@ def files_corpus(settings: CorpusSettings) -> TableCorpus:
 
 def _tables(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        state = "is a file: name the folder that it is in" if folder.is_file() else "is not a directory"
+        state = f"is none of {', '.join(TABLES)}" if folder.is_file() else "is not a directory"
         raise UserError(f"--data-dir {folder} {state}")
     paths = sorted(
         path

@@ -34,7 +34,7 @@ class CorpusSettings:
         corpus: ``cldr`` (embedded, 52 locales), ``massive``, ``files`` (your own tables in `data_dir`) or ``hub`` (any
             data set that the library ``datasets`` loads, named by `dataset`).
         data_dir: an unpacked MASSIVE release, or for ``files`` a folder of ``<language>.csv``, ``.tsv``, ``.jsonl`` or
-            ``.parquet``; without one MASSIVE is read from the Hugging Face hub.
+            ``.parquet``, or one such file; without one MASSIVE is read from the Hugging Face hub.
         dataset: for ``hub``: the data set's name on the hub, or a local folder of one.
         configs: for ``hub``: the data set's configurations, each named after its language, such as ``en,fr``.
         text_column: the column of texts; null: the first of ``text``, ``utt``, ``utterance``, ``sentence``.

@@ -35,9 +35,9 @@ def check_rows(corpus: Corpus, tag: str, test: bool) -> None:
     if tag not in corpus.locales:
         raise not_among(f"the corpus {corpus.name}", tag, corpus.locales, "leave out --compare")
     for split in ("train", "dev"):
-        check_labeled(corpus, tag, split, corpus.rows(tag, split), "trained on")  # type: ignore[arg-type]
+        check_labeled(corpus, tag, split, corpus.rows(tag, split), "trained on")
     if test:
-        check_labeled(corpus, tag, "test", corpus.rows(tag, "test"), "compared on")
+        check_labeled(corpus, tag, "test", corpus.rows(tag, "test"), "compared")
     rows = corpus.rows(tag, "train")
     if len(set(rows.labels)) < 2:
         raise UserError(

@@ -68,6 +68,11 @@ def test_languages_and_splits_are_told_by_files_folders_or_columns(make: Make, f
     assert corpus.notes == ()
 
 
+def test_one_table_can_be_named_itself(make: Make, tmp_path: Path) -> None:
+    make({"all.csv": "text,label,lang\n" + "u,a,en\nv,b,en\nw,a,yo\n" * 9, "notes.csv": "not,a,corpus\n"})
+    assert files_corpus(CorpusSettings("files", tmp_path / "all.csv")).locales == ("en", "yo")
+
+
 def test_columns_can_be_named(make: Make) -> None:
     rows = "".join(f"q{row},{row % 3},en,x\n" for row in range(30))
     corpus = make(
