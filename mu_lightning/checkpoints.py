@@ -271,12 +271,21 @@ def save_model(
     Raises:
         UserError: `folder` already holds something.
     """
+    forget_lengths(tokenizer)
     with atomic_folder(folder, "a model") as temporary, quiet_transformers():
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
         write_json(temporary / "training_details.json", details)
         if more is not None:
             more(temporary)
+
+
+def forget_lengths(tokenizer: "PreTrainedTokenizerBase") -> None:
+    """Makes a tokenizer neither truncate nor pad by itself, as the last call asked it to: it would be saved so."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        backend.no_truncation()
+        backend.no_padding()
 
 
 def label_names(model: "PreTrainedModel") -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mu_lightning.checkpoints import forget_lengths
 from mu_lightning.data.corpus import Rows
+from mu_lightning.data.token_cache import cached
 from mu_lightning.data.vocabulary import Vocabulary
-from mu_lightning.utilities.files import atomic_file
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -95,17 +95,11 @@ def padded_width(length: int, step: int = LENGTH_STEP) -> int:
 def encode(rows: Rows, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> EncodedRows:
     """Tokenizes `rows`, or reads the tokens of the same texts under the same tokenizer from the cache.
 
-    A file of the cache holds the rows' lengths, then their tokens, as int32; it is mapped into memory, not read. The
-    cache is ``$MU_CACHE_DIR``, else ``~/.cache/mu-lightning``; a file in it is named by the SHA-256 of all that its
+    An array of the cache holds the rows' lengths, then their tokens; it is named by the SHA-256 of all that its
     content depends on, so it never needs to be invalidated.
     """
     key = hashlib.sha256(f"{rows.fingerprint} {tokenizer_fingerprint(tokenizer)} {max_length}".encode()).hexdigest()
-    path = cache_dir() / "tokens" / f"{key}.npy"
-    if not path.is_file():
-        numbers = _numbers(rows.texts, tokenizer, max_length)
-        with atomic_file(path) as temporary, temporary.open("wb") as stream:
-            np.save(stream, numbers, allow_pickle=False)
-    return _encoded(rows, np.load(path, mmap_mode="r", allow_pickle=False), tokenizer)
+    return _encoded(rows, cached(key, lambda: _numbers(rows.texts, tokenizer, max_length)), tokenizer)
 
 
 def tokenize(rows: Rows, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> EncodedRows:
@@ -116,6 +110,7 @@ def tokenize(rows: Rows, tokenizer: "PreTrainedTokenizerBase", max_length: int) 
 def _numbers(texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase", max_length: int) -> np.ndarray:
     """The texts' lengths, then their tokens."""
     encoded = tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"] if len(texts) else []
+    forget_lengths(tokenizer)
     lengths = [len(row) for row in encoded]
     tokens = (token for row in encoded for token in row)
     return np.fromiter(chain(lengths, tokens), dtype=np.int32, count=len(lengths) + sum(lengths))
@@ -143,11 +138,6 @@ def concatenate(parts: Mapping[str, EncodedRows]) -> EncodedRows:
         pad_token_id=first.pad_token_id,
         vocabulary=first.vocabulary,
     )
-
-
-def cache_dir() -> Path:
-    """Where derived data is kept between runs: ``$MU_CACHE_DIR``, else ``~/.cache/mu-lightning``."""
-    return Path(os.environ.get("MU_CACHE_DIR") or Path.home() / ".cache" / "mu-lightning")
 
 
 @lru_cache(maxsize=8)

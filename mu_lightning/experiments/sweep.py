@@ -111,7 +111,7 @@ def run_sweep(sweep: Sweep, workers: Workers) -> list[Planned]:
 def _remove_shared(folder: Path) -> None:
     """Removes what merges learned from texts, which no cell needs any more."""
     clear_temporaries(folder)
-    for path in folder.glob("*.safetensors"):
+    for path in folder.glob("*.safetensors*"):
         path.unlink()
     with suppress(OSError):  # not there, or with something of somebody's in it
         folder.rmdir()

@@ -23,6 +23,7 @@ from mu_lightning.merging.folders.folder_plan import plan_folders
 from mu_lightning.merging.registry import find_method
 from mu_lightning.results.results import Supervision
 from mu_lightning.settings import DataSettings
+from mu_lightning.utilities.checksums import has_checksum, write_checksum
 from mu_lightning.utilities.errors import UserError, unknown
 from mu_lightning.utilities.files import atomic_file
 
@@ -75,13 +76,14 @@ class LearningTask:
         from safetensors.torch import save_file
 
         path = None if self.folder is None else self.folder / f"{self.key}.safetensors"
-        if path is not None and path.is_file():
+        if path is not None and has_checksum(path):
             return FileTensors(path)
         found = {name: tensor.cpu().contiguous() for name, tensor in self._learn(bench).items()}
         if path is None:
             return HeldTensors(found)
         with atomic_file(path) as temporary:
             save_file(found, temporary)
+        write_checksum(path)
         return FileTensors(path)
 
     def _learn(self, bench: Bench) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from mu_lightning.utilities.checksums import file_hash
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import atomic_file, write_json
 
@@ -53,12 +54,6 @@ class Saved:
     def whole(self) -> bool:
         """Whether the file's content is what was written; reads it once."""
         return file_hash(self.path) == self.sha256
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def manifest_of(path: Path) -> Path:
