@@ -18,6 +18,7 @@ COMMANDS: dict[str, str] = {
     "validate": "score a trained classifier on dev splits",
     "test": "score a trained classifier on test splits",
     "predict": "classify texts: from the command line, a file, a pipe or a corpus",
+    "export": "write a trained classifier as an ONNX file",
     "merge": "merge source models into one for a target",
     "ensemble": "let source models vote on a target",
     "nxn": "score every source model on every locale",
