@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import docstring_parser
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 
 from mu_lightning.checkpoints import DEFAULT_MODELS_DIR, source_models
-from mu_lightning.commands.names import CORPUS, PREWEIGHT, SPLIT
+from mu_lightning.commands.names import CORPUS, PREWEIGHT, SPLIT, with_names
+from mu_lightning.commands.parsing import OneLineErrors
+from mu_lightning.data.registry import CORPORA
 from mu_lightning.locales import LOCALES, locale_list
 from mu_lightning.settings import CorpusSettings, DataSettings, TypologySettings
 from mu_lightning.typology.features import FEATURE_SETS
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def add_source_arguments(
-    parser: ArgumentParser, models_dir: Path | None = DEFAULT_MODELS_DIR, num_languages: int | None = 5
+    parser: OneLineErrors, models_dir: Path | None = DEFAULT_MODELS_DIR, num_languages: int | None = 5
 ) -> None:
     """Adds the arguments that choose and weigh a target's sources; `plan_from` reads them.
 
@@ -31,7 +33,7 @@ def add_source_arguments(
         models_dir: default of ``--models-dir``; without one, every locale can be a source.
         num_languages: default of ``--num-languages``; None where the command decides.
     """
-    add = parser.add_argument
+    add = parser.section("sources and weights")
     add("--target-lang", type=str | None, default=None, help="the locale that the sources are for, such as sq-AL")
     add(
         "--locales",
@@ -59,11 +61,11 @@ def add_source_arguments(
     add("--seed", type=int, default=0, help="decides what is left to chance, such as shuffled weights")
 
 
-def add_typology_arguments(parser: ArgumentParser) -> None:
+def add_typology_arguments(parser: OneLineErrors) -> None:
     """Adds the arguments that say how similarities become weights; `settings_from` reads them."""
     settings = TypologySettings()
     mix = f"{'+'.join(list(FEATURE_SETS)[:2])} or with shares syntax_knn:0.7+geography:0.3"
-    add = parser.add_argument
+    add = parser.section("typology")
     add("--top-k", type=int, default=settings.top_k, help="neighbors that each locale keeps")
     add("--sinkhorn-iters", type=int, default=settings.sinkhorn_iters, help="rounds of normalizing rows, then columns")
     add(
@@ -93,9 +95,9 @@ def add_typology_arguments(parser: ArgumentParser) -> None:
     )
 
 
-def add_models_arguments(parser: ArgumentParser, models_dir: Path | None = DEFAULT_MODELS_DIR) -> None:
+def add_models_arguments(parser: OneLineErrors, models_dir: Path | None = DEFAULT_MODELS_DIR) -> None:
     """Adds the arguments that say where source models are; `models_from` reads them."""
-    add = parser.add_argument
+    add = parser.section("source models")
     add("--models-dir", type=Path | None, default=models_dir, help="folder of source models <base>_<corpus>_<locale>")
     add("--models-csv", type=Path | None, default=None, help="instead a list of them: locale, path or hub id")
     add(
@@ -107,7 +109,7 @@ def add_models_arguments(parser: ArgumentParser, models_dir: Path | None = DEFAU
     )
 
 
-def add_corpus_arguments(parser: ArgumentParser, leave_out: Collection[str] = ()) -> None:
+def add_corpus_arguments(parser: OneLineErrors, leave_out: Collection[str] = ()) -> None:
     """Adds an argument for each field of `CorpusSettings`; `corpus_from` reads them.
 
     Args:
@@ -119,11 +121,14 @@ def add_corpus_arguments(parser: ArgumentParser, leave_out: Collection[str] = ()
         for one in docstring_parser.parse_from_object(CorpusSettings).params
     }
     kinds = get_type_hints(CorpusSettings)
+    add = parser.section("corpus")
     for one in fields(CorpusSettings):
         if one.name not in leave_out:
             flag = f"--{one.name.replace('_', '-')}"
-            kind = CORPUS if one.name == "corpus" else kinds[one.name]
-            parser.add_argument(flag, type=kind, default=one.default, help=helps[one.name].replace("`", ""))
+            kind, meaning = kinds[one.name], helps[one.name].replace("`", "")
+            if one.name == "corpus":
+                kind, meaning = CORPUS, with_names(meaning, CORPORA)
+            add(flag, type=kind, default=one.default, help=meaning)
 
 
 def corpus_from(arguments: Namespace) -> CorpusSettings:
@@ -135,27 +140,27 @@ def _corpus_values(arguments: Namespace) -> dict[str, Any]:
     return {one.name: arguments[one.name] for one in fields(CorpusSettings)}
 
 
-def add_scoring_arguments(parser: ArgumentParser) -> None:
+def add_scoring_arguments(parser: OneLineErrors) -> None:
     """Adds the arguments that say what is scored; `scoring_from` reads them."""
     defaults = DataSettings()
-    add = parser.add_argument
     add_corpus_arguments(parser)
+    add = parser.section("scoring")
     add("--split", type=SPLIT, default="test", help=f"the rows to score: {SPLIT.names}")
     add("--batch-size", type=int, default=defaults.eval_batch_size, help="rows in one batch")
     add("--max-length", type=int, default=defaults.max_length, help="tokens after which an utterance is cut")
 
 
-def add_worker_arguments(parser: ArgumentParser) -> None:
+def add_worker_arguments(parser: OneLineErrors) -> None:
     """Adds the arguments that say where the work is done; `workers_from` reads them."""
-    add = parser.add_argument
+    add = parser.section("compute")
     add("--max-workers", type=int | None, default=None, help="processes (default: one a GPU or core); 0: only this one")
     add_device_argument(parser)
     add("--ray", type=str | None, default=None, help="run on a Ray cluster: auto, local, or its address")
 
 
-def add_device_argument(parser: ArgumentParser, default: str = "auto") -> None:
+def add_device_argument(parser: OneLineErrors, default: str = "auto") -> None:
     """Adds ``--device``, which means the same on every command; how many devices train is ``--devices`` of `fit`."""
-    parser.add_argument("--device", type=str, default=default, help="where to compute: auto, cpu or cuda")
+    parser.section("compute")("--device", type=str, default=default, help="where to compute: auto, cpu or cuda")
 
 
 def scoring_from(arguments: Namespace) -> "Scoring":

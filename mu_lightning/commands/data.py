@@ -2,16 +2,14 @@
 
 import json
 
-from jsonargparse import ArgumentParser
-
 from mu_lightning.commands.arguments import add_corpus_arguments, corpus_from
-from mu_lightning.commands.parsing import command_parser
+from mu_lightning.commands.parsing import OneLineErrors, command_parser
 from mu_lightning.locales import locale_list
 from mu_lightning.settings import DataSettings
 from mu_lightning.utilities.errors import UserError, check_number
 
 
-def parser() -> ArgumentParser:
+def parser() -> OneLineErrors:
     """The command's arguments."""
     result = command_parser(
         "data",

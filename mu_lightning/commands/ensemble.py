@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 
 from mu_lightning.commands.arguments import (
     add_scoring_arguments,
@@ -14,7 +14,7 @@ from mu_lightning.commands.arguments import (
     plan_from,
 )
 from mu_lightning.commands.names import PREWEIGHT, VOTE
-from mu_lightning.commands.parsing import command_parser
+from mu_lightning.commands.parsing import OneLineErrors, command_parser
 from mu_lightning.locales import locale_list
 from mu_lightning.models.votes import VOTES
 from mu_lightning.typology.plan import SourcePlan, reweighted, table
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mu_lightning.results.results import Result
 
 
-def parser() -> ArgumentParser:
+def parser() -> OneLineErrors:
     """The command's arguments."""
     result = command_parser(
         "ensemble",
@@ -36,14 +36,15 @@ def parser() -> ArgumentParser:
         "and of each source alone for each target.",
     )
     add_source_arguments(result)
-    add = result.add_argument
+    add = result.section("sources and weights")
     add("--target-languages", type=str, nargs="+", default=None, help="several targets, separated by commas or spaces")
     add("--preweights", type=PREWEIGHT, nargs="+", default=None, help="several sources of weights, all compared")
+    add = result.section("votes")
     add("--voting-method", type=VOTE, default=None, help=f"one vote: {VOTE.names}")
     add("--voting-methods", type=VOTE, nargs="+", default=None, help="several votes (default: all of them)")
     add_scoring_arguments(result)
     add_worker_arguments(result)
-    add(
+    result.add_argument(
         "--output-dir",
         type=Path | None,
         default=None,

@@ -11,8 +11,10 @@ from mu_lightning.approaches.comparison import compared
 from mu_lightning.approaches.evaluation_context import check_locales
 from mu_lightning.checkpoints import load_tokenizer
 from mu_lightning.commands.console import quiet_lightning
-from mu_lightning.commands.fit import SHORT_NAMES, SUMMARIES, add_arguments
+from mu_lightning.commands.fit_arguments import SUMMARIES, add_arguments
+from mu_lightning.commands.invocation import program_name
 from mu_lightning.commands.parsing import OneLineErrors
+from mu_lightning.commands.short_names import short_names
 from mu_lightning.data.corpus import Split, check_labeled, check_labels
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.data.registry import open_corpus
@@ -38,8 +40,6 @@ from mu_lightning.utilities.precision import settled_precision
 class _Parser(OneLineErrors, LightningArgumentParser):
     """LightningCLI's parser, whose errors are one line."""
 
-    more_names = tuple(SHORT_NAMES)
-
 
 class _Arguments(Trainer):
     """Lightning's Trainer as the parser sees it: with one more precision, ``auto``.
@@ -52,17 +52,17 @@ class _Arguments(Trainer):
 
 
 class _GroupedCLI(LightningCLI):
-    """One verb whose model, data and merge groups are settings that the verb builds objects from.
+    """One command whose model, data and merge groups are settings that the command builds objects from.
 
-    LightningCLI parses the verb's arguments; its own subcommands are not used, for they would let hyperparameters in a
-    checkpoint override what was asked for.
+    LightningCLI parses the command's arguments; its own subcommands are not used, for they would let hyperparameters in
+    a checkpoint override what was asked for.
 
     Args:
-        arguments: the verb and its arguments.
+        arguments: the command and its arguments.
     """
 
     def __init__(self, arguments: list[str]) -> None:
-        self.verb = arguments[0]
+        self.command = arguments[0]
         quiet_lightning()
         super().__init__(
             args=arguments[1:],
@@ -73,21 +73,22 @@ class _GroupedCLI(LightningCLI):
             trainer_defaults=dict(TRAINER_DEFAULTS),
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
-            parser_kwargs={"prog": f"mu-lightning {self.verb}"},
+            parser_kwargs={"prog": f"{program_name()} {self.command}"},
         )
         self.execute()
 
     def execute(self) -> None:
-        """Does what the verb is for."""
-        getattr(self, self.verb)()
+        """Does what the command is for."""
+        getattr(self, self.command)()
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(_Arguments, "trainer")
         parser.set_defaults({f"trainer.{name}": value for name, value in TRAINER_DEFAULTS.items()})
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.description = SUMMARIES[self.verb]
-        add_arguments(parser, self.verb)
+        parser.description = SUMMARIES[self.command]
+        parser.more_names = tuple(short_names(self.command))
+        add_arguments(parser, self.command)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         self.config = parser.parse_args(args)
@@ -99,12 +100,12 @@ class _GroupedCLI(LightningCLI):
 
     @property
     def plain_config(self) -> dict[str, Any]:
-        """The verb's whole configuration as plain values."""
+        """The command's whole configuration as plain values."""
         return yaml.safe_load(self.parser.dump(self.config, skip_unset=False, format="yaml"))
 
 
 class FitCLI(_GroupedCLI):
-    """The verb `fit`."""
+    """The command `fit`."""
 
     def instantiate_classes(self) -> None:
         self.run: TrainingRun | None = None
@@ -137,7 +138,7 @@ class FitCLI(_GroupedCLI):
 
 
 class ScoreCLI(_GroupedCLI):
-    """The verbs `validate` and `test`, of one model folder on any locales."""
+    """The commands `validate` and `test`, of one model folder on any locales."""
 
     def instantiate_classes(self) -> None:
         self.config_init = self.parser.instantiate(self.config)
@@ -146,7 +147,7 @@ class ScoreCLI(_GroupedCLI):
         for tag in locales:
             known_locale(tag)
         if not locales:
-            raise UserError(f"nothing to {self.verb}: name --locales")
+            raise UserError(f"nothing to {self.command}: name --locales")
         if settings.output_dir and is_first_process():
             refuse_existing(settings.output_dir)
         check_arguments(settings.trainer)
@@ -157,7 +158,7 @@ class ScoreCLI(_GroupedCLI):
         check_labels(settings.model_path, self.model.label_names, corpus)
         tokenizer = load_tokenizer(settings.model_path)
         self.datamodule = IntentDataModule(corpus, tokenizer, settings.data, eval_locales=locales)
-        split: Split = "dev" if self.verb == "validate" else "test"
+        split: Split = "dev" if self.command == "validate" else "test"
         check_locales(corpus, locales)
         for tag in locales:
             check_labeled(corpus, tag, split, self.datamodule.rows(tag, split), "scored")
@@ -188,5 +189,5 @@ class ScoreCLI(_GroupedCLI):
         print(show(results))
         if self.settings.output_dir:
             with atomic_folder(self.settings.output_dir) as folder:
-                write_results(folder, results, {"verb": self.verb, "config": self.plain_config})
+                write_results(folder, results, {"verb": self.command, "config": self.plain_config})
             print(f"scores: {self.settings.output_dir}")

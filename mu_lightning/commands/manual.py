@@ -1,47 +1,39 @@
 """The reference part of docs/cli.md, from the parsers: `python -m mu_lightning.commands.manual` prints it."""
 
 import importlib
-from argparse import SUPPRESS, Action
-from collections.abc import Iterable, Iterator
+from argparse import Action
+from collections.abc import Iterable
 
-from jsonargparse import ArgumentParser
-
-from mu_lightning.commands import fit
+from mu_lightning.commands import fit_arguments
+from mu_lightning.commands.help_text import listed
 from mu_lightning.commands.older_names import OLDER_ARGUMENTS, OLDER_BASELINES, OLDER_NAMES, OLDER_PREWEIGHTS
+from mu_lightning.commands.parsing import OneLineErrors
 from mu_lightning.commands.program import COMMANDS
-from mu_lightning.utilities.adapters.parser_arguments import arguments
 from mu_lightning.utilities.tables import markdown_table
 
 HEADER = ("argument", "default", "meaning")
 
 
-def parser_of(command: str) -> ArgumentParser:
+def parser_of(command: str) -> OneLineErrors:
     """A command's parser, without the part that LightningCLI adds."""
-    if command in fit.SUMMARIES:
-        return fit.parser(command)
-    parser: ArgumentParser = importlib.import_module(f"mu_lightning.commands.{command}").parser()
+    if command in fit_arguments.SUMMARIES:
+        return fit_arguments.parser(command)
+    parser: OneLineErrors = importlib.import_module(f"mu_lightning.commands.{command}").parser()
     return parser
 
 
-def flags(command: str) -> Iterator[Action]:
+def flags(command: str) -> list[Action]:
     """A command's arguments, without help, what jsonargparse adds of its own, and older names."""
-    parser = parser_of(command)
-    settings = set(parser.get_defaults().keys())  # a group, such as --model, is no setting of its own
-    for action in arguments(parser):
-        if (
-            action.dest in settings
-            and action.help != SUPPRESS
-            and any(n.startswith("--") for n in action.option_strings)
-        ):
-            yield action
+    return listed(parser_of(command))
 
 
 def reference(commands: Iterable[str]) -> str:
     """Every command with a table of its arguments, then the older names, as Markdown."""
     parts = []
     for command in commands:
-        rows = [(_names(action), _default(action), _help(action)) for action in flags(command)]
-        parts.append(f"### {command}\n\n{parser_of(command).description}\n\n{_left(HEADER, rows)}")
+        parser = parser_of(command)
+        rows = [(_names(action, parser), _default(action), _help(action)) for action in listed(parser)]
+        parts.append(f"### {command}\n\n{parser.description}\n\n{_left(HEADER, rows)}")
     older = _left(("command", "older name", "now"), older_rows())
     parts.append(
         f"### Older names\n\nThese still work, in a configuration file too; `--help` does not list them.\n\n{older}"
@@ -58,10 +50,10 @@ def older_rows() -> list[tuple[str, str, str]]:
     return rows
 
 
-def _names(action: Action) -> str:
+def _names(action: Action, parser: OneLineErrors) -> str:
     names = list(action.option_strings)
-    short = [name for name, key in fit.SHORT_NAMES.items() if key in names]
-    return ", ".join(f"`{name}`" for name in names + short)
+    short = [name for name, key in parser.short.items() if key in names]
+    return ", ".join(f"`{name}`" for name in short + names)
 
 
 def _default(action: Action) -> str:

@@ -1,24 +1,15 @@
 """The command `merge`: one model for a target from its neighbors' source models, without training."""
 
-from argparse import SUPPRESS
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 
 from mu_lightning.approaches.from_text.modes import DEFAULT_MODES
-from mu_lightning.commands.arguments import (
-    add_corpus_arguments,
-    add_device_argument,
-    add_source_arguments,
-    models_from,
-    plan_from,
-)
-from mu_lightning.commands.names import CORPUS, METHOD, TEXTS
-from mu_lightning.commands.parsing import command_parser
-from mu_lightning.merging.folders.folder_plan import OUTPUT_DTYPES
-from mu_lightning.merging.recipes.modes import DEFAULT_METHOD, resolve, with_dropping
+from mu_lightning.commands.arguments import models_from, plan_from
+from mu_lightning.commands.merge_arguments import ENGINES, FISHER_EXAMPLES, parser
+from mu_lightning.merging.recipes.modes import resolve, with_dropping
 from mu_lightning.merging.registry import find_method
 from mu_lightning.settings import CorpusSettings
 from mu_lightning.typology.plan import table
@@ -31,86 +22,8 @@ if TYPE_CHECKING:
     from mu_lightning.merging.folders.folder_plan import FolderPlan
     from mu_lightning.merging.method import Method
 
-ENGINES = ("mu-lightning", "auto-merge-llm")
 NUM_LANGUAGES = 5
-FISHER_EXAMPLES = 100
 Planned = tuple["FolderPlan", dict[str, Any], "MergeTexts | None"]
-
-
-def parser() -> ArgumentParser:
-    """The command's arguments."""
-    result = command_parser(
-        "merge",
-        "Merges the source models of a target's neighbors into one model folder that transformers loads.",
-    )
-    add = result.add_argument
-    add_source_arguments(result, num_languages=None)
-    result.set_defaults(preweight=None)
-    add(
-        "--merge-method",
-        type=METHOD,
-        default=None,
-        help=f"the merge method: {METHOD.names} (default: {DEFAULT_METHOD})",
-    )
-    add("--mode", type=str | None, default=None, help=SUPPRESS)
-    add(
-        "--parameters",
-        type=str | dict[str, Any] | None,
-        default=None,
-        help="the method's parameters: density=0.2,scaling=1; for one source: density.sv-SE=0.2 (see --list-methods)",
-    )
-    add(
-        "--overrides",
-        type=str | dict[str, Any],
-        nargs="+",
-        default=None,
-        help="other parameters and weights for tensors by name pattern: 'classifier.*:density=1,weight.nl-NL=0.5'",
-    )
-    add("--base-model", type=str | None, default=None, help=SUPPRESS)
-    add(
-        "--output-dir", type=Path | None, default=None, help="folder to write (default: merged/METHOD_PREWEIGHT_TARGET)"
-    )
-    add(
-        "--corpus",
-        type=CORPUS,
-        default=None,
-        help=f"the corpus of the models in --models-dir, and of the texts that a method learns from: {CORPUS.names} "
-        "(default: what the sources' training details name)",
-    )
-    add_corpus_arguments(result, leave_out=("corpus",))
-    add(
-        "--fisher-data-mode",
-        type=TEXTS,
-        default=None,
-        help=f"for methods that learn from texts: whose unlabeled texts, {TEXTS.names} (default: sources for "
-        f"{' and '.join(DEFAULT_MODES)}, else target)",
-    )
-    add(
-        "--num-fisher-examples",
-        type=int | None,
-        default=None,
-        help=f"for methods that learn from texts: train utterances of each locale (default: {FISHER_EXAMPLES})",
-    )
-    add("--dtype", choices=OUTPUT_DTYPES, default=None, help="the merged model's dtype (default: the sources')")
-    add("--max-shard-size", type=str, default="5GB", help="bytes of weights in one file of the result, such as 200MB")
-    add_device_argument(result, default="cpu")
-    add("--dry-run", action="store_true", help="validate from headers and configs alone, print the plan, write nothing")
-    add("--recipe", type=Path | None, default=None, help="a YAML recipe, ours or mergekit's, instead of a target")
-    add(
-        "--param-value-mask-rate",
-        type=float | None,
-        default=None,
-        help="DARE inside task_arithmetic and ties: the chance of a task vector's element to be dropped",
-    )
-    add(
-        "--push-to-hub",
-        type=str | None,
-        default=None,
-        help="hub id to upload the merged model to: ORGANISATION/NAME",
-    )
-    add("--engine", choices=ENGINES, default=ENGINES[0], help="merge backend")
-    add("--list-methods", action="store_true", help="print every method with its parameters and paper")
-    return result
 
 
 def run(argv: list[str]) -> int:

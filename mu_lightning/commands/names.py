@@ -50,6 +50,13 @@ class NameOf:
         return ", ".join(self.registry)
 
 
+def with_names(meaning: str, registry: Collection[str]) -> str:
+    """An argument's help with a registry's names, where it does not mention them all already."""
+    if all(name in meaning for name in registry):
+        return meaning
+    return f"{meaning} Known: {', '.join(registry)}."
+
+
 BASELINE = NameOf("baseline", BASELINES, OLDER_BASELINES)
 CORPUS = NameOf("corpus", CORPORA)
 EXPERIMENT_TYPE = NameOf("experiment type", (*TYPES, *OLD_TYPES))

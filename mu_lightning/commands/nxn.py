@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 
 from mu_lightning.commands.arguments import (
     add_models_arguments,
@@ -10,13 +10,13 @@ from mu_lightning.commands.arguments import (
     add_worker_arguments,
     models_from,
 )
-from mu_lightning.commands.parsing import command_parser
+from mu_lightning.commands.parsing import OneLineErrors, command_parser
 from mu_lightning.locales import locale, locale_list
 from mu_lightning.utilities.locks import locked
 from mu_lightning.utilities.tables import counted
 
 
-def parser() -> ArgumentParser:
+def parser() -> OneLineErrors:
     """The command's arguments."""
     result = command_parser(
         "nxn",

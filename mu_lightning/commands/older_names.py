@@ -11,6 +11,7 @@ OLDER_NAMES: Mapping[str, Mapping[str, str]] = {
     "merge": {"--output": "--output-dir", "--method": "--merge-method", "--merge-algorithm": "--merge-method"},
     "report": {"--output": "--output-dir"},
     "pretrain": {"--output": "--output-dir"},
+    "predict": {"--output": "--output-file"},
     "similarity": {"--output": "--output-file"},
     "workspace": {"--output": "--output-file"},
     "schedule": {"--output": "--figure"},

@@ -3,14 +3,15 @@
 import difflib
 import os
 import re
-from argparse import SUPPRESS
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from argparse import SUPPRESS, Action
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace, get_loader, set_loader
 
+from mu_lightning.commands.help_text import all_sections, help_text
 from mu_lightning.commands.invocation import program_name
 from mu_lightning.commands.older_names import older_names, with_current_names
 from mu_lightning.utilities.adapters.parser_arguments import arguments
@@ -39,14 +40,40 @@ class OneLineErrors(ArgumentParser):
         more_names: what else may be written on the command line, such as short names.
         older: older name -> the argument that it stands for, on the command line and in a configuration file.
         verbatim: arguments whose values are taken as they are, commas included.
+        short: short name -> the key that it stands for, in the help.
+        frequent: title -> the arguments that ``--help`` shows, where ``--help-all`` shows the others.
+        sections: title -> the arguments under it in the help.
     """
 
     more_names: tuple[str, ...] = ()
     older: Mapping[str, str] = {}
     verbatim: tuple[str, ...] = ()
+    short: Mapping[str, str] = {}
+    frequent: Mapping[str, Sequence[str]] = {}
 
     def __init__(self, *more: Any, **given: Any) -> None:
         super().__init__(*more, **{"allow_abbrev": False, **given})
+        self.sections: dict[str, list[str]] = {}
+
+    def section(self, title: str) -> Callable[..., Action]:
+        """`add_argument` for a section of the help."""
+
+        def add(*names: str, **given: Any) -> Action:
+            self.sections.setdefault(title, []).append(names[0])
+            return self.add_argument(*names, **given)
+
+        return add
+
+    def help_text(self, everything: bool = False) -> str:
+        """The help: the frequent arguments, where they are told from the others, or all of them."""
+        if not self.frequent or everything:
+            return help_text(self, all_sections(self, self.sections), self.short)
+        more = f"{self.prog} --help-all shows all arguments; a YAML file for --config has the keys that it names"
+        return help_text(self, self.frequent, self.short, more)
+
+    def format_help(self) -> str:
+        """As `ArgumentParser.format_help`."""
+        return self.help_text()
 
     def parse_args(self, args: Sequence[str] | None = None, *more: Any, **given: Any) -> Any:  # type: ignore[override]
         """As `ArgumentParser.parse_args`, raises UserError."""

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 
 from mu_lightning.commands.arguments import add_corpus_arguments, add_device_argument, corpus_from
 from mu_lightning.commands.names import SPLIT, VOTE
-from mu_lightning.commands.parsing import command_parser
+from mu_lightning.commands.parsing import OneLineErrors, command_parser
 from mu_lightning.data.record_writer import WRITTEN, RecordWriter
 from mu_lightning.data.records import TABLES
 from mu_lightning.data.tables import Columns
@@ -30,7 +30,7 @@ FORMATS = ("txt", "csv", "tsv", "jsonl")
 PIPE = "-"
 
 
-def parser() -> ArgumentParser:
+def parser() -> OneLineErrors:
     """The command's arguments."""
     result = command_parser(
         "predict",
@@ -48,9 +48,9 @@ def parser() -> ArgumentParser:
         "--input-format",
         choices=FORMATS,
         default=None,
-        help="of --input (default: by the file's name; txt, a text a line, for standard input)",
+        help="the format of --input (default: by the file's name; txt, a text a line, for standard input)",
     )
-    add("--output", type=Path | None, default=None, help="write to this .csv, .tsv or .jsonl file")
+    add("--output-file", type=Path | None, default=None, help="write to this .csv, .tsv or .jsonl file")
     add("--top-k", type=int, default=1, help="give so many labels of each text, the most probable first")
     add("--batch-size", type=int, default=DataSettings.eval_batch_size, help="texts in one batch")
     add(
@@ -80,19 +80,22 @@ def run(argv: list[str]) -> int:
         raise UserError(f"{what} is given to classify: give one of --text, --input FILE (- for a pipe) or --locales")
     if (arguments.model_path is None) == (arguments.models is None):
         raise UserError("give one model with --model-path, or several that vote with --models")
-    if arguments.output is not None:
-        refuse_existing(arguments.output)
-        if arguments.output.suffix.lower() not in WRITTEN:
-            raise UserError(f"--output {arguments.output}: expected a name that ends in {', '.join(WRITTEN)}")
+    if arguments.output_file is not None:
+        refuse_existing(arguments.output_file)
+        if arguments.output_file.suffix.lower() not in WRITTEN:
+            raise UserError(f"--output-file {arguments.output_file}: expected a name that ends in {', '.join(WRITTEN)}")
     records = _records(arguments)
     first = next(records, None)
     if first is None:
         raise UserError("there are no texts to classify")
     answers = _answers(itertools.chain([first], records), _predictor(arguments), arguments)
-    if arguments.output is not None:
-        with atomic_file(arguments.output) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-            count = _write(answers, stream, arguments.output.suffix.lower())
-        print(f"{counted(count, 'prediction')}: {arguments.output}")
+    if arguments.output_file is not None:
+        with (
+            atomic_file(arguments.output_file) as temporary,
+            temporary.open("w", encoding="utf-8", newline="") as stream,
+        ):
+            count = _write(answers, stream, arguments.output_file.suffix.lower())
+        print(f"{counted(count, 'prediction')}: {arguments.output_file}")
     elif arguments.text is not None:
         rows = list(answers)
         print(text_table(tuple(rows[0]), [tuple(map(str, row.values())) for row in rows]))

@@ -3,17 +3,17 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 
 from mu_lightning import __version__
 from mu_lightning.commands.console import quiet_lightning
 from mu_lightning.commands.names import CORPUS
-from mu_lightning.commands.parsing import command_parser
+from mu_lightning.commands.parsing import OneLineErrors, command_parser
 from mu_lightning.settings import EMBEDDED_BASE, CorpusSettings, PretrainSettings
 from mu_lightning.utilities.files import reserved
 
 
-def parser() -> ArgumentParser:
+def parser() -> OneLineErrors:
     """The command's arguments."""
     result = command_parser(
         "pretrain",

@@ -3,16 +3,16 @@
 import shlex
 from pathlib import Path
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 
 from mu_lightning.commands.names import CORPUS, EXPERIMENT_TYPE, SPLIT
-from mu_lightning.commands.parsing import command_parser
+from mu_lightning.commands.parsing import OneLineErrors, command_parser
 from mu_lightning.locales import locale_list
 from mu_lightning.reporting.filtering import TYPES
 from mu_lightning.utilities.files import reserved
 
 
-def parser() -> ArgumentParser:
+def parser() -> OneLineErrors:
     """The command's arguments."""
     result = command_parser(
         "report",

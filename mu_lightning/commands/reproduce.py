@@ -3,13 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
-
 from mu_lightning.commands.arguments import add_worker_arguments
-from mu_lightning.commands.parsing import command_parser
+from mu_lightning.commands.parsing import OneLineErrors, command_parser
 
 
-def parser() -> ArgumentParser:
+def parser() -> OneLineErrors:
     """The command's arguments."""
     result = command_parser(
         "reproduce",

@@ -4,9 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser
-
-from mu_lightning.commands import fit
+from mu_lightning.commands import fit_arguments
 from mu_lightning.commands.invocation import program_name
 from mu_lightning.commands.older_names import older_names
 from mu_lightning.commands.parsing import OneLineErrors
@@ -25,7 +23,7 @@ _FIELDS = ("schedule", "frequency", "adaptive", "performance_trigger", "converge
 _HISTORY = "history"
 
 
-def parser() -> ArgumentParser:
+def parser() -> OneLineErrors:
     """The command's arguments."""
     result = OneLineErrors(
         prog=f"{program_name()} schedule",
@@ -175,4 +173,4 @@ def _configured(paths: list[Path]) -> dict[str, Any]:
 
 def _fit_keys() -> set[str]:
     """The names of `fit`'s arguments."""
-    return {name for action in arguments(fit.parser("fit")) for name in action.option_strings if name.startswith("--")}
+    return {name for action in arguments(fit_arguments.parser("fit")) for name in action.option_strings}

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 
 from mu_lightning.commands.arguments import add_source_arguments, plan_from, settings_from
 from mu_lightning.commands.names import CORPUS
-from mu_lightning.commands.parsing import command_parser
+from mu_lightning.commands.parsing import OneLineErrors, command_parser
 from mu_lightning.reporting.similarity_figure import FORMATS, check_format, draw_heat_map
 from mu_lightning.typology.plan import source_matrix, table
 from mu_lightning.typology.similarity import write_csv
@@ -14,7 +14,7 @@ from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import reserved
 
 
-def parser() -> ArgumentParser:
+def parser() -> OneLineErrors:
     """The command's arguments."""
     result = command_parser(
         "similarity",

@@ -2,17 +2,17 @@
 
 from pathlib import Path
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 
 from mu_lightning.commands.arguments import add_device_argument
 from mu_lightning.commands.names import POOLING, SPLIT
-from mu_lightning.commands.parsing import command_parser
+from mu_lightning.commands.parsing import OneLineErrors, command_parser
 from mu_lightning.locales import locale_list
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import reserved
 
 
-def parser() -> ArgumentParser:
+def parser() -> OneLineErrors:
     """The command's arguments."""
     result = command_parser(
         "sts",

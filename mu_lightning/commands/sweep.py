@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 
 from mu_lightning.commands.arguments import (
     add_models_arguments,
@@ -17,7 +17,7 @@ from mu_lightning.commands.arguments import (
     settings_from,
 )
 from mu_lightning.commands.names import BASELINE, METHOD, PREWEIGHT, TEXTS, VOTE
-from mu_lightning.commands.parsing import command_parser
+from mu_lightning.commands.parsing import OneLineErrors, command_parser
 from mu_lightning.experiments.grid import BASELINES
 from mu_lightning.locales import locale, locale_list
 from mu_lightning.utilities.adapters.parser_arguments import arguments
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mu_lightning.experiments.grid import Grid
 
 
-def parser() -> ArgumentParser:
+def parser() -> OneLineErrors:
     """The command's arguments."""
     result = command_parser(
         "sweep",

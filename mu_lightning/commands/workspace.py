@@ -2,16 +2,14 @@
 
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
-
-from mu_lightning.commands.parsing import command_parser
+from mu_lightning.commands.parsing import OneLineErrors, command_parser
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import reserved
 
 SUMMARY = "Saves a workspace for merges into a W&B project; every run with --enable-wandb fills it."
 
 
-def parser() -> ArgumentParser:
+def parser() -> OneLineErrors:
     """The command's arguments."""
     result = command_parser("workspace", SUMMARY)
     result.add_argument("--project", type=str, default="mu-lightning", help="the project on W&B")

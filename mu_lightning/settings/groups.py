@@ -177,12 +177,12 @@ class MergeSettings:
     """When and how the members are merged while they train, and what they do afterwards.
 
     Attributes:
-        method: a registered merge method (``python cli.py merge --list-methods``).
+        method: the merge method; ``merge --list-methods`` describes each.
         parameters: the method's own parameters.
         adapter: what a merge of members with adapters acts on: the adapters and heads as they are, or the folded
             weights, of which the base is then made anew.
         schedule: when to merge: a name such as ``adaptive``, with parameters as in ``every-steps:n=50``, several joined
-            by ``+``, or a mapping; ``python cli.py schedule --list`` shows them. Null: every `frequency` epochs.
+            by ``+``, or a mapping; ``schedule --list`` describes them. Null: every `frequency` epochs.
         frequency: merge after every so many epochs; 0 merges only once, at the end. ``adaptive`` starts from it.
         adaptive: merge more often while merges help and less often while they don't.
         performance_trigger: merge also when a member or the ensemble stopped improving.
@@ -206,7 +206,7 @@ class MergeSettings:
             to the merged model) by more than this; it looks at the target's dev labels, so null (never) is the default.
         keep_merges: the merged models of so many last merges are kept in the run's folder, beside the best; -1: all.
         score_epochs: score the members on the target's dev split after each epoch, merge or not, for schedules that
-            read it and for ``python cli.py schedule``.
+            read it and for the command ``schedule``.
     """
 
     method: str = "linear"

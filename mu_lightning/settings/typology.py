@@ -13,7 +13,7 @@ class TypologySettings:
 
     Attributes:
         similarity_source: ``dense`` computes the similarities from URIEL's features, ``sparse`` reads a matrix.
-        similarity_matrix: the file of ``sparse``, as the verb ``similarity`` writes it;
+        similarity_matrix: the file of ``sparse``, as the command ``similarity`` writes it;
             ``language_similarity_matrix_unified.csv`` in the current folder if none is named.
         feature_set: the features of ``dense``, or a mix of several such as ``syntax_knn:0.7+geography:0.3``.
         top_k: neighbors that each locale keeps before the weights are normalized.

@@ -93,7 +93,7 @@ def test_merge_and_ensemble_find_the_sources_and_test_scores_the_merged_model(
 def test_predict_names_the_intents_that_test_counts(sources: Path, tmp_path: Path) -> None:
     model = sources / "xlm-r-cldr_cldr_nl-NL"
     path = tmp_path / "nl-NL.csv"
-    assert cli.main(["predict", "--model-path", str(model), "--locales", "nl-NL", "--output", str(path)]) == 0
+    assert cli.main(["predict", "--model-path", str(model), "--locales", "nl-NL", "--output-file", str(path)]) == 0
     table = pd.read_csv(path)
     corpus = open_corpus(CorpusSettings())
     rows = corpus.rows("nl-NL", "test")

@@ -37,7 +37,7 @@ def test_a_base_of_it_is_trained_merged_tested_and_read_by_transformers(kind: st
     base = str(base_of(kind))
     sources = ["--locales", "nl-NL,de-DE"]
     assert main([*FIT, *sources, "--base", base, "--models-dir", "models", "--output-dir", "run"]) == 0
-    merge = ["merge", "--target-lang", "af-ZA", *sources, "--models-dir", "models", "--output", "merged"]
+    merge = ["merge", "--target-lang", "af-ZA", *sources, "--models-dir", "models", "--output-dir", "merged"]
     assert main([*merge, "--method", "linear"]) == 0
     assert main(["test", "--model-path", "merged", *SCORED, "--output-dir", "scores"]) == 0
     assert main(["predict", "--model-path", "merged", *SCORED, "--output-dir", "predictions"]) == 0

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from cli import COMMANDS
-from mu_lightning.commands.fit import SHORT_NAMES
 from mu_lightning.commands.manual import flags
+from mu_lightning.commands.short_names import short_names
 
 MANUAL = Path(__file__).parents[3] / "docs" / "cli.md"
 
@@ -29,6 +29,7 @@ def test_every_flag_of_a_command_stands_in_its_section(command: str) -> None:
     assert [name for name in names if f"`{name}`" not in section] == []
 
 
-def test_every_short_name_stands_for_a_key_that_exists() -> None:
-    keys = {name for action in flags("fit") for name in action.option_strings}
-    assert [key for key in SHORT_NAMES.values() if key not in keys] == []
+@pytest.mark.parametrize("command", ["fit", "validate", "test"])
+def test_every_short_name_stands_for_a_key_that_exists(command: str) -> None:
+    keys = {name for action in flags(command) for name in action.option_strings}
+    assert [key for key in short_names(command).values() if key not in keys] == []

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import cli
-from mu_lightning.commands import merge, names
+from mu_lightning.commands import merge_arguments, names, predict
 from mu_lightning.commands.manual import flags, parser_of
 from mu_lightning.commands.names import NameOf
 from mu_lightning.data.registry import CORPORA
@@ -36,8 +36,11 @@ REGISTRIES: dict[str, tuple[MutableMapping[str, Any], list[tuple[str, str]]]] = 
     "corpora": (
         CORPORA,
         [
-            *((command, "--data.corpus") for command in ("fit", "validate", "test", "predict")),
-            *((command, "--corpus") for command in ("merge", "ensemble", "nxn", "sweep", "report", "pretrain")),
+            *((command, "--data.corpus") for command in ("fit", "validate", "test")),
+            *(
+                (command, "--corpus")
+                for command in ("merge", "ensemble", "nxn", "sweep", "report", "pretrain", "predict", "data")
+            ),
         ],
     ),
     "feature sets": (
@@ -72,7 +75,7 @@ def test_what_is_registered_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_every_list_of_choices_is_a_registry_or_stands_in_the_code_once() -> None:
-    written = {("dense", "sparse"), OUTPUT_DTYPES, merge.ENGINES}
+    written = {("dense", "sparse"), OUTPUT_DTYPES, merge_arguments.ENGINES, predict.FORMATS}
     registries = {id(each.registry) for each in vars(names).values() if isinstance(each, NameOf)}
     seen = set()
     for command in cli.COMMANDS:

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 import cli
-from mu_lightning.commands.fit import expand_short_names
 from mu_lightning.commands.manual import flags, parser_of
 from mu_lightning.commands.merge import _base
 from mu_lightning.commands.older_names import OLDER_ARGUMENTS, OLDER_NAMES
+from mu_lightning.commands.short_names import expand_short_names
 from mu_lightning.utilities.errors import UserError
 
 OLDER = [(command, old, now) for command, names in OLDER_NAMES.items() for old, now in names.items()]
@@ -22,7 +22,7 @@ POSITIONAL = {"report": ["results"]}
 def test_an_older_name_means_what_the_present_one_means(command: str, old: str, now: str, tmp_path: Path) -> None:
     value, more = VALUES.get(now, "x"), POSITIONAL.get(command, [])
     if command == "fit":
-        assert expand_short_names([old, value]) == expand_short_names([now, value])
+        assert expand_short_names(command, [old, value]) == expand_short_names(command, [now, value])
         return
     parser = parser_of(command)
     for words in ([old, value], [f"{old}={value}"]):
@@ -107,4 +107,4 @@ def test_a_base_is_the_encoder_that_is_named_or_recorded(tmp_path: Path) -> None
 )
 def test_the_older_scripts_command_lines_are_understood(line: str) -> None:
     command, *words = line.split()
-    parser_of(command).parse_args(expand_short_names(words) if command == "fit" else words)
+    parser_of(command).parse_args(expand_short_names(command, words) if command == "fit" else words)

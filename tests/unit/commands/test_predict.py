@@ -55,13 +55,13 @@ def test_a_table_keeps_its_other_columns(model: Path, expected: list[str], tmp_p
         source.write_text('n,utt,label\n0,"lamp, on",gold\n1,weck mich um fünf,gold\n', encoding="utf-8")
     else:
         source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    assert run(["--model-path", str(model), "--input", str(source), "--output", str(target)]) == 0
+    assert run(["--model-path", str(model), "--input", str(source), "--output-file", str(target)]) == 0
     with target.open(encoding="utf-8", newline="") as stream:
         found: list[dict[str, Any]] = list(csv.DictReader(stream)) if kind == "csv" else [*map(json.loads, stream)]
     assert [{name: row[name] for name in rows[0]} for row in found] == rows
     assert [row["predicted"] for row in found] == expected
     with pytest.raises(UserError, match="already holds"):
-        run(["--model-path", str(model), "--input", str(source), "--output", str(target)])
+        run(["--model-path", str(model), "--input", str(source), "--output-file", str(target)])
 
 
 def test_the_rows_of_a_corpus_are_written_with_their_gold_labels(
@@ -87,7 +87,7 @@ def test_several_models_vote(models_dir: Path, capsys: pytest.CaptureFixture[str
         (b"caf\xe9\n", [], "standard input is not UTF-8"),
         (b"a,b\n1,2\n", ["--input-format", "csv"], "standard input, line 2: no column of texts"),
         (b"q,predicted\nx,y\n", ["--input-format", "csv", "--text-column", "q"], "'predicted' would be overwritten"),
-        (b"a\n", ["--output", "out.txt"], "expected a name that ends in .csv, .tsv, .jsonl"),
+        (b"a\n", ["--output-file", "out.txt"], "expected a name that ends in .csv, .tsv, .jsonl"),
         (b"a\n", ["--locales", "nl-NL"], "--input and --locales is given to classify: give one of"),
     ],
 )

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from jsonargparse import ArgumentParser
 
 from mu_lightning.commands.arguments import add_source_arguments, plan_from
+from mu_lightning.commands.parsing import command_parser
 from mu_lightning.commands.similarity import parser, run
 from mu_lightning.locales import LOCALES, locale_list
 from mu_lightning.reporting.similarity_figure import clustered_order, draw_heat_map
@@ -75,8 +75,8 @@ def test_only_locales_with_a_model_are_taken(tmp_path: Path) -> None:
     assert plan_from(parser().parse_args(flags)).sources == ("ro-RO",)
 
 
-def test_verbs_that_use_models_look_for_them_in_checkpoints() -> None:
-    shared = ArgumentParser()
+def test_commands_that_use_models_look_for_them_in_checkpoints() -> None:
+    shared = command_parser("shared", "")
     add_source_arguments(shared)
     assert shared.get_defaults().models_dir == Path("checkpoints")
     assert parser().get_defaults().models_dir is None

@@ -3,7 +3,7 @@
 from jsonargparse import ArgumentParser
 
 from mu_lightning.settings import GuardSettings
-from mu_lightning.utilities.adapters.parser_arguments import arguments
+from mu_lightning.utilities.adapters.parser_arguments import WholeWords, arguments
 
 CHANGED = "argparse no longer keeps arguments in `_actions`: mend utilities/adapters/parser_arguments.py"
 
@@ -17,3 +17,8 @@ def test_a_parsers_arguments_are_all_found_those_of_groups_too() -> None:
     assert {"--locales", "--trainer.devices", "--guard.retries"} <= found.keys(), CHANGED
     assert (found["--locales"].nargs, found["--locales"].help) == ("+", "locales"), CHANGED
     assert found["--guard.retries"].dest == "guard.retries", CHANGED
+
+
+def test_no_line_of_the_help_ends_within_a_word() -> None:
+    lines = WholeWords("x")._split_lines("see --list-methods for sq-AL and de-DE", 12)
+    assert lines == ["see", "--list-methods", "for sq-AL", "and de-DE"]
