@@ -1,18 +1,18 @@
 """Model folders in Hugging Face layout: finding the source models, loading and writing members and merged models."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mu_lightning.loading import check_finite_model, loading, located
 from mu_lightning.locales import LOCALES, is_language
-from mu_lightning.settings import DEFAULT_MODELS_DIR, EMBEDDED_BASE
+from mu_lightning.merging.folders.labels import class_names, class_order, output_layer
+from mu_lightning.settings import DEFAULT_MODELS_DIR
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import atomic_folder, write_json
-from mu_lightning.utilities.hub import settle_hub
 from mu_lightning.utilities.reading import read_csv_rows
-from mu_lightning.utilities.resources import resource
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -133,11 +133,8 @@ def load_tokenizer(source: str | Path) -> "PreTrainedTokenizerBase":
     """The tokenizer in a model folder or of a hub id; raises UserError where there is none to be had."""
     from transformers import AutoTokenizer
 
-    try:
-        with quiet_transformers():
-            tokenizer = AutoTokenizer.from_pretrained(_where(source))
-    except (OSError, ValueError) as error:
-        raise _not_loaded(source, "tokenizer", error) from error
+    with loading(source, "tokenizer") as where, quiet_transformers():
+        tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
     if tokenizer.pad_token_id is None:
         raise UserError(
             f"the tokenizer of {source} has no padding token, which batches of texts need: name one in its "
@@ -150,10 +147,8 @@ def load_config(source: str | Path) -> "PreTrainedConfig":
     """The architecture of a model folder or of a hub id; raises UserError where there is none to be had."""
     from transformers import AutoConfig
 
-    try:
-        return AutoConfig.from_pretrained(_where(source))
-    except (OSError, ValueError) as error:
-        raise _not_loaded(source, "config", error) from error
+    with loading(source, "config") as where, quiet_transformers():
+        return AutoConfig.from_pretrained(where, trust_remote_code=False)
 
 
 def load_base(source: str | Path, label_names: tuple[str, ...], seed: int) -> "PreTrainedModel":
@@ -171,28 +166,27 @@ def load_base(source: str | Path, label_names: tuple[str, ...], seed: int) -> "P
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
     labels = dict(enumerate(label_names))
-    where = _where(source)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), quiet_transformers(), loading(source, "model") as where:
         torch.manual_seed(seed)
-        with quiet_transformers():
-            try:
-                config = AutoConfig.from_pretrained(where)
-                if _is_classifier(config) and tuple(config.id2label.values()) != label_names:
-                    raise UserError(
-                        f"{source} is a classifier of other labels ({len(config.id2label)}: {config.id2label[0]}, ...) "
-                        f"than the corpus' {len(labels)}: name the base that it was trained from"
-                    )
-                model = AutoModelForSequenceClassification.from_pretrained(
-                    where,
-                    num_labels=len(labels),
-                    id2label=labels,
-                    label2id={name: index for index, name in labels.items()},
-                    dtype=torch.float32,
-                )
-            except UserError:
-                raise
-            except (OSError, ValueError) as error:
-                raise _not_loaded(source, "model", error) from error
+        config = AutoConfig.from_pretrained(where, trust_remote_code=False)
+        own = class_names({"id2label": config.id2label}, str(source)) if _is_classifier(config) else None
+        if own is not None and sorted(own) != sorted(label_names):
+            raise UserError(
+                f"{source} is a classifier of other labels ({len(own)}: {own[0]}, ...) "
+                f"than the corpus' {len(labels)}: name the base that it was trained from"
+            )
+        model = AutoModelForSequenceClassification.from_pretrained(
+            where,
+            num_labels=len(labels),
+            id2label=labels,
+            label2id={name: index for index, name in labels.items()},
+            dtype=torch.float32,
+            trust_remote_code=False,
+        )
+    check_finite_model(source, model)
+    if own is not None:
+        model.config.id2label, model.config.label2id = dict(enumerate(own)), {n: i for i, n in enumerate(own)}
+        reorder_classes(model, label_names)
     return model.train()  # transformers hands it over in evaluation mode, without dropout
 
 
@@ -205,7 +199,7 @@ def weights_file(source: str | Path) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
     from transformers.utils import SAFE_WEIGHTS_NAME
 
-    where = Path(_where(source))
+    where = Path(located(source))
     if where.is_dir():
         found = where / SAFE_WEIGHTS_NAME
         return found if found.is_file() else None
@@ -213,21 +207,25 @@ def weights_file(source: str | Path) -> Path | None:
     return Path(cached) if isinstance(cached, str) else None
 
 
-def load_classifier(source: str | Path) -> "PreTrainedModel":
-    """A trained classifier from a model folder or hub id, in float32; raises UserError where it cannot be loaded."""
+def load_classifier(source: str | Path, labels: Sequence[str] | None = None) -> "PreTrainedModel":
+    """A trained classifier from a model folder or hub id, in float32; raises UserError where it cannot be loaded.
+
+    Args:
+        source: a model folder or hub id.
+        labels: the order of the classes that is wanted; a classifier of other classes stays as it is.
+    """
     import torch
     from transformers import AutoModelForSequenceClassification
 
-    with quiet_transformers():
-        try:
-            model, report = AutoModelForSequenceClassification.from_pretrained(
-                _where(source), dtype=torch.float32, output_loading_info=True
-            )
-        except (OSError, ValueError) as error:
-            raise _not_loaded(source, "model", error) from error
+    with quiet_transformers(), loading(source, "model") as where:
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            where, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
+        )
     if report["missing_keys"]:
         lacking = ", ".join(sorted(report["missing_keys"]))
         raise UserError(f"{source} is not a trained classifier: it lacks {lacking}; train one with fit")
+    check_finite_model(source, model)
+    reorder_classes(model, label_names(model) if labels is None else labels)
     return model
 
 
@@ -240,15 +238,15 @@ def load_encoder(source: str | Path) -> "PreTrainedModel":
     import torch
     from transformers import AutoModel
 
-    with quiet_transformers():
-        try:
-            model, report = AutoModel.from_pretrained(_where(source), dtype=torch.float32, output_loading_info=True)
-        except (OSError, ValueError) as error:
-            raise _not_loaded(source, "model", error) from error
+    with quiet_transformers(), loading(source, "model") as where:
+        model, report = AutoModel.from_pretrained(
+            where, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
+        )
     # A pooler that is not in the file is drawn at random, and unused.
     lacking = [name for name in sorted(report["missing_keys"]) if not name.startswith("pooler.")]
     if lacking:
         raise UserError(f"{source} is not an encoder: it lacks {', '.join(lacking[:4])}")
+    check_finite_model(source, model)
     return model
 
 
@@ -288,33 +286,23 @@ def forget_lengths(tokenizer: "PreTrainedTokenizerBase") -> None:
         backend.no_padding()
 
 
+def reorder_classes(model: "PreTrainedModel", wanted: Sequence[str]) -> None:
+    """Puts a classifier's classes in the wanted order, in place; one of other classes stays as it is.
+
+    Raises:
+        UserError: its classes are not named once each, or its last layer is not known.
+    """
+    what = model.name_or_path or "the model"
+    order = class_order(label_names(model), wanted)
+    if order is None:
+        return
+    state = model.state_dict()
+    for name in output_layer({name: tensor.shape for name, tensor in state.items()}, len(order), what):
+        state[name].copy_(state[name][list(order)])
+    model.config.id2label = dict(enumerate(wanted))
+    model.config.label2id = {name: index for index, name in enumerate(wanted)}
+
+
 def label_names(model: "PreTrainedModel") -> tuple[str, ...]:
-    """The names of a classifier's classes, in the order of their indices."""
-    names: dict[int, str] = model.config.id2label  # type: ignore[assignment]
-    return tuple(names[index] for index in range(len(names)))
-
-
-def _where(source: str | Path) -> str:
-    path = resource(source)
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise UserError(f"{path} is not a model folder: it has no config.json")
-        return str(path)
-    if isinstance(source, Path) or str(source).startswith((".", "/", "~")) or str(source).count("/") > 1:
-        raise UserError(f"no model folder at {path}")
-    settle_hub()
-    return str(source)
-
-
-def _not_loaded(source: str | Path, what: str, error: Exception) -> UserError:
-    if resource(source).is_dir():
-        return UserError(f"the {what} in {source} cannot be loaded: {_first_line(error)}")
-    return UserError(
-        f"cannot get the {what} '{source}' from the Hugging Face hub ({_first_line(error)}): connect to a network "
-        f"(or fill the hub's cache beforehand), or work offline from a local folder: --base {EMBEDDED_BASE} or another "
-        "(and MASSIVE from an unpacked release: --data-dir)"
-    )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+    """The names of a classifier's classes, in the order of their indices; raises UserError unless each has one."""
+    return class_names({"id2label": model.config.id2label}, model.name_or_path or "the model") or ()

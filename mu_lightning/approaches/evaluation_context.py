@@ -11,7 +11,6 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
 from mu_lightning.checkpoints import load_tokenizer, quiet_transformers
@@ -21,9 +20,13 @@ from mu_lightning.data.encoding import EncodedRows
 from mu_lightning.data.module import IntentDataModule, Loaders
 from mu_lightning.data.registry import open_corpus
 from mu_lightning.languages import not_among
+from mu_lightning.loading import built_classifier, check_classifier
+from mu_lightning.merging.folders.alignment import aligned_base, aligned_sources
+from mu_lightning.merging.folders.configs import check_same_config
 from mu_lightning.merging.folders.hub_folders import local_folder
-from mu_lightning.merging.folders.mapped_files import MappedFiles
-from mu_lightning.merging.folders.model_folders import ModelFolder, label_map, open_folder
+from mu_lightning.merging.folders.labels import class_names, in_class_order
+from mu_lightning.merging.folders.mapped_files import MappedFiles, check_finite_folder
+from mu_lightning.merging.folders.model_folders import ModelFolder, open_folder
 from mu_lightning.merging.folders.safetensor_files import read_header
 from mu_lightning.merging.folders.tokenizer_files import check_same_tokenizer
 from mu_lightning.models.classifier import IntentClassifier
@@ -41,14 +44,25 @@ class Tensors(Protocol):
 
 @dataclass(frozen=True)
 class FileTensors:
-    """The tensors of a model folder or a safetensors file: mapped, so that all processes share one copy."""
+    """The tensors of a model folder or a safetensors file: mapped, so that all processes share one copy.
+
+    Attributes:
+        path: the folder or file.
+        folder: of a folder, as it was opened: with the names and the order of classes that it was given.
+    """
 
     path: Path
+    folder: ModelFolder | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, folder: ModelFolder) -> "FileTensors":
+        """The tensors of an opened folder."""
+        return cls(folder.path, folder)
 
     def load(self) -> Mapping[str, Tensor]:
-        """The tensors, mapped from the file."""
+        """The tensors, mapped from their files."""
         files = MappedFiles()
-        entries = open_folder(self.path).tensors if self.path.is_dir() else read_header(self.path)
+        entries = read_header(self.path) if self.folder is None else self.folder.tensors
         return {name: files.tensor(entry) for name, entry in entries.items()}
 
 
@@ -94,6 +108,7 @@ class Bench:
         texts: which train texts a method reads, see `mu_lightning.approaches.from_text.merge_data`; locale -> rows.
         device: where to compute.
         fingerprints: of the rows (``rows``: locale -> SHA-256) and models (``models``: name -> SHA-256).
+        notes: what was done to make the models comparable, a line each.
     """
 
     models: Mapping[str, Tensors]
@@ -104,16 +119,13 @@ class Bench:
     texts: Mapping[str, EncodedRows] = field(default_factory=dict)
     device: str = "cpu"
     fingerprints: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def skeleton(self) -> IntentClassifier:
         """A classifier of the architecture; its weights are nobody's."""
-        from transformers import AutoConfig, AutoModelForSequenceClassification
-
-        values = dict(self.config)
-        with torch.random.fork_rng(devices=[]), quiet_transformers():
-            config = AutoConfig.for_model(values.pop("model_type"), **values)
-            return IntentClassifier(AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)).eval()
+        with quiet_transformers():
+            return IntentClassifier(built_classifier(self.config, "the models")).eval()
 
     def state(self, name: str) -> dict[str, Tensor]:
         """A model's tensors in float32, to be read only: those that the architecture has."""
@@ -159,29 +171,39 @@ def prepare(
     """
     corpus = scoring.open()
     check_locales(corpus, locales)
-    folders = {name: open_folder(local_folder(path)) for name, path in models.items()}
-    check_models(folders, corpus)
+    folders, notes = open_models(models, corpus)
     first = next(iter(folders.values()))
     architecture = without_weights(first.path)
     check_architecture(architecture, str(first.path))
     check_length(scoring.max_length, architecture, "--max-length")
+    start = None
+    if base is not None:
+        start, changes = aligned_base(open_folder(local_folder(base)), first)
+        notes += changes
+        check_same_tokenizer(next(iter(folders)), first.path, "the base", start.path, base=True)
+        check_finite_folder("the base", start)
     tokenizer = load_tokenizer(first.path)
     settings = DataSettings(**scoring.corpus_values(), max_length=scoring.max_length)
     data = IntentDataModule(corpus, tokenizer, settings)
     for tag in locales:
         check_labeled(corpus, tag, scoring.split, data.rows(tag, scoring.split), "scored")
     rows = {tag: data.encoded(tag, scoring.split) for tag in locales}
+    fingerprints = {}
+    for name, folder in folders.items():  # one after the other, while the system holds what it read of the files
+        fingerprints[name] = model_fingerprint(folder)
+        check_finite_folder(name, folder)
     return Bench(
-        models={name: FileTensors(folder.path) for name, folder in folders.items()},
+        models={name: FileTensors.of(folder) for name, folder in folders.items()},
         config=first.config,
         rows=rows,
         batch_size=scoring.batch_size,
-        base=None if base is None else FileTensors(local_folder(base)),
+        base=None if start is None else FileTensors.of(start),
         device=device,
         fingerprints={
             "rows": {tag: data.rows(tag, scoring.split).fingerprint for tag in locales},
-            "models": {name: model_fingerprint(folder) for name, folder in folders.items()},
+            "models": fingerprints,
         },
+        notes=tuple(notes),
     )
 
 
@@ -194,30 +216,47 @@ def check_locales(corpus: Corpus, locales: Sequence[str]) -> None:
             raise UserError(f"the locale {tag} is named twice")
 
 
-def check_models(folders: Mapping[str, ModelFolder], corpus: Corpus) -> None:
-    """Checks from configs and headers that the models classify the corpus' labels and can stand in for each other.
+def open_models(models: Mapping[str, Path | str], corpus: Corpus) -> tuple[dict[str, ModelFolder], list[str]]:
+    """Opens classifiers, with their classes in the corpus' order, after checking configs and headers.
+
+    Args:
+        models: name -> model folder or hub id.
+        corpus: what they are to classify.
+
+    Returns:
+        The folders, and a line for each change that makes them comparable.
 
     Raises:
         UserError: other labels than the corpus', another architecture or another tokenizer than the first model's.
     """
-    if not folders:
+    if not models:
         raise UserError("there is no model to score")
-    (first, expected), *_ = folders.items()
-    for name, folder in folders.items():
-        labels = label_map(folder.config) or {}
-        check_labels(str(folder.path), [labels[index] for index in sorted(labels)] or ["none"], corpus)
+    opened = {name: open_folder(local_folder(path)) for name, path in models.items()}
+    ordered = {name: in_class_order(folder, corpus.label_names, str(folder.path)) for name, folder in opened.items()}
+    for folder in ordered.values():
+        check_labels(str(folder.path), class_names(folder.config, str(folder.path)) or ("none",), corpus)
+    moved = [name for name, folder in opened.items() if ordered[name] is not folder]
+    folders, notes = aligned_sources(ordered)
+    notes += [f"classes of {', '.join(moved)} reordered as in the corpus {corpus.name}"] if moved else []
+    (first, expected), *others = folders.items()
+    for name, folder in others:
         shapes = {key: shape for key, (shape, _) in folder.signatures.items()}
         if shapes != {key: shape for key, (shape, _) in expected.signatures.items()}:
             raise UserError(f"{folder.path} is of another architecture than {expected.path}: its tensors differ")
+        check_same_config(first, expected.config, name, folder.config)
         check_same_tokenizer(first, expected.path, name, folder.path)
+    check_classifier(expected)
+    return folders, notes
 
 
 def model_fingerprint(folder: ModelFolder) -> str:
-    """SHA-256 of a model folder's weight files."""
+    """SHA-256 of a model folder's weight files, and of the order of its classes if that is not the files'."""
     digest = hashlib.sha256()
     for path in sorted({entry.path for entry in folder.tensors.values()}):
         status = path.stat()
         digest.update(_file_fingerprint(path, status.st_size, status.st_mtime_ns))
+    orders = {entry.rows for entry in folder.tensors.values()} - {None}
+    digest.update(repr(sorted(orders)).encode() if orders else b"")
     return digest.hexdigest()
 
 

@@ -82,6 +82,8 @@ def _ensemble(arguments: Namespace) -> int:
     bench = prepare(scoring, used, [plan.target for plan in plans])
     for plan in plans:
         print(table(plan), flush=True)
+    for note in bench.notes:
+        print(note, flush=True)
     return _vote(arguments, plans, scoring, bench, workers)
 
 

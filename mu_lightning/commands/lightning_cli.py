@@ -151,10 +151,10 @@ class ScoreCLI(_GroupedCLI):
         if settings.output_dir and is_first_process():
             refuse_existing(settings.output_dir)
         check_arguments(settings.trainer)
-        self.model: IntentClassifier = IntentClassifier.from_folder(settings.model_path)
+        corpus = open_corpus(settings.data)
+        self.model: IntentClassifier = IntentClassifier.from_folder(settings.model_path, corpus.label_names)
         check_architecture(self.model.model, settings.model_path)
         check_length(settings.data.max_length, self.model.model)
-        corpus = open_corpus(settings.data)
         check_labels(settings.model_path, self.model.label_names, corpus)
         tokenizer = load_tokenizer(settings.model_path)
         self.datamodule = IntentDataModule(corpus, tokenizer, settings.data, eval_locales=locales)

@@ -45,8 +45,9 @@ def run(argv: list[str]) -> int:
     plan, details, texts = _from_recipe(arguments) if arguments.recipe else _from_target(arguments)
     if arguments.dry_run or arguments.recipe:
         print(plan.describe())
-    elif plan.job.missing_in_base:
-        print(f"averaged (missing in the base): {', '.join(sorted(plan.job.missing_in_base))}")
+    else:
+        for note in plan.notes:
+            print(note)
     if texts is not None:
         print(texts.describe())
     if arguments.dry_run:

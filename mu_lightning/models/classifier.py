@@ -1,7 +1,7 @@
 """An intent classifier: a transformers model as a LightningModule that maps a batch to logits."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -102,9 +102,14 @@ class IntentClassifier(EvaluationModule):
         self._packed: ScoringPass | None = None
 
     @classmethod
-    def from_folder(cls, source: str | Path) -> Self:
-        """Loads a classifier from a model folder or hub id; raises UserError on failure."""
-        return cls(load_classifier(source))
+    def from_folder(cls, source: str | Path, labels: Sequence[str] | None = None) -> Self:
+        """Loads a classifier from a model folder or hub id; raises UserError on failure.
+
+        Args:
+            source: model folder or hub id.
+            labels: order of the classes, such as a corpus'.
+        """
+        return cls(load_classifier(source, labels))
 
     @property
     def label_names(self) -> tuple[str, ...]:

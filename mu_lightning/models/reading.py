@@ -101,7 +101,7 @@ def without_weights(source: str | Path) -> PreTrainedModel:
     from transformers import AutoModel
 
     with torch.device("meta"), quiet_transformers():
-        made: PreTrainedModel = AutoModel.from_config(load_config(source))
+        made: PreTrainedModel = AutoModel.from_config(load_config(source), trust_remote_code=False)
     return made
 
 

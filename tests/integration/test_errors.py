@@ -163,7 +163,7 @@ def test_sources_with_other_labels_or_another_tokenizer_are_refused(
 ) -> None:
     labels = open_corpus(CorpusSettings()).label_names
     _model(tmp_path / "models" / "tiny_cldr_nl-NL", labels)
-    other = (*labels[1:], labels[0]) if what == "label" else labels
+    other = ("another", *labels[1:]) if what == "label" else labels
     _model(tmp_path / "models" / "tiny_cldr_de-DE", other, "xyz" if what == "tokenizer" else "abc")
     arguments = [verb, "--target-lang", "af-ZA", "--locales", "nl-NL,de-DE", "--models-dir", "models"]
     line = refused(arguments, capsys)

@@ -217,7 +217,7 @@ def test_a_classifier_of_other_labels_is_no_base(saved: tuple[Path, Any]) -> Non
 def test_a_classifier_of_as_many_labels_by_other_names_is_no_base(saved: tuple[Path, Any]) -> None:
     names = label_names(load_classifier(saved[0]))
     with pytest.raises(UserError, match="is a classifier of other labels"):
-        load_base(saved[0], names[::-1], 0)
+        load_base(saved[0], (*names[1:], "another"), 0)
     assert label_names(load_base(saved[0], names, 0)) == names
 
 
@@ -236,7 +236,7 @@ def test_a_broken_model_is_one_line(saved: tuple[Path, Any]) -> None:
     (folder / "config.json").write_text("{")
     with pytest.raises(UserError) as caught:
         load_classifier(folder)
-    assert f"the model in {folder} cannot be loaded" in str(caught.value)
+    assert f"{folder}/config.json is not valid JSON" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

@@ -14,15 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from mu_lightning.approaches.from_text.merge_data import MergeTexts
-from mu_lightning.checkpoints import load_classifier
+from mu_lightning.checkpoints import quiet_transformers
 from mu_lightning.data.batching import seed_of
 from mu_lightning.data.encoding import EncodedRows
-from mu_lightning.merging.engine.dtypes import is_float
-from mu_lightning.merging.engine.finite import check_finite
+from mu_lightning.loading import loaded_classifier
 from mu_lightning.merging.engine.in_memory import merge_tensors
 from mu_lightning.merging.engine.job import Job
 from mu_lightning.merging.folders.folder_plan import FolderPlan
-from mu_lightning.merging.folders.mapped_files import MappedFiles
+from mu_lightning.merging.folders.mapped_files import MappedFiles, check_finite_folder
 from mu_lightning.merging.folders.model_folders import ModelFolder
 from mu_lightning.merging.folders.safetensor_files import read_header
 
@@ -39,21 +38,13 @@ def collected(
 
     The statistics lie in files beside the result until the block ends, so that memory holds those of one model alone.
     """
-    _check_finite(plan)
+    for name, opened in plan.folders.items():  # a corrupt model has no statistics
+        check_finite_folder(name, opened)
     device = plan.job.device or torch.device("cpu")
     with _scratch(plan.output) as folder:
         stored = _Stored(folder)
         _COLLECTORS[plan.job.method.name](plan, texts, stored, device, _Bar(progress))
         yield stored.statistics(plan.job.names)
-
-
-def _check_finite(plan: FolderPlan) -> None:
-    """Raises UserError for a NaN or an infinity: a broken model has no statistics."""
-    files = MappedFiles()
-    for name, folder in plan.folders.items():
-        for tensor, entry in folder.tensors.items():
-            if is_float(entry.dtype):
-                check_finite(files.tensor(entry).float(), tensor, name)
 
 
 def mean_coefficients(statistics: Mapping[str, State]) -> dict[str, float]:
@@ -193,7 +184,8 @@ def _merged(
 
 
 def _model(folder: ModelFolder, device: torch.device) -> nn.Module:
-    model: nn.Module = load_classifier(folder.path)
+    with quiet_transformers():
+        model: nn.Module = loaded_classifier(folder)
     return model.to(device)
 
 

@@ -65,13 +65,19 @@ def missing_from_base(source: str, tensors: Mapping[str, Signature], base: Mappi
     # Integer buffers are copied from the sources; the base need not have them.
     tensors = {name: signature for name, signature in tensors.items() if is_float(signature[1])}
     lacking = [name for name in tensors if name not in base]
-    parts = {name.partition(".")[0] for name in base}
-    partial = [name for name in lacking if name.partition(".")[0] in parts]
+    modules = {_module(name) for name in base}
+    partial = [name for name in lacking if _module(name) in modules]
     if partial or len(lacking) == len(tensors):
         raise UserError(f"the base does not have the same tensors as {source}: {_listed(partial or lacking)} missing")
     common = [name for name in tensors if name in base]
     check_same_tensors({source: {name: tensors[name] for name in common}, "the base": {n: base[n] for n in common}})
     return frozenset(lacking)
+
+
+def _module(name: str) -> str:
+    """What a base has as a whole or not at all: the first part of a tensor's name, or an encoder's pooler."""
+    words = name.split(".")
+    return ".".join(words[:2]) if words[1:2] == ["pooler"] else words[0]
 
 
 def check_same_tensors(models: Mapping[str, Mapping[str, Signature]]) -> None:

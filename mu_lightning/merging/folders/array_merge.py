@@ -74,7 +74,8 @@ class ArrayMerge:
         """Memory-maps a tensor, read-only. A tensor without dimensions gets one of size 1."""
         shape = entry.shape or (1,)
         raw = self._files.raw(entry)
-        return (raw.copy() if 8 * entry.start % BITS[entry.dtype] else raw).view(entry.dtype).reshape(shape)
+        aligned = entry.rows is not None or 8 * entry.start % BITS[entry.dtype] == 0
+        return (raw if aligned else raw.copy()).view(entry.dtype).reshape(shape)
 
 
 def _combined(job: Job, chunk: Chunk) -> Any:

@@ -12,6 +12,7 @@ from mu_lightning.merging.engine.dtypes import BITS, is_float, promoted
 from mu_lightning.merging.engine.job import Job, Override, check_overrides, plan_job
 from mu_lightning.merging.engine.slicing import chunk_size
 from mu_lightning.merging.engine.thread_pool import thread_count
+from mu_lightning.merging.folders.alignment import aligned_base, aligned_sources
 from mu_lightning.merging.folders.model_folders import (
     SINGLE,
     ModelFolder,
@@ -45,6 +46,7 @@ class FolderPlan:
         statistics: data-dependent statistics of the sources.
         dtype: requested dtype, None for the sources' dtype.
         max_shard_size: maximum bytes of tensors in a shard.
+        alignment: what was done to make the folders comparable, a line each.
     """
 
     job: Job
@@ -55,6 +57,13 @@ class FolderPlan:
     statistics: "Mapping[str, Mapping[str, Tensor]] | None" = None
     dtype: str | None = None
     max_shard_size: int = SHARD_BYTES
+    alignment: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the merge should know, a line each."""
+        missing = sorted(self.job.missing_in_base)
+        return (*self.alignment, *([f"averaged (missing in the base): {', '.join(missing)}"] if missing else []))
 
     @property
     def shards(self) -> dict[str, list[str]]:
@@ -112,7 +121,6 @@ class FolderPlan:
         parameters = ", ".join(f"{key}={value}" for key, value in dataclasses.asdict(job.parameters).items())
         base = "none" if self.base is None else str(self.base.path)
         dtypes = sorted({dtype for dtype, _ in self.tensors.values()})
-        missing = sorted(job.missing_in_base)
         lines = [
             f"plan: {job.method.name} ({parameters or 'no parameters'}), seed {job.seed}",
             *(
@@ -120,7 +128,7 @@ class FolderPlan:
                 for name, weight in zip(job.names, job.weights, strict=True)
             ),
             f"  base: {base}",
-            *([f"  averaged (missing in the base): {', '.join(missing)}"] if missing else []),
+            *(f"  {note}" for note in self.notes),
             *(
                 f"  where {each.pattern}: {dict(each.weights or {}) | dict(each.parameters or {})}"
                 for each in job.overrides
@@ -166,7 +174,7 @@ def plan_folders(
     if dtype is not None and dtype not in OUTPUT_DTYPES:
         raise unknown("dtype", dtype, OUTPUT_DTYPES)
     refuse_existing(output)
-    opened = {name: open_folder(path) for name, path in folders.items()}
+    opened, alignment = aligned_sources({name: open_folder(path) for name, path in folders.items()})
     signatures = {name: folder.signatures for name, folder in opened.items()}
     check_same_tensors(signatures)
     check_same_models(opened)
@@ -178,14 +186,15 @@ def plan_folders(
     check_overrides(overrides, folder.tensors)
     opened_base = None
     if base is not None and job.method.sees_base:
-        opened_base = open_folder(base)
+        opened_base, changes = aligned_base(open_folder(base), folder)
+        alignment += changes
         job = replace(job, missing_in_base=missing_from_base(first, signatures[first], opened_base.signatures))
         check_same_tokenizer(first, folder.path, "the base", base, base=True)
     tensors = {
         name: (_result_dtype([signatures[source][name][1] for source in signatures], dtype), entry.shape)
         for name, entry in folder.tensors.items()
     }
-    return FolderPlan(job, opened, opened_base, output, tensors, statistics, dtype, max_shard_size)
+    return FolderPlan(job, opened, opened_base, output, tensors, statistics, dtype, max_shard_size, tuple(alignment))
 
 
 def _result_dtype(dtypes: Sequence[str], asked: str | None) -> str:

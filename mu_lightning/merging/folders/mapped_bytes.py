@@ -28,7 +28,8 @@ class MappedBytes:
                 self._maps.pop(next(iter(self._maps)))
             with entry.path.open("rb") as file:
                 found = self._maps[entry.path] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        return np.frombuffer(found, np.uint8, entry.stop - entry.start, entry.start)
+        raw = np.frombuffer(found, np.uint8, entry.stop - entry.start, entry.start)
+        return raw if entry.rows is None else raw.reshape(len(entry.rows), -1)[list(entry.rows)].reshape(-1)
 
     def shared(self, name: str, sources: Sequence[str], entries: Sequence[Entry]) -> np.ndarray:
         """The bytes of a tensor that is not averaged, which every source must have alike.

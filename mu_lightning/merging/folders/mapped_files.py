@@ -5,7 +5,23 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from mu_lightning.merging.engine.dtypes import is_float
+from mu_lightning.merging.engine.finite import check_finite
+from mu_lightning.merging.folders.model_folders import ModelFolder
 from mu_lightning.merging.folders.safetensor_files import Entry
+
+
+def check_finite_folder(name: str, folder: ModelFolder) -> None:
+    """Raises UserError if a tensor of a model folder contains a NaN or an infinity.
+
+    Args:
+        name: the model, for the error.
+        folder: the opened folder.
+    """
+    files = MappedFiles()
+    for tensor, entry in folder.tensors.items():
+        if is_float(entry.dtype):
+            check_finite(files.tensor(entry).float(), tensor, name)
 
 
 class MappedFiles:
@@ -25,4 +41,5 @@ class MappedFiles:
         raw = self._maps[entry.path][entry.start : entry.stop]
         if entry.start % dtype.itemsize:
             raw = raw.clone()  # unaligned: the header of the file is not padded
-        return raw.view(dtype).view(entry.shape)
+        tensor = raw.view(dtype).view(entry.shape)
+        return tensor if entry.rows is None else tensor[list(entry.rows)]

@@ -1,31 +1,21 @@
 """Model folders in Hugging Face layout, opened for merging by their headers and configs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mu_lightning.merging.engine.checks import Signature
+from mu_lightning.merging.folders.configs import check_same_config
+from mu_lightning.merging.folders.labels import class_names
 from mu_lightning.merging.folders.safetensor_files import Entry, read_header
+from mu_lightning.merging.folders.tensor_names import current_name
 from mu_lightning.merging.folders.tokenizer_files import check_same_tokenizer
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.reading import read_json_object
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-# Keys of a config that do not affect the outputs of the model.
-_INCIDENTAL = {
-    "dtype",
-    "torch_dtype",
-    "transformers_version",
-    "use_cache",
-    "initializer_range",
-    "finetuning_task",
-    "task_specific_params",
-    "output_attentions",
-    "output_hidden_states",
-    "return_dict",
-}
 # Output embeddings of language models, which a config may tie to the input embeddings, and classes of such models.
 _OUTPUT_EMBEDDINGS = ("lm_head.weight", "lm_head.decoder.weight", "cls.predictions.decoder.weight", "embed_out.weight")
 _LANGUAGE_MODELS = ("ForMaskedLM", "ForCausalLM", "LMHeadModel", "ForPreTraining", "ForConditionalGeneration")
@@ -62,7 +52,7 @@ def open_folder(path: Path) -> ModelFolder:
         raise UserError(f"no model folder at {path}")
     config = _read_json(path / "config.json")
     if (path / SINGLE).is_file():
-        return ModelFolder(path, config, read_header(path / SINGLE))
+        return ModelFolder(path, config, _currently_named(path, read_header(path / SINGLE)))
     if not (path / INDEX).is_file():
         pickles = sorted(found.name for found in (*path.glob("*.bin"), *path.glob("*.pt"), *path.glob("*.pth")))
         if pickles:
@@ -88,7 +78,15 @@ def open_folder(path: Path) -> ModelFolder:
             odd = absent or [name for name in found if name not in expected]
             raise UserError(f"{path / INDEX} and {shard} disagree about {odd[0]}")
         tensors |= found
-    return ModelFolder(path, config, tensors)
+    return ModelFolder(path, config, _currently_named(path, tensors))
+
+
+def _currently_named(path: Path, tensors: Mapping[str, Entry]) -> dict[str, Entry]:
+    named = {current_name(name): entry for name, entry in tensors.items()}
+    if len(named) < len(tensors):
+        twice = next(name for name in tensors if current_name(name) != name and current_name(name) in tensors)
+        raise UserError(f"{path} has {current_name(twice)} twice, the other time as {twice}")
+    return named
 
 
 def check_ties(source: str, folder: ModelFolder) -> None:
@@ -114,53 +112,28 @@ def check_ties(source: str, folder: ModelFolder) -> None:
         )
 
 
-def label_map(config: Mapping[str, Any]) -> dict[int, str] | None:
-    """Returns the class names of a config by index, None without any; raises UserError for invalid indices."""
-    labels = config.get("id2label")
-    try:
-        return None if labels is None else {int(index): str(name) for index, name in labels.items()}
-    except (AttributeError, ValueError) as error:
-        raise UserError(f"a config's id2label is {labels!r}: it must map indices to class names") from error
-
-
 def check_same_models(folders: Mapping[str, ModelFolder]) -> None:
-    """Checks that label maps, configs and tokenizers of the sources agree.
+    """Checks that classes, configs and tokenizers of the sources agree.
 
     Raises:
         UserError: the first difference; the error names both sources.
     """
     (first, expected), *others = folders.items()
     for other, found in others:
-        _check_labels(first, label_map(expected.config), other, label_map(found.config))
-        for key in sorted({*expected.config, *found.config}):
-            if _matters(key) and expected.config.get(key) != found.config.get(key):
-                raise UserError(
-                    f"the configs differ: {key} is {expected.config.get(key)!r} in {first} and "
-                    f"{found.config.get(key)!r} in {other}"
-                )
+        _check_labels(first, class_names(expected.config, first), other, class_names(found.config, other))
+        check_same_config(first, expected.config, other, found.config)
         check_same_tokenizer(first, expected.path, other, found.path)
 
 
-def _matters(key: str) -> bool:
-    """Whether a config key affects the outputs of the model; labels are compared separately."""
-    return (
-        key not in _INCIDENTAL
-        and key not in ("id2label", "label2id")
-        and not key.startswith(("_", "mu_"))
-        and "dropout" not in key
-    )
-
-
-def _check_labels(first: str, expected: dict[int, str] | None, other: str, found: dict[int, str] | None) -> None:
+def _check_labels(first: str, expected: Sequence[str] | None, other: str, found: Sequence[str] | None) -> None:
     if expected == found:
         return
     if expected is None or found is None or len(expected) != len(found):
         counts = [0 if labels is None else len(labels) for labels in (expected, found)]
         raise UserError(f"the label maps differ: {counts[0]} labels in {first}, {counts[1]} in {other}")
-    index = next(index for index in sorted({*expected, *found}) if expected.get(index) != found.get(index))
+    index = next(index for index, name in enumerate(expected) if found[index] != name)
     raise UserError(
-        f"the label maps differ: label {index} is {expected.get(index)!r} in {first} "
-        f"and {found.get(index)!r} in {other}"
+        f"the label maps differ: label {index} is '{expected[index]}' in {first} and '{found[index]}' in {other}"
     )
 
 

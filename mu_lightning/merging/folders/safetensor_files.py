@@ -53,13 +53,23 @@ CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 @dataclass(frozen=True)
 class Entry:
-    """Location of a tensor: file, dtype name (such as ``float32``), shape and byte range."""
+    """Location of a tensor: file, dtype name (such as ``float32``), shape and byte range.
+
+    Attributes:
+        path: the file.
+        dtype: name of the dtype.
+        shape: shape of the tensor.
+        start: its first byte in the file.
+        stop: the byte after its last.
+        rows: the order in which its rows are taken; None for that of the file.
+    """
 
     path: Path
     dtype: str
     shape: tuple[int, ...]
     start: int
     stop: int
+    rows: tuple[int, ...] | None = None
 
 
 def read_header(path: Path) -> dict[str, Entry]:
