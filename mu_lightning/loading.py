@@ -50,8 +50,11 @@ def loading(source: str | Path, what: str) -> Iterator[str]:
     """
     where = located(source)
     path = resource(source)
-    if what == "model" and path.is_dir():
-        open_folder(path)
+    if path.is_dir():
+        if what == "model" and any(path.glob("*.safetensors*")):
+            open_folder(path)
+        else:
+            read_json_object(path / "config.json")
     try:
         yield where
     except UserError:

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from mu_lightning.data.encoding import Batch
 from mu_lightning.evaluation.metrics import Scores, score
+from mu_lightning.utilities.errors import NonFiniteError
 
 Logits = Tensor | Mapping[str, Tensor]
 
@@ -38,9 +39,14 @@ class Collector:
         self._parts: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
 
     def add(self, locale: str, batch: Batch, logits: Logits) -> None:
-        """Adds the logits of a batch, (B, classes), or several named logits."""
+        """Adds the logits of a batch, (B, classes), or several named logits.
+
+        Raises:
+            NonFiniteError: the logits contain a NaN or an infinity.
+        """
         named = logits if isinstance(logits, Mapping) else {"": logits}
         for name, values in named.items():
+            check_finite_logits(values, f"{name or 'the model'} on {locale}")
             columns = torch.stack([batch["index"], batch["labels"], values.argmax(dim=-1)])
             self._parts[name, locale].append(columns.cpu().numpy())
 
@@ -64,6 +70,18 @@ class Collector:
             for name in list(result) or [""]:
                 result[name][locale] = score(locale, np.asarray([], dtype=str), nothing, nothing)
         return dict(result)
+
+
+def check_finite_logits(logits: Tensor, what: str) -> None:
+    """Raises NonFiniteError if logits contain a NaN or an infinity, which no class can be chosen by.
+
+    Args:
+        logits: of any shape.
+        what: whose they are, and on what.
+    """
+    if not bool(torch.isfinite(logits).all()):
+        kind = "a NaN" if bool(torch.isnan(logits).any()) else "an infinity"
+        raise NonFiniteError(f"the logits of {what} contain {kind}: its weights are corrupt or too large")
 
 
 @torch.inference_mode()

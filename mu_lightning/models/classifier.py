@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from mu_lightning.checkpoints import label_names, load_classifier
 from mu_lightning.data.encoding import Batch
-from mu_lightning.evaluation.loop import Collector, packed
+from mu_lightning.evaluation.loop import Collector, check_finite_logits, packed
 from mu_lightning.evaluation.metrics import Scores
 from mu_lightning.merging.engine.frozen_rows import FrozenRows
 from mu_lightning.models.cpu import PlainClassifier, ScoringPass, scoring_pass
@@ -46,7 +46,9 @@ class EvaluationModule(LightningModule):
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
         """Returns row indices, predicted label indices and their probabilities, each of shape (B,)."""
-        confidence, prediction = torch.softmax(self(batch), dim=-1).max(dim=-1)
+        logits = self(batch)
+        check_finite_logits(logits, "the model")
+        confidence, prediction = torch.softmax(logits, dim=-1).max(dim=-1)
         return {"index": batch["index"], "prediction": prediction, "confidence": confidence}
 
     def on_validation_epoch_end(self) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mu_lightning.data.encoding import Batch
+from mu_lightning.evaluation.loop import check_finite_logits
 from mu_lightning.models.votes import VOTES
 from mu_lightning.utilities.errors import unknown
 
@@ -39,8 +40,11 @@ class Panel(nn.Module):
         self.with_members = with_members
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Returns logits of shape (B, classes) by name."""
-        logits = torch.stack([member(batch) for member in self.members])
+        """Returns logits of shape (B, classes) by name; raises NonFiniteError if a member's are not finite."""
+        answers = [member(batch) for member in self.members]
+        for name, answer in zip(self.names, answers, strict=True):  # a vote of them may be finite all the same
+            check_finite_logits(answer, name)
+        logits = torch.stack(answers)
         named = {
             name: vote(logits if len(voters) == len(logits) else logits[voters], weights.to(logits.device))
             for name, (vote, voters, weights) in self.votes.items()

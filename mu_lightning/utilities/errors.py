@@ -24,6 +24,10 @@ class UserError(ValueError):
         super().__init__(escaped(message))
 
 
+class NonFiniteError(UserError):
+    """A model's weights, its logits or the result of a merge contain a NaN or an infinity."""
+
+
 def escaped(message: str) -> str:
     r"""A text for one line of a terminal.
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mu_lightning.merging.method import Chunk
-from mu_lightning.utilities.errors import UserError
+from mu_lightning.utilities.errors import NonFiniteError, UserError
 
 
 def check_finite(tensor: Any, name: str, source: str) -> None:
@@ -13,7 +13,7 @@ def check_finite(tensor: Any, name: str, source: str) -> None:
     if all_finite(tensor):
         return
     kind = "a NaN" if bool((tensor != tensor).any()) else "an infinity"
-    raise UserError(f"{name} of {source} contains {kind}: the model is corrupt; retrain it or leave it out")
+    raise NonFiniteError(f"{name} of {source} contains {kind}: the model is corrupt; retrain it or leave it out")
 
 
 def check_sources(names: Sequence[str], chunk: Chunk) -> None:
@@ -43,6 +43,6 @@ def unequal(tensor: str, dtype: str, source: str, other: str) -> UserError:
     )
 
 
-def too_large(tensor: str, dtype: str) -> UserError:
+def too_large(tensor: str, dtype: str) -> NonFiniteError:
     """The error for a merged tensor that overflows the output dtype."""
-    return UserError(f"{tensor} overflows {dtype}: use bfloat16")
+    return NonFiniteError(f"{tensor} overflows {dtype}: use bfloat16")

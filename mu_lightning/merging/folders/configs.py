@@ -20,6 +20,7 @@ _INCIDENTAL = {
     "output_attentions",
     "output_hidden_states",
     "return_dict",
+    "auto_map",
 }
 # Keys that earlier versions of transformers computed with, and the value that is all that later ones do.
 _FORMER = {"position_embedding_type": "absolute"}

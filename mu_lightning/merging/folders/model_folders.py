@@ -51,6 +51,7 @@ def open_folder(path: Path) -> ModelFolder:
     if not path.is_dir():
         raise UserError(f"no model folder at {path}")
     config = _read_json(path / "config.json")
+    _check_no_own_code(path, config)
     if (path / SINGLE).is_file():
         return ModelFolder(path, config, _currently_named(path, read_header(path / SINGLE)))
     if not (path / INDEX).is_file():
@@ -135,6 +136,19 @@ def _check_labels(first: str, expected: Sequence[str] | None, other: str, found:
     raise UserError(
         f"the label maps differ: label {index} is '{expected[index]}' in {first} and '{found[index]}' in {other}"
     )
+
+
+def _check_no_own_code(path: Path, config: Mapping[str, Any]) -> None:
+    """Raises UserError for an architecture that only the folder's own Python code knows."""
+    if "AutoConfig" not in (config.get("auto_map") or {}):
+        return
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    if config.get("model_type") not in CONFIG_MAPPING:
+        raise UserError(
+            f"{path} needs Python code of its own (auto_map in its config.json), which is never run here: only "
+            "architectures that transformers has can be used"
+        )
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def run_plan(plan: FolderPlan, *, progress: bool = True, details: Mapping[str, A
             where = {tensor: shard for shard, names in shards.items() for tensor in names}
             write_json(output / INDEX, {"metadata": {"total_size": plan.bytes_written}, "weight_map": where})
         dtype = next((dtype for dtype, _ in plan.tensors.values() if is_float(dtype)), "float32")
-        config = {key: value for key, value in folder.config.items() if not key.startswith("_")}
+        config = {key: value for key, value in folder.config.items() if not key.startswith("_") and key != "auto_map"}
         write_json(output / "config.json", config | {"dtype": dtype})
         copy_tokenizer(folder.path, output)
         write_report(output, plan, details or {})
