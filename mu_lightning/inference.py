@@ -15,7 +15,7 @@ from mu_lightning.checkpoints import load_tokenizer
 from mu_lightning.data.batching import eval_loader
 from mu_lightning.data.corpus import Rows
 from mu_lightning.data.encoding import Batch, tokenize
-from mu_lightning.evaluation.loop import moved, packed
+from mu_lightning.evaluation.loop import check_finite_logits, moved, packed
 from mu_lightning.merging.folders.hub_folders import local_folder
 from mu_lightning.merging.folders.tokenizer_files import check_same_tokenizer
 from mu_lightning.models.classifier import IntentClassifier
@@ -106,7 +106,7 @@ class Predictor(nn.Module):
             batch_size: texts in one batch.
 
         Raises:
-            UserError: a number is below 1, or a text is not a string.
+            UserError: a number is below 1, a text is not a string, or logits are not finite.
         """
         check_number("top_k", top_k, least=1)
         check_number("batch_size", batch_size, least=1)
@@ -130,6 +130,7 @@ class Predictor(nn.Module):
         with torch.inference_mode():
             for batch in eval_loader(rows, batch_size):
                 scores = self.module(moved(batch, device)).float()
+                check_finite_logits(scores, "the model")
                 shares = torch.softmax(scores, -1) if self._scale == "logits" else scores / scores.sum(-1, keepdim=True)
                 found[batch["index"]] = shares.cpu()
         return found
@@ -174,7 +175,7 @@ def load_ensemble(
         device: as of `load`.
 
     Raises:
-        UserError: as of `load`; labels or tokenizers differ; a folder is named twice; weights do not fit.
+        UserError: as of `load`; labels (in any order) or tokenizers differ; a folder is named twice; weights do not fit.
     """
     names = [str(folder) for folder in folders]
     for place, name in enumerate(names):
@@ -183,11 +184,11 @@ def load_ensemble(
     if not names:
         raise UserError("an ensemble needs models: name their folders")
     shares = _shares(names, weights)
-    members = {name: _classifier(name) for name in names}
-    first = members[names[0]]
+    first = _classifier(names[0])
+    members = {names[0]: first} | {name: _classifier(name, first.label_names) for name in names[1:]}
     for name, member in members.items():
         if member.label_names != first.label_names:
-            raise UserError(f"{name} has other labels than {names[0]}: models that vote must have the same, in order")
+            raise UserError(f"{name} has other labels than {names[0]}: models that vote must have the same")
         check_same_tokenizer(names[0], local_folder(names[0]), name, local_folder(name))
     module = Ensemble(members, shares, vote)
     length = _max_length(list(members.values()), folders, max_length)
@@ -204,8 +205,8 @@ def _device(name: str) -> torch.device:
         raise UserError(f"cannot compute on '{name}': {str(error).splitlines()[0]}") from error
 
 
-def _classifier(folder: str | Path) -> IntentClassifier:
-    found = IntentClassifier.from_folder(folder)
+def _classifier(folder: str | Path, labels: Sequence[str] | None = None) -> IntentClassifier:
+    found = IntentClassifier.from_folder(folder, labels)
     check_architecture(found.model, str(folder))
     return found
 

@@ -108,7 +108,7 @@ def commands(base: Path) -> Mapping[str, list[str]]:
         "fit": [*base_model, "--locales", "nl-NL", "--corpus", "small", *QUIET, "--output-dir", "out"],
         "validate": [*model, "--output-dir", "out"],
         "test": [*model, "--output-dir", "out"],
-        "predict": [*model, "--output-dir", "out"],
+        "predict": ["--model-path", "models/tiny_small_nl-NL", "--text", "a", "b", "--output", "out.csv"],
         "merge": [*target, "--method", "task_arithmetic", "--base-model", str(base), "--output", "out"],
         "ensemble": [*target, "--corpus", "small", "--max-workers", "1", "--output-dir", "out"],
         "nxn": [*several, "--locales", "af-ZA", "--output-dir", "out"],
