@@ -175,7 +175,8 @@ def load_ensemble(
         device: as of `load`.
 
     Raises:
-            raise UserError(f"{name} has other labels than {names[0]}: models that vote must share them")
+        UserError: as of `load`; labels (in any order) or tokenizers differ; a folder is named twice; weights that
+            do not fit.
     """
     names = [str(folder) for folder in folders]
     for place, name in enumerate(names):
