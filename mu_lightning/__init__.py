@@ -1,6 +1,6 @@
 """mu-lightning: train intent classifiers of several locales together and merge them by typology.
 
-What it offers is imported when it is first used, so that ``import mu_lightning`` costs nothing:
+Names are imported on first use, so that ``import mu_lightning`` is fast:
 
 >>> import mu_lightning as mu
 >>> weights = mu.source_weights("sq-AL", ["it-IT", "el-GR", "en-US"])
@@ -13,7 +13,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-# Name -> the module that defines it.
+# Module of each name.
 _HOMES = {
     "evaluate": "mu_lightning.evaluation.loop",
     "load": "mu_lightning.inference",
@@ -31,7 +31,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value  # the next time it is found without this function
+    globals()[name] = value  # cache the attribute
     return value
 
 

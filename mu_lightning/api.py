@@ -1,4 +1,4 @@
-"""Short ways to what a user of the library wants first; `mu_lightning` offers them by name."""
+"""High-level functions of the Python API."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,19 +18,19 @@ def source_weights(
     seed: int = 0,
     **typology: Any,
 ) -> dict[str, float]:
-    """The merge weights of a target's sources, by typology: source -> weight, summing to 1.
+    """Computes merge weights of the sources of a target: source -> weight, summing to 1.
 
     Args:
-        target: the locale that the sources are for, such as ``"sq-AL"``.
-        sources: the locales to weigh; without them the `num_languages` most similar ones.
-        num_languages: how many sources are chosen where none are named.
-        preweight: where the weights come from: ``uriel``, ``equal``, ``manual`` or ``shuffled``.
-        weights: the weights for ``manual``.
-        seed: for ``shuffled``.
+        target: target locale, such as ``"sq-AL"``.
+        sources: source locales; default: the `num_languages` most similar ones.
+        num_languages: number of sources to select.
+        preweight: weight source: ``uriel``, ``equal``, ``manual`` or ``shuffled``.
+        weights: weights for ``manual``.
+        seed: random seed, for ``shuffled``.
         typology: fields of `TypologySettings`, such as ``feature_set`` or ``top_k``.
 
     Raises:
-        UserError: as of `plan_sources`.
+        UserError: see `plan_sources`.
     """
     plan = plan_sources(
         target,

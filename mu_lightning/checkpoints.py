@@ -1,4 +1,4 @@
-"""Model folders in Hugging Face layout: finding the source models, loading and writing members and merged models."""
+"""Model folders in Hugging Face layout: finding source models, loading and saving models."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ CSV_MODEL_COLUMNS = ("path", "model", "model_name", "hub_id")
 
 
 def model_folder_name(base: str, corpus: str, locale: str) -> str:
-    """The name of a source model's folder: ``<base>_<corpus>_<locale>``, of the base's last path component.
+    """Name of the folder of a source model: ``<base>_<corpus>_<locale>``.
 
     >>> model_folder_name("checkpoints/xlm-r-cldr", "cldr", "sq-AL")
     'xlm-r-cldr_cldr_sq-AL'
@@ -32,18 +32,18 @@ def model_folder_name(base: str, corpus: str, locale: str) -> str:
 def source_models(
     models_dir: Path | None = None, models_csv: Path | None = None, corpus: str | None = None, base: str | None = None
 ) -> dict[str, Path | str]:
-    """The source models that exist: locale -> folder or hub id, by locale.
+    """Finds source models: locale -> folder or hub id.
 
     Args:
-        models_dir: a folder of model folders named ``<base>_<corpus>_<locale>``; ``checkpoints`` if neither is given.
-        models_csv: instead, a table with the columns ``locale`` and ``path`` (a folder, relative to the table, or a
-            hub id).
-        corpus: only models of this corpus.
-        base: only models of this base (its folder or hub name).
+        models_dir: folder with model folders named ``<base>_<corpus>_<locale>``; default: ``checkpoints``.
+        models_csv: alternatively, a table with the columns ``locale`` and ``path`` (a folder, relative to the table, or
+            a hub id).
+        corpus: restrict to models of this corpus.
+        base: restrict to models of this base.
 
     Raises:
-        UserError: nothing is found, a locale is unknown or named twice, or models of several bases or corpora lie
-            together and `corpus` and `base` do not tell them apart.
+        UserError: no models, an unknown or repeated locale, or models of several bases or corpora that `corpus` and
+            `base` do not distinguish.
     """
     if models_csv is not None:
         return _from_csv(models_csv)
@@ -51,7 +51,7 @@ def source_models(
     if not folder.is_dir():
         raise UserError(
             f"no source model found: there is no folder {folder.resolve()}; train source models with 'fit "
-            "--locales ...', or name another place with --models-dir or --models-csv"
+            "--locales ...', or set --models-dir or --models-csv"
         )
     families: Mapping[str, dict[str, Path | str]] = defaultdict(dict)
     for config in sorted(folder.glob("*_*/config.json")):
@@ -76,12 +76,12 @@ def source_models(
 
 
 def _is_locale(tag: str, folder: Path) -> bool:
-    # Many short words are some language's code: outside the table only what `fit` wrote counts.
+    # Many short words are language codes: outside the table, only models of `fit` are recognized.
     return tag in LOCALES or (is_language(tag) and (folder / "training_details.json").is_file())
 
 
 def _belongs(family: str, corpus: str | None, base: str | None) -> bool:
-    # Published collections append a run's name to the corpus ("xlm-roberta-base_massive_k"): match it as a word.
+    # Published collections append a name to the corpus ("xlm-roberta-base_massive_k").
     parts = family.split("_")
     return (corpus is None or corpus in parts[1:]) and (base is None or family.startswith(f"{Path(base).name}_"))
 
@@ -94,7 +94,7 @@ def _from_csv(path: Path) -> dict[str, Path | str]:
     if not named or not rows or "locale" not in header.cells:
         raise UserError(f"{path} is not a list of source models: expected a header with 'locale' and 'path', and rows")
     if len(named) > 1:
-        raise UserError(f"{path} says in several columns where models are ({', '.join(named)}): leave one")
+        raise UserError(f"{path} has several columns of paths ({', '.join(named)}): keep one")
     models: dict[str, Path | str] = {}
     for row in rows:
         tag, where = (row.cells[header.cells.index(name)] for name in ("locale", named[0]))
@@ -115,7 +115,7 @@ def _from_csv(path: Path) -> dict[str, Path | str]:
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """No reports and bars of loading and saving: a fresh head on a base is what we ask for. Errors still raise."""
+    """Silences reports and progress bars of transformers: a new head is expected. Errors are still raised."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -130,7 +130,7 @@ def quiet_transformers() -> Iterator[None]:
 
 
 def load_tokenizer(source: str | Path) -> "PreTrainedTokenizerBase":
-    """The tokenizer in a model folder or of a hub id; raises UserError where there is none to be had."""
+    """Loads the tokenizer of a model folder or hub id; raises UserError on failure."""
     from transformers import AutoTokenizer
 
     with loading(source, "tokenizer") as where, quiet_transformers():
@@ -144,7 +144,7 @@ def load_tokenizer(source: str | Path) -> "PreTrainedTokenizerBase":
 
 
 def load_config(source: str | Path) -> "PreTrainedConfig":
-    """The architecture of a model folder or of a hub id; raises UserError where there is none to be had."""
+    """Loads the config of a model folder or hub id; raises UserError on failure."""
     from transformers import AutoConfig
 
     with loading(source, "config") as where, quiet_transformers():
@@ -152,15 +152,15 @@ def load_config(source: str | Path) -> "PreTrainedConfig":
 
 
 def load_base(source: str | Path, label_names: tuple[str, ...], seed: int) -> "PreTrainedModel":
-    """A classifier on a base encoder, in float32, its classification head drawn from `seed` alone.
+    """Creates a classifier on a base encoder, in float32, with a randomly initialized head.
 
     Args:
-        source: a model folder or hub id.
-        label_names: the classes; they become the config's ``id2label``.
-        seed: the same seed gives the same head whatever was drawn before.
+        source: model folder or hub id.
+        label_names: class names, for ``id2label``.
+        seed: random seed of the head, independent of the global random state.
 
     Raises:
-        UserError: the base is not a folder, and the hub does not have it or cannot be reached.
+        UserError: the base is neither a folder nor on the hub, or the hub is unreachable.
     """
     import torch
     from transformers import AutoConfig, AutoModelForSequenceClassification
@@ -187,7 +187,7 @@ def load_base(source: str | Path, label_names: tuple[str, ...], seed: int) -> "P
     if own is not None:
         model.config.id2label, model.config.label2id = dict(enumerate(own)), {n: i for i, n in enumerate(own)}
         reorder_classes(model, label_names)
-    return model.train()  # transformers hands it over in evaluation mode, without dropout
+    return model.train()  # transformers returns models in evaluation mode
 
 
 def _is_classifier(config: "PreTrainedConfig") -> bool:
@@ -195,7 +195,7 @@ def _is_classifier(config: "PreTrainedConfig") -> bool:
 
 
 def weights_file(source: str | Path) -> Path | None:
-    """The one safetensors file of a model folder or of a hub id that was loaded before; None where there is none."""
+    """Returns the safetensors file of a model folder or cached hub id; None unless it is a single file."""
     from huggingface_hub import try_to_load_from_cache
     from transformers.utils import SAFE_WEIGHTS_NAME
 
@@ -208,11 +208,11 @@ def weights_file(source: str | Path) -> Path | None:
 
 
 def load_classifier(source: str | Path, labels: Sequence[str] | None = None) -> "PreTrainedModel":
-    """A trained classifier from a model folder or hub id, in float32; raises UserError where it cannot be loaded.
+    """Loads a classifier from a model folder or hub id, in float32; raises UserError on failure.
 
     Args:
         source: a model folder or hub id.
-        labels: the order of the classes that is wanted; a classifier of other classes stays as it is.
+        labels: the required order of the classes; ignored if the classes differ.
     """
     import torch
     from transformers import AutoModelForSequenceClassification
@@ -230,10 +230,10 @@ def load_classifier(source: str | Path, labels: Sequence[str] | None = None) -> 
 
 
 def load_encoder(source: str | Path) -> "PreTrainedModel":
-    """The encoder of a base or a classifier, without its head, in float32; raises UserError where it cannot be loaded.
+    """Loads the encoder of a base or classifier, in float32; raises UserError on failure.
 
     Args:
-        source: a model folder or hub id.
+        source: model folder or hub id.
     """
     import torch
     from transformers import AutoModel
@@ -242,7 +242,7 @@ def load_encoder(source: str | Path) -> "PreTrainedModel":
         model, report = AutoModel.from_pretrained(
             where, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
         )
-    # A pooler that is not in the file is drawn at random, and unused.
+    # A missing pooler is initialized randomly, but not used.
     lacking = [name for name in sorted(report["missing_keys"]) if not name.startswith("pooler.")]
     if lacking:
         raise UserError(f"{source} is not an encoder: it lacks {', '.join(lacking[:4])}")
@@ -257,17 +257,17 @@ def save_model(
     details: Mapping[str, object],
     more: Callable[[Path], None] | None = None,
 ) -> None:
-    """Writes a model folder atomically: config, safetensors, tokenizer and `details` as ``training_details.json``.
+    """Saves a model folder atomically: config, safetensors, tokenizer and ``training_details.json``.
 
     Args:
         folder: the model folder.
-        model: what is saved.
-        tokenizer: what goes with it.
-        details: how it came about, as plain values.
-        more: writes further files into the folder before it gets its name.
+        model: the model.
+        tokenizer: the tokenizer.
+        details: training details, as plain values.
+        more: writes further files before the folder is renamed.
 
     Raises:
-        UserError: `folder` already holds something.
+        UserError: the folder exists.
     """
     forget_lengths(tokenizer)
     with atomic_folder(folder, "a model") as temporary, quiet_transformers():

@@ -1,4 +1,4 @@
-"""Answers for texts: a trained classifier, or several that vote, over a stream of texts in bounded memory."""
+"""Inference: classifies streams of texts with a classifier or an ensemble, in bounded memory."""
 
 import itertools
 import json
@@ -27,20 +27,20 @@ from mu_lightning.utilities.errors import UserError, check_number
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# Texts that are in memory at a time: enough of each length for full batches.
+# Texts in memory at a time, for batches of similar length.
 WINDOW = 8192
 BATCH_SIZE = DataSettings.eval_batch_size
-LONGEST = 512  # tokens of a text, where neither the model nor its training says
+LONGEST = 512  # default maximum number of tokens
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a text was classified as.
+    """A prediction.
 
     Attributes:
         text: the text.
-        labels: the most probable labels, the best first.
-        probabilities: theirs, 0 to 1; of a majority vote the share of the votes.
+        labels: most probable labels, best first.
+        probabilities: probabilities of the labels; shares of votes for majority votes.
     """
 
     text: str
@@ -49,24 +49,24 @@ class Prediction:
 
     @property
     def label(self) -> str:
-        """The most probable label."""
+        """Most probable label."""
         return self.labels[0]
 
     @property
     def probability(self) -> float:
-        """The probability of the most probable label."""
+        """Probability of the most probable label."""
         return self.probabilities[0]
 
 
 class Predictor(nn.Module):
-    """Classifies texts; as a module it maps a batch to scores, like what it is made of.
+    """Classifies texts; as a module it maps a batch to class scores.
 
     Args:
-        module: maps a batch to scores of the classes, shape (B, classes), the largest of which is the answer.
-        tokenizer: the model's.
-        label_names: the classes, in the order of the scores.
-        max_length: tokens after which a text is cut.
-        scale: how scores become probabilities: ``logits`` by softmax, ``shares`` divided by their sum.
+        module: maps a batch to class scores of shape (B, classes); the prediction is the argmax.
+        tokenizer: tokenizer of the model.
+        label_names: class names by index.
+        max_length: maximum number of tokens; longer texts are truncated.
+        scale: conversion of scores to probabilities: ``logits`` by softmax, ``shares`` by normalization.
     """
 
     def __init__(
@@ -87,23 +87,23 @@ class Predictor(nn.Module):
         self._packed = False
 
     def forward(self, batch: Batch) -> Tensor:
-        """Scores of the classes, shape (B, classes); the largest is the answer."""
+        """Returns class scores of shape (B, classes); the prediction is the argmax."""
         scores: Tensor = self.module(batch)
         return scores
 
     def predict(self, texts: Sequence[str], top_k: int = 1, batch_size: int = BATCH_SIZE) -> list[Prediction]:
-        """The predictions of texts, in their order; arguments as of `stream`."""
+        """Returns the predictions of texts, in order; for arguments see `stream`."""
         if isinstance(texts, str):
             raise UserError("predict takes a list of texts, not one text: predict([text])")
         return list(self.stream(texts, top_k, batch_size))
 
     def stream(self, texts: Iterable[str], top_k: int = 1, batch_size: int = BATCH_SIZE) -> Iterator[Prediction]:
-        """Reads texts as they come and gives their predictions in order, some thousand of them in memory at a time.
+        """Classifies a stream of texts and yields predictions in order, with bounded memory.
 
         Args:
             texts: the texts.
-            top_k: how many labels to give of each; all where there are fewer.
-            batch_size: texts in one batch.
+            top_k: number of labels per prediction.
+            batch_size: batch size.
 
         Raises:
             UserError: a number is below 1, a text is not a string, or logits are not finite.
@@ -115,14 +115,14 @@ class Predictor(nn.Module):
             yield from self._window(window, min(top_k, len(self.label_names)), batch_size)
 
     def probabilities(self, texts: Sequence[str], batch_size: int = BATCH_SIZE) -> Tensor:
-        """The probability of each label, shape (texts, classes), on the CPU."""
+        """Computes label probabilities of shape (texts, classes), on the CPU."""
         if not texts:
             return torch.empty(0, len(self.label_names))
         wrong = next((text for text in texts if not isinstance(text, str)), None)
         if wrong is not None:
             raise UserError(f"a text to classify is {type(wrong).__name__}, not a string: {wrong!r}")
         rows = tokenize(Rows([""] * len(texts), texts, [-1] * len(texts)), self.tokenizer, self.max_length)
-        if not self._packed:  # the weights stay as they are, so they are laid out once
+        if not self._packed:  # constant weights are packed once
             self._packing.enter_context(packed(self.module))
             self._packed = True
         device = next(self.module.parameters()).device
@@ -142,15 +142,15 @@ class Predictor(nn.Module):
 
 
 def load(folder: str | Path, *, max_length: int | None = None, device: str = "cpu") -> Predictor:
-    """A trained classifier, ready to answer: ``load("merged").predict(["weck mich um fünf"])``.
+    """Loads a classifier for inference: ``load("merged").predict(["weck mich um fünf"])``.
 
     Args:
-        folder: a model folder or hub id.
-        max_length: tokens after which a text is cut (default: as in training, or what the model can read).
-        device: where to compute: ``cpu``, ``cuda``, or ``auto`` for a GPU where there is one.
+        folder: model folder or hub id.
+        max_length: maximum number of tokens (default: as in training, or the maximum of the model).
+        device: ``cpu``, ``cuda``, or ``auto`` to use a GPU if available.
 
     Raises:
-        UserError: there is no trained classifier there, or `max_length` is more than it can read.
+        UserError: there is no classifier, or `max_length` exceeds the maximum of the model.
     """
     classifier = _classifier(folder)
     length = _max_length([classifier], [folder], max_length)
@@ -165,31 +165,33 @@ def load_ensemble(
     max_length: int | None = None,
     device: str = "cpu",
 ) -> Predictor:
-    """Several trained classifiers that vote.
+    """Loads an ensemble of classifiers for inference.
 
     Args:
-        folders: model folders or hub ids, of the same labels and the same tokenizer.
+        folders: model folders or hub ids, with the same labels and tokenizer.
         vote: one of `mu_lightning.models.votes.VOTES`.
-        weights: the members' weights; equal where none are given.
-        max_length: as of `load`.
-        device: as of `load`.
+        weights: weights of the members; default: equal.
+        max_length: see `load`.
+        device: see `load`.
 
     Raises:
-        UserError: as of `load`; labels (in any order) or tokenizers differ; a folder is named twice; weights that
-            do not fit.
+        UserError: see `load`; labels (in any order) or tokenizers that differ; a repeated folder; invalid
+            weights.
     """
     names = [str(folder) for folder in folders]
     for place, name in enumerate(names):
         if name in names[:place]:
             raise UserError(f"the model {name} is named twice")
     if not names:
-        raise UserError("an ensemble needs models: name their folders")
+        raise UserError("an ensemble needs at least one model folder")
     shares = _shares(names, weights)
     first = _classifier(names[0])
     members = {names[0]: first} | {name: _classifier(name, first.label_names) for name in names[1:]}
     for name, member in members.items():
         if member.label_names != first.label_names:
-            raise UserError(f"{name} has other labels than {names[0]}: models that vote must have the same")
+            raise UserError(
+                f"{name} has other labels than {names[0]}: members of an ensemble must have the same labels"
+            )
         check_same_tokenizer(names[0], local_folder(names[0]), name, local_folder(name))
     module = Ensemble(members, shares, vote)
     length = _max_length(list(members.values()), folders, max_length)
@@ -202,7 +204,7 @@ def _device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
+    except (RuntimeError, AssertionError) as error:  # AssertionError without CUDA support
         raise UserError(f"cannot compute on '{name}': {str(error).splitlines()[0]}") from error
 
 
@@ -237,10 +239,10 @@ def _max_length(members: Sequence[IntentClassifier], folders: Sequence[str | Pat
 
 
 def _trained_length(folder: str | Path) -> int | None:
-    """The maximal length that a folder's training details name."""
+    """Maximum number of tokens in the training details of a folder."""
     path = Path(folder) / "training_details.json"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))["config"]["data"]["max_length"]
-    except (OSError, ValueError, KeyError, TypeError):  # `merge` and others than `fit` write none
+    except (OSError, ValueError, KeyError, TypeError):  # written by `fit` only
         return None
     return found if isinstance(found, int) else None

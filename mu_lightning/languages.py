@@ -1,7 +1,7 @@
-"""Any language by its BCP-47 tag or ISO 639-3 code, resolved by `langcodes` to the codes that URIEL may have.
+"""Languages by BCP-47 tag or ISO 639-3 code, resolved with `langcodes` to the codes of URIEL.
 
-A language goes by several codes: its own, its macro-language's (``zho`` for ``cmn``), or those of the individual
-languages of a macro-language. Typological resources use either, so all of them are tried.
+A language has several codes: its own, that of its macrolanguage (``zho`` for ``cmn``), or those of the individual
+languages of a macrolanguage. Typological resources use any of these, so all are tried.
 """
 
 import re
@@ -14,15 +14,15 @@ from mu_lightning.utilities.errors import UserError, unknown
 if TYPE_CHECKING:
     from langcodes import Language
 
-# ISO 639-2 codes that name no language: undetermined, several, uncoded, none.
+# Special ISO 639-2 codes: undetermined, multiple, uncoded, no language.
 _NO_LANGUAGE = {"und", "mul", "mis", "zxx"}
-_PRIVATE_TERRITORY = re.compile("AA|Q[M-Z]|X[A-JL-Z]|ZZ")  # ISO 3166-1 leaves these to users
+_PRIVATE_TERRITORY = re.compile("AA|Q[M-Z]|X[A-JL-Z]|ZZ")  # private-use codes of ISO 3166-1
 _HINT = "expected a BCP-47 tag such as yo or sw-KE, or an ISO 639-3 code such as yor"
 
 
 @lru_cache(maxsize=4096)
 def parse(tag: str) -> "Language | None":
-    """The language that a tag names, deprecated codes replaced; None where it names none."""
+    """Parses a tag, with deprecated codes replaced; None for an unknown language."""
     import langcodes
 
     try:
@@ -38,14 +38,14 @@ def parse(tag: str) -> "Language | None":
 
 
 def name_of(tag: str) -> str:
-    """A valid tag's language in English."""
+    """English name of the language of a tag."""
     found = parse(tag)
     assert found is not None
     return found.language_name()
 
 
 def script_of(tag: str) -> str:
-    """The script that a valid tag names or its language is likely written in (ISO 15924)."""
+    """Script of a tag, or the likely script of its language (ISO 15924)."""
     found = parse(tag)
     assert found is not None
     return found.maximize().script or "Zyyy"
@@ -53,9 +53,9 @@ def script_of(tag: str) -> str:
 
 @lru_cache(maxsize=4096)
 def iso639_3(tag: str) -> tuple[str, ...]:
-    """The codes of a valid tag's language, in the order to try them: its own, its macro-language's, others.
+    """ISO 639-3 codes of a tag's language in order of preference: its own, of its macrolanguage, others.
 
-    Last are ISO 639-2's bibliographic ones, by which some of lang2vec's vectors go.
+    The last ones are bibliographic ISO 639-2 codes, which lang2vec uses for some vectors.
 
     >>> iso639_3("cmn"), iso639_3("iw")
     (('cmn', 'zho', 'chi'), ('heb',))
@@ -81,11 +81,11 @@ def _alpha3(language: "Language", variant: str = "T") -> str | None:
 
 
 def no_language(given: str, known: Iterable[str]) -> UserError:
-    """The error for what is no language's tag: the tag of the language of that name, or the nearest known tags.
+    """The error for an invalid language tag, with suggestions.
 
     Args:
-        given: what was given.
-        known: tags that are close at hand, such as a corpus'.
+        given: the given value.
+        known: known tags, such as those of a corpus.
     """
     import langcodes
 
@@ -99,18 +99,18 @@ def no_language(given: str, known: Iterable[str]) -> UserError:
 
 
 def same_language(one: str, other: str) -> bool:
-    """Whether two valid tags name one language, whatever their script and territory."""
+    """Whether two tags have the same language, ignoring script and territory."""
     return bool(set(iso639_3(one)[:1]) & set(iso639_3(other))) or bool(set(iso639_3(other)[:1]) & set(iso639_3(one)))
 
 
 def not_among(what: str, tag: str, known: Sequence[str], more: str = "") -> UserError:
-    """The error for a language that something does not have: the tags of the same language that it has, or all if few.
+    """The error for a language that is not available, with available tags of the same language.
 
     Args:
-        what: what does not have it, such as ``the corpus cldr``.
-        tag: the language's tag, as it was given.
-        known: the tags that it has.
-        more: what to do, for the end of the message.
+        what: the resource, such as ``the corpus cldr``.
+        tag: the given tag.
+        known: available tags.
+        more: advice at the end of the message.
     """
     if parse(tag) is None:
         return no_language(tag, known)

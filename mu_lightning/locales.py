@@ -1,6 +1,6 @@
-"""Locales: what a language is called in the resources that this project joins.
+"""Locales and their identifiers in other resources.
 
-The table holds the 52 that MASSIVE and the embedded corpus cover; any other language is resolved from its tag.
+The table has the 52 locales of MASSIVE and the embedded corpus; other languages are resolved from their tags.
 
 Sources: MASSIVE (arXiv:2204.08582) for the tags, CLDR (https://cldr.unicode.org) for its ids, ISO 15924 for scripts,
 ISO 639-3 for languages, and URIEL (Littell et al. 2017, https://aclanthology.org/E17-2002) for which code has data.
@@ -16,19 +16,19 @@ from mu_lightning.utilities.errors import UserError
 
 @dataclass(frozen=True)
 class Locale:
-    """A locale and its names elsewhere.
+    """A locale and its identifiers in other resources.
 
     Attributes:
-        tag: the tag that it goes by: in the table MASSIVE's, such as ``sw-KE``.
-        name: the language in English, with the territory where MASSIVE has the language twice.
-        iso639_3: the language's ISO 639-3 code in URIEL. Where a language has several (its own and its
-            macro-language's), the one with more observed syntax features in URIEL; its own at equality.
-        cldr: the id of the CLDR locale, as Babel spells it; empty outside the table.
-        script: ISO 15924.
-        family: the highest language family that is not in dispute; empty outside the table.
-        also: the language's other codes, in the order to try where a resource has nothing under `iso639_3`: those of
-            ISO 639-3, of its macro-language among them, and ISO 639-2's bibliographic one (lang2vec's learned vectors
-            have Albanian as ``alb``).
+        tag: tag of the locale, as in MASSIVE, such as ``sw-KE``.
+        name: English name of the language, with the territory if MASSIVE has the language twice.
+        iso639_3: ISO 639-3 code of the language in URIEL. If a language has several (its own and that of its
+            macrolanguage), the one with more observed syntax features.
+        cldr: CLDR locale id of Babel; empty outside the table.
+        script: ISO 15924 code of the script.
+        family: top-level language family; empty outside the table.
+        also: other codes of the language in order of preference, for resources without `iso639_3`: ISO 639-3 codes,
+            including that of its macrolanguage, and bibliographic ISO 639-2 codes (lang2vec's learned vectors have
+            Albanian as ``alb``).
     """
 
     tag: str
@@ -41,7 +41,7 @@ class Locale:
 
     @property
     def uriel(self) -> tuple[str, ...]:
-        """Every ISO 639 code of three letters of the language, in the order to try them in typological resources."""
+        """All three-letter ISO 639 codes of the language in order of preference."""
         return (self.iso639_3, *self.also)
 
 
@@ -85,7 +85,7 @@ _TABLE = (
     Locale("pt-PT", "Portuguese", "por", "pt_PT", "Latn", "Indo-European"),
     Locale("ro-RO", "Romanian", "ron", "ro", "Latn", "Indo-European", ("rum",)),
     Locale("ru-RU", "Russian", "rus", "ru", "Cyrl", "Indo-European"),
-    Locale("sl-SL", "Slovenian", "slv", "sl", "Latn", "Indo-European"),  # MASSIVE's own: elsewhere sl-SI
+    Locale("sl-SL", "Slovenian", "slv", "sl", "Latn", "Indo-European"),  # as in MASSIVE; usually sl-SI
     Locale("sq-AL", "Albanian", "als", "sq", "Latn", "Indo-European", ("sqi", "alb", "aln")),
     Locale("sv-SE", "Swedish", "swe", "sv", "Latn", "Indo-European"),
     Locale("sw-KE", "Swahili", "swh", "sw_KE", "Latn", "Niger-Congo", ("swa",)),
@@ -105,12 +105,12 @@ LOCALES: dict[str, Locale] = {entry.tag: entry for entry in _TABLE}
 
 @lru_cache(maxsize=4096)
 def locale(tag: str) -> Locale:
-    """The locale of a tag: the table's, or that of any other language by its BCP-47 tag or ISO 639-3 code.
+    """Returns a locale of the table, or of any other language by BCP-47 tag or ISO 639-3 code.
 
-    Outside the table a language that the table has goes by the table's codes, so that it has the same features there.
+    Other tags of languages in the table have the codes of the table, and therefore the same features.
 
     Raises:
-        UserError: the tag names no language; with the nearest tags, or the tag of the language of that name.
+        UserError: an invalid tag; similar tags are suggested.
     """
     if tag in LOCALES:
         return LOCALES[tag]
@@ -122,7 +122,7 @@ def locale(tag: str) -> Locale:
 
 
 def is_language(tag: str) -> bool:
-    """Whether a tag names a language.
+    """Whether a tag is valid.
 
     >>> is_language("sl-SL"), is_language("yo"), is_language("data")
     (True, True, False)
@@ -131,13 +131,13 @@ def is_language(tag: str) -> bool:
 
 
 def locale_list(given: str | Iterable[str] | None) -> list[str] | None:
-    """The locales of an argument that takes them separated by commas, spaces or both; None where it was not given.
+    """Parses locales separated by commas or spaces; None if the argument is missing.
 
     >>> locale_list(["en-US,fr-FR", "de-DE"])
     ['en-US', 'fr-FR', 'de-DE']
 
     Raises:
-        UserError: a locale is named twice.
+        UserError: a repeated locale.
     """
     if given is None:
         return None

@@ -1,4 +1,4 @@
-"""Which rows make a batch, as a pure function of seed, locale, epoch and rank: nothing to store, nothing to drift."""
+"""Samplers and loaders; batches are pure functions of seed, locale, epoch and rank."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -9,22 +9,22 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mu_lightning.data.encoding import LENGTH_STEP, Batch, EncodedRows, padded_width
 
-# Batches are cut from stretches of this many batches, sorted by length within: little padding, and still random.
-STRETCH = 50
-# Below this many tokens a batch of an evaluation costs more than its padding would: measured on CPUs, for models of 128
-# and of 768 columns.
-FEWEST_TOKENS = 128
+# Number of batches in a bucket; rows are sorted by length within a bucket to reduce padding.
+BATCHES_PER_BUCKET = 50
+# Minimum tokens of an evaluation batch, below which padding is cheaper than another batch; measured on CPUs for hidden
+# sizes of 128 and 768.
+MIN_EVAL_TOKENS = 128
 
 
 class Share(NamedTuple):
-    """A device's rows of one global batch, and their weight: 1 where all devices hold equally many."""
+    """Rows of one device in a global batch, and their weight: 1 if all devices have equally many."""
 
     rows: list[int]
     share: float
 
 
 class BatchSize(NamedTuple):
-    """How many rows make a batch: `rows` of them or, where `tokens` is given, as many as fit into those, padded."""
+    """Batch size: a number of rows, or a maximum number of tokens including padding."""
 
     rows: int
     tokens: int | None = None
@@ -34,11 +34,11 @@ class BatchSize(NamedTuple):
 
     @property
     def most_rows(self) -> int:
-        """Rows that a batch can have."""
+        """Maximum number of rows in a batch."""
         return self.rows if self.tokens is None else self.tokens // LENGTH_STEP
 
     def starts(self, lengths: np.ndarray) -> list[int]:
-        """Where batches begin among rows of these lengths, which grow; shape (rows,) of tokens."""
+        """Start index of each batch, for rows sorted by length."""
         if self.tokens is None:
             return list(range(0, len(lengths), self.rows))
         starts = [0]
@@ -49,20 +49,20 @@ class BatchSize(NamedTuple):
 
 
 class TrainSampler(Sampler[Share]):
-    """Batches of row numbers for one locale and one device, shuffled anew each epoch and bucketed by length.
+    """Samples batches of row indices for one member and one device, shuffled each epoch and bucketed by length.
 
-    Every device walks the same sequence of global batches and takes its share of each, so two devices with half the
-    batch size train on the same batches as one. The order depends on (seed, name, epoch) alone: a locale sees the
-    same batches whether it trains alone or beside others. An epoch has equally many batches whatever its number: under
-    a budget of tokens rows are sorted by length through the whole epoch, and only which of one length meet changes.
+    All devices iterate over the same global batches and take their shares, so that two devices with half the batch size
+    train on the same batches as one. The order depends on seed, name and epoch only: a member has the same batches
+    alone and in joint training. All epochs have the same number of batches: with a token budget, rows are sorted by
+    length over the whole epoch, and only rows of equal length are shuffled.
 
     Args:
-        lengths: tokens of each row, shape (rows,).
-        batch_size: of a global batch.
-        seed: the run's seed.
-        name: the member's name, so that members do not share one order.
-        rank: this device's number.
-        world_size: the number of devices.
+        lengths: number of tokens of each row, shape (rows,).
+        batch_size: size of a global batch.
+        seed: random seed.
+        name: name of the member.
+        rank: rank of this device.
+        world_size: number of devices.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class TrainSampler(Sampler[Share]):
     ) -> None:
         self.lengths = lengths
         self.batch_size = batch_size
-        self.stretch = batch_size.rows * STRETCH if batch_size.tokens is None else len(lengths)
+        self.stretch = batch_size.rows * BATCHES_PER_BUCKET if batch_size.tokens is None else len(lengths)
         self.seed = seed
         self.name = name
         self.rank = rank
@@ -78,14 +78,14 @@ class TrainSampler(Sampler[Share]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch whose order the next iteration gives; Lightning calls this at each epoch's start."""
+        """Sets the epoch of the next iteration; called by Lightning."""
         self.epoch = epoch
 
     def __len__(self) -> int:
         return len(self.batch_size.starts(np.sort(self.lengths)))
 
     def global_batches(self) -> Iterator[np.ndarray]:
-        """The epoch's batches over all devices together; each row once, the last batch may be smaller."""
+        """Yields the global batches of an epoch; the last batch may be smaller."""
         random = np.random.default_rng(seed_of(self.seed, self.name, self.epoch))
         order = random.permutation(len(self.lengths))
         batches = []
@@ -99,12 +99,12 @@ class TrainSampler(Sampler[Share]):
         for batch in self.global_batches():
             mine = batch[self.rank :: self.world_size]
             share = len(mine) * self.world_size / len(batch)
-            # A device without a row of a last, small batch takes one with a share of 0: all devices must step.
+            # A device without rows in a small last batch gets one with share 0: all devices must step.
             yield Share((mine if len(mine) else batch[:1]).tolist(), share)
 
 
 class TrainRows(Dataset[Batch]):
-    """The data set under a `TrainSampler`: an item is a batch, with its device's share of the global batch."""
+    """Dataset for `TrainSampler`: items are batches with the device's share of the global batch."""
 
     def __init__(self, rows: EncodedRows) -> None:
         self.rows = rows
@@ -117,7 +117,7 @@ class TrainRows(Dataset[Batch]):
 
 
 class EvalRows(Dataset[Batch]):
-    """The data set under `eval_loader`: an item is the batch of the rows that are asked for, as wide as the longest."""
+    """Dataset for `eval_loader`: items are batches, padded to the longest row."""
 
     def __init__(self, rows: EncodedRows) -> None:
         self.rows = rows
@@ -131,7 +131,7 @@ class EvalRows(Dataset[Batch]):
 
 
 def seed_of(*parts: object) -> int:
-    """A 63-bit seed from any values, equal on every machine and in every process."""
+    """Derives a 63-bit seed from values, reproducibly on every machine."""
     digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
@@ -139,22 +139,22 @@ def seed_of(*parts: object) -> int:
 def train_loader(
     rows: EncodedRows, batch_size: BatchSize, seed: int, name: str, rank: int = 0, world_size: int = 1
 ) -> "DataLoader[Batch]":
-    """Batches for training one member; its sampler reshuffles at each epoch."""
+    """Creates the loader of train batches for one member."""
     sampler = TrainSampler(rows.lengths, batch_size, seed, name, rank, world_size)
     return DataLoader(TrainRows(rows), sampler=sampler, batch_size=None)
 
 
 def eval_loader(rows: EncodedRows, batch_size: int, rank: int = 0, world_size: int = 1) -> "DataLoader[Batch]":
-    """Every row of this device's part exactly once, sorted by length; the parts are disjoint and cover the split.
+    """Creates a loader for evaluation: rows sorted by length, each exactly once over all devices.
 
-    A batch ends where the length changes, so hardly anything is padded: padding to the longest of even a few rows of
-    real text doubles the tokens. Only a batch that would be too small to be worth it goes on with the next length.
+    Batches have rows of equal length where possible, to avoid padding, which doubles the number of tokens for real
+    text; only batches below `MIN_EVAL_TOKENS` continue with the next length.
     """
     order = np.argsort(rows.lengths, kind="stable")[rank::world_size]
     batches: list[list[int]] = []
     length = 0
     for row, longer in zip(order.tolist(), rows.lengths[order].tolist(), strict=True):
-        full = batches and (len(batches[-1]) == batch_size or len(batches[-1]) * length >= FEWEST_TOKENS)
+        full = batches and (len(batches[-1]) == batch_size or len(batches[-1]) * length >= MIN_EVAL_TOKENS)
         if not batches or (full and (longer != length or len(batches[-1]) == batch_size)):
             batches.append([])
         batches[-1].append(row)

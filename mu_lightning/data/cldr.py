@@ -1,7 +1,7 @@
-"""The embedded corpus: what CLDR's translators call things in MASSIVE's 52 locales. It needs no download.
+"""The embedded corpus: phrases from CLDR in MASSIVE's 52 locales, without downloads.
 
-A row is a phrase and its label is what the phrase speaks of. Source: CLDR (https://cldr.unicode.org), as packaged with
-Babel.
+A row is a phrase, and its label is the category of the phrase. Source: CLDR (https://cldr.unicode.org), as packaged
+with Babel.
 """
 
 import unicodedata
@@ -16,11 +16,11 @@ from mu_lightning.utilities.errors import unknown
 
 
 class CldrCorpus:
-    """Phrases of 52 locales by what they speak of.
+    """Phrases of 52 locales, labeled by category.
 
-    A row's id is ``label/concept/variant`` and is parallel across locales. A concept (a unit, a currency, a day) is,
-    with all its variants (counts, lengths), in one split, the same in every locale: about 70 / 10 / 20 of the concepts
-    of each label. In a locale no text is there twice, whatever its case; one that would have two labels is left out.
+    Row ids are ``label/concept/variant`` and parallel across locales. All variants (counts, lengths) of a concept (a
+    unit, a currency, a day) are in one split, the same in every locale: about 70 / 10 / 20 % of the concepts of each
+    label. Texts are unique within a locale, ignoring case; texts with two labels are excluded.
     """
 
     name = "cldr"
@@ -32,7 +32,7 @@ class CldrCorpus:
         self._read: dict[str, dict[Split, Rows]] = {}
 
     def rows(self, locale: str, split: Split) -> Rows:
-        """The rows of a locale's split, shuffled; raises UserError for an unknown locale or split."""
+        """Returns the shuffled rows of a split; raises UserError for an unknown locale or split."""
         if split not in SPLITS:
             raise unknown("split", split, SPLITS)
         if locale not in LOCALES:
@@ -58,7 +58,7 @@ def _read(tag: str) -> dict[Split, Rows]:
 
 
 def _split(ranked: tuple[str, ...]) -> list[tuple[str, Split]]:
-    """A split for each of a label's concepts: the first in rank are for testing, the next for development."""
+    """Assigns the concepts of a label to splits by rank: test first, then dev, then train."""
     test = max(1, round(0.2 * len(ranked)))
     dev = max(1, round(0.1 * len(ranked)))
     return [
@@ -68,7 +68,7 @@ def _split(ranked: tuple[str, ...]) -> list[tuple[str, Split]]:
 
 
 def _fold(text: str) -> str:
-    """What two texts share when a tokenizer or a reader would take them for one."""
+    """Normalizes a text for duplicate detection."""
     return unicodedata.normalize("NFKC", text).casefold()
 
 

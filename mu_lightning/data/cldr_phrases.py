@@ -1,8 +1,8 @@
-"""The phrases that CLDR gives a locale, by what they speak of: units, money, places, languages, scripts, dates, times.
+"""Phrases of CLDR by category: units, money, places, languages, scripts, dates, times.
 
-Source: the Unicode Common Locale Data Repository (https://cldr.unicode.org), as packaged with Babel. What a locale
-leaves untranslated is left out: a pattern that is the root locale's, a name that is its own code, a text without a
-letter, and, in a locale that does not write in Latin letters, a text in Latin letters only.
+Source: the Unicode Common Locale Data Repository (https://cldr.unicode.org), as packaged with Babel. Untranslated
+phrases are excluded: patterns of the root locale, names equal to their codes, texts without letters, and texts in Latin
+script in locales of other scripts.
 """
 
 import datetime
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from babel import Locale
 
-# Counts of every plural form. All labels draw from the same ones: a number must not tell a label.
+# Counts of every plural form. All labels share them: a number must not reveal the label.
 _COUNTS = (
     *(0.5, 1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 10, 11, 12, 15, 18, 20, 21, 25, 30, 42, 50, 61, 75, 100, 102, 250, 1000),
 )
@@ -23,15 +23,15 @@ _DIMENSIONS = (
     *("area", "consumption", "digital", "duration", "electric", "energy", "frequency", "graphics", "length", "mass"),
     *("power", "pressure", "speed", "temperature", "volume"),
 )
-# Of these CLDR has few units or none, but it has a pattern for every unit per time.
+# CLDR has few or no units of these, but a pattern for every unit per time.
 _PER_TIME = {
     "speed": ("length-centimeter", "length-foot", "length-kilometer", "length-meter", "length-mile"),
     "flow": ("volume-barrel", "volume-cubic-foot", "volume-cubic-meter", "volume-gallon", "volume-liter"),
 }
-# Orders the concepts before they are split. Chosen by the concepts' names alone: where a dimension has three or four
-# units, what is tested (milliampere, degrees Celsius) must have kin to learn from (ampere, degrees Fahrenheit).
+# Seed of the order of concepts, chosen by their names only: for dimensions with three or four units, test concepts
+# (milliampere, degrees Celsius) need related train concepts (ampere, degrees Fahrenheit).
 _SEED = 111
-# CLDR locales that name little which others do not.
+# CLDR locales with few names.
 _BRIEF = ("km", "jv")
 _TIMES = ("second", "minute", "hour", "day")
 _FIELDS = ("year", "quarter", "month", "week", "day", "hour", "minute", "second")
@@ -40,7 +40,7 @@ _NAMES = {"language": "languages", "script": "scripts", "territory": "territorie
 LABELS = tuple(
     sorted({*_DIMENSIONS, *_PER_TIME, *_NAMES, "currency", "date", "number", "relative_time", "time", "time_zone"})
 )
-# How many of the hundreds of concepts to take, so that no label is the most of a locale's rows.
+# Maximum number of concepts per label, to balance the labels.
 _MOST = {
     **{"currency": 80, "date": 70, "language": 230, "number": 110},
     **{"script": 160, "territory": 230, "time": 70, "time_zone": 100},
@@ -50,24 +50,24 @@ _BIDI_MARKS = dict.fromkeys((0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *ra
 
 
 def rank(*key: object) -> int:
-    """A number to sort by: the same on every machine, unrelated to what the key says."""
+    """Returns a reproducible pseudo-random sort key."""
     return int.from_bytes(hashlib.sha256("/".join(map(str, key)).encode()).digest()[:8], "big")
 
 
 @cache
 def concepts(label: str) -> tuple[str, ...]:
-    """The concepts of a label, the same for every locale, in the order of their rank."""
+    """Returns the concepts of a label by rank, the same for every locale."""
     found = sorted(set(_inventory(label)), key=lambda concept: rank(_SEED, label, concept))
     return tuple(found[: _MOST.get(label)])
 
 
 def phrases(cldr: str, script: str, label: str, concept: str) -> Iterator[tuple[str, str]]:
-    """What a locale calls a concept: pairs of a variant, such as the count, and its translated text.
+    """Returns the phrases of a concept in a locale: pairs of variant, such as a count, and text.
 
     Args:
-        cldr: the locale, as Babel spells it.
-        script: the script that the locale writes in (ISO 15924).
-        label: what is spoken of, one of `LABELS`.
+        cldr: locale id of Babel.
+        script: script of the locale (ISO 15924).
+        label: one of `LABELS`.
         concept: one of the label's `concepts`.
     """
     for variant, raw in _variants(_locale(cldr), label, concept):
@@ -104,10 +104,10 @@ def _inventory(label: str) -> Iterator[str]:
 
 @cache
 def _named_widely(section: str) -> tuple[str, ...]:
-    """The keys that English and the brief locales name, and so nearly every locale."""
+    """Returns keys that are named in English and in locales with few names."""
     english, *others = (_locale(name) for name in ("en", *_BRIEF))
     keys = _data(english)[section]
-    if section == "scripts":  # of which the brief ones have too few
+    if section == "scripts":  # too few in locales with few names
         return tuple(keys)
     if section == "unit_patterns":
         return tuple(key for key in keys if all(_patterns(other, key, "long").get("other") for other in others))
@@ -176,7 +176,7 @@ def _date(locale: "Locale", day: datetime.date) -> Iterator[tuple[str, str]]:
 
 
 def _time(locale: "Locale", time: datetime.time) -> Iterator[tuple[str, str]]:
-    """The time with the part of the day, alone and after the day of the week."""
+    """Yields times with the part of the day, with and without the day of the week."""
     from babel import dates
 
     moment = datetime.datetime.combine(datetime.date(2024, 1, 1 + rank("weekday", time) % 7), time)
@@ -187,7 +187,7 @@ def _time(locale: "Locale", time: datetime.time) -> Iterator[tuple[str, str]]:
 def _number(locale: "Locale", number: int) -> Iterator[tuple[str, str]]:
     from babel import numbers
 
-    for style in ("long", "short"):  # a locale without long forms has them as its short ones
+    for style in ("long", "short"):  # fallback to short forms
         own = _data(locale)["compact_decimal_formats"].get(style)
         if own and str(own) != str(_root()["compact_decimal_formats"].get(style)):
             yield "compact", numbers.format_compact_decimal(number, format_type=style, locale=locale, fraction_digits=1)
@@ -195,9 +195,9 @@ def _number(locale: "Locale", number: int) -> Iterator[tuple[str, str]]:
 
 
 def _patterns(locale: "Locale", unit: str, length: str) -> dict[str, str | None]:
-    """A unit's patterns by plural form, and the one for ``per`` it; None for what is not translated.
+    """Returns the patterns of a unit by plural form, and its ``per`` pattern; None if untranslated.
 
-    Long patterns that a locale does not have are its short ones, as CLDR has it.
+    Missing long patterns fall back to short ones, as in CLDR.
     """
     of_unit = _data(locale)["unit_patterns"].get(unit, {})
     patterns = {**of_unit.get(length, {})}
@@ -208,7 +208,7 @@ def _patterns(locale: "Locale", unit: str, length: str) -> dict[str, str | None]
 
 
 def _without(untranslated: set[str], patterns: Mapping[str, str | None]) -> dict[str, str | None]:
-    # The forms stay: where one form of many reads as in the root locale, another must not stand in for it.
+    # Keep the forms: an untranslated form must not be replaced by another.
     return {form: None if pattern in untranslated else pattern for form, pattern in patterns.items()}
 
 
@@ -248,7 +248,7 @@ def _locale(cldr: str) -> "Locale":
 
 @cache
 def _data(locale: "Locale") -> Mapping[str, Any]:
-    """All that CLDR says of a locale; the locale itself gives out no more than a part of it."""
+    """Returns all CLDR data of a locale."""
     from babel import localedata
 
     return localedata.LocaleDataDict(localedata.load(str(locale)))

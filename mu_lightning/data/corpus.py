@@ -1,4 +1,4 @@
-"""What a corpus is: labeled rows for a locale and a split, with ids that are parallel across locales."""
+"""Corpora: labeled rows by locale and split, with ids that are parallel across locales."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of one locale's split, in a fixed order; the three sequences have one length.
+    """Rows of one split of a locale, in a fixed order; all sequences have the same length.
 
     Attributes:
-        ids: names of the utterances, the same in every locale for the same content.
+        ids: ids of the utterances, parallel across locales.
         texts: the utterances.
-        labels: indices into the corpus' `label_names`; all -1 where the rows have no labels.
+        labels: indices into `label_names` of the corpus; all -1 for unlabeled rows.
     """
 
     ids: Sequence[str]
@@ -31,11 +31,11 @@ class Rows:
 
     @property
     def labeled(self) -> bool:
-        """Whether there are rows, and they have labels: without, nothing can be trained on them or scored."""
+        """Whether there are labeled rows, as needed for training and evaluation."""
         return len(self.labels) > 0 and self.labels[0] >= 0
 
     def select(self, places: Sequence[int]) -> "Rows":
-        """The rows at `places`, in that order."""
+        """Returns the rows with the given indices."""
         return Rows(
             [self.ids[place] for place in places],
             [self.texts[place] for place in places],
@@ -44,7 +44,7 @@ class Rows:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hexadecimal) of every id, text and label in order."""
+        """SHA-256 (hexadecimal) of all ids, texts and labels."""
         digest = hashlib.sha256()
         for row in zip(self.ids, self.texts, self.labels, strict=True):
             digest.update("\x1f".join(map(str, row)).encode() + b"\x1e")
@@ -52,40 +52,40 @@ class Rows:
 
 
 class Corpus(Protocol):
-    """Where rows come from. An implementation is cheap to make: it reads a locale when that locale is asked for."""
+    """Interface of corpora. Construction is cheap: locales are read on access."""
 
     @property
     def name(self) -> str:
-        """The corpus' name in folder names and results, such as ``massive``."""
+        """Name in folder names and results, such as ``massive``."""
 
     @property
     def label_names(self) -> tuple[str, ...]:
-        """The names of the classes, in the order of their indices."""
+        """Class names by index."""
 
     @property
     def locales(self) -> tuple[str, ...]:
-        """The locales that can be read, sorted."""
+        """Available locales, sorted."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the corpus settled by itself and the user should know, such as drawn splits; a sentence each."""
+        """Notes for the user, such as random splits; one sentence each."""
 
     def rows(self, locale: str, split: Split) -> Rows:
-        """The rows of a locale's split; raises UserError for a locale or split that the corpus does not have."""
+        """Returns the rows of a split; raises UserError for an unknown locale or split."""
 
 
 NO_ROWS = Rows((), (), ())
 
 
 def check_labeled(corpus: "Corpus", locale: str, split: Split, rows: Rows, purpose: str) -> None:
-    """Raises UserError where rows that need labels have none, or there are no rows.
+    """Raises UserError if rows are missing or unlabeled.
 
     Args:
-        corpus: where the rows are from.
-        locale: whose they are.
-        split: which they are.
+        corpus: the corpus.
+        locale: locale of the rows.
+        split: split of the rows.
         rows: the rows.
-        purpose: what they are needed for, such as ``trained on``.
+        purpose: purpose of the rows, such as ``trained on``.
     """
     if not rows.labeled:
         lack = "rows have no labels" if len(rows) else "has no rows"
@@ -97,19 +97,19 @@ def check_labeled(corpus: "Corpus", locale: str, split: Split, rows: Rows, purpo
 
 @runtime_checkable
 class AdoptsLabels(Protocol):
-    """A corpus whose rows may be a sample that lacks some of a model's labels."""
+    """A corpus that may lack some labels of a model."""
 
     def adopt_labels(self, names: Sequence[str]) -> None:
-        """Takes a model's labels in place of its own; a row with another one is refused when it is read."""
+        """Uses the labels of a model; rows with other labels are errors."""
 
 
 def check_labels(what: str, label_names: Sequence[str], corpus: Corpus) -> None:
-    """Raises UserError unless a model's classes are the corpus', in the same order; a corpus of samples adopts them.
+    """Raises UserError unless model and corpus have the same classes in the same order; some corpora adopt them.
 
     Args:
-        what: the model, as the error calls it.
-        label_names: its classes.
-        corpus: what it is to be used on.
+        what: name of the model, for the error.
+        label_names: class names of the model.
+        corpus: the corpus.
     """
     if isinstance(corpus, AdoptsLabels):
         corpus.adopt_labels(label_names)

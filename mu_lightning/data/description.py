@@ -1,4 +1,4 @@
-"""What a corpus holds, told before anything is trained on it."""
+"""Describes a corpus before training."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tokens:
-    """How a tokenizer cuts a language's texts.
+    """Tokenizer statistics of a language.
 
     Attributes:
-        per_word: tokens for each word (between blanks), special tokens apart; 1 is a word a token.
-        longest: tokens of the longest text, special tokens included.
-        cut: share of the texts that have more than the maximum.
-        unknown: share of the tokens that stand for what is not in the vocabulary.
+        per_word: tokens per whitespace-separated word, without special tokens (fertility).
+        longest: tokens of the longest text, with special tokens.
+        cut: share of the texts that would be truncated.
+        unknown: share of unknown tokens.
     """
 
     per_word: float
@@ -37,18 +37,17 @@ class LanguageDescription:
     """One language of a corpus; shares are from 0 to 1, lengths in characters.
 
     Attributes:
-        language: its tag.
-        name: its name in English.
-        rows: split -> rows.
-        labeled: the splits whose rows have labels.
-        labels: label -> labeled rows of all splits, the most frequent first; labels without rows have 0.
-        balance: entropy of the labels over the largest that so many labels could have: 1 is perfectly balanced; None
-            without labels.
-        median_length: of the texts.
-        longest: the longest text.
-        repeated: share of the rows whose text is in the language already.
-        overlap: ``dev`` and ``test`` -> share of their rows whose text is in train too.
-        tokens: how the base's tokenizer cuts the texts, where one is given.
+        language: tag of the language.
+        name: English name of the language.
+        rows: split -> number of rows.
+        labeled: splits with labels.
+        labels: label -> number of labeled rows in all splits, most frequent first.
+        balance: normalized entropy of the labels: 1 is perfectly balanced; None without labels.
+        median_length: median length of the texts.
+        longest: maximum length of the texts.
+        repeated: share of duplicate texts.
+        overlap: ``dev`` and ``test`` -> share of their texts that are also in train.
+        tokens: tokenizer statistics, if a base is given.
     """
 
     language: str
@@ -64,20 +63,20 @@ class LanguageDescription:
     tokens: Tokens | None = None
 
     def plain(self) -> dict[str, Any]:
-        """Itself as plain values."""
+        """Returns the description as plain values."""
         return asdict(self) | {"labeled": list(self.labeled)}
 
 
 def describe_language(
     corpus: Corpus, tag: str, tokenizer: "PreTrainedTokenizerBase | None" = None, max_length: int = 64
 ) -> LanguageDescription:
-    """Reads and describes a language; raises UserError as of the corpus.
+    """Reads and describes a language of a corpus.
 
     Args:
-        corpus: where its rows are.
-        tag: the language.
-        tokenizer: a base's, to say how it cuts the texts.
-        max_length: tokens after which a text would be cut.
+        corpus: the corpus.
+        tag: tag of the language.
+        tokenizer: tokenizer of a base, for tokenizer statistics.
+        max_length: maximum number of tokens.
     """
     parts = {split: corpus.rows(tag, split) for split in SPLITS}
     labeled = tuple(split for split, rows in parts.items() if rows.labeled)
@@ -122,7 +121,7 @@ def _tokens(texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase", max_leng
 
 
 def show(found: Sequence[LanguageDescription]) -> str:
-    """The languages as a table for the terminal; a length is the median and the most of characters."""
+    """Formats the descriptions as a table; lengths are median and maximum characters."""
     with_tokens = any(one.tokens for one in found)
     header = (
         *("", *SPLITS, "labels", "most frequent", "balance", "length", "test in train"),
@@ -149,26 +148,26 @@ def _row(one: LanguageDescription) -> list[str]:
 
 
 def remarks(found: Sequence[LanguageDescription]) -> list[str]:
-    """What to look at before training, a sentence each."""
+    """Returns warnings about a corpus; one sentence each."""
     lines = []
     for one in found:
         if not one.labeled:
-            lines.append(f"{one.language}: no labels: it can be a target, which is not scored then")
+            lines.append(f"{one.language}: no labels: usable as a target, without evaluation")
         elif "test" not in one.labeled:
-            lines.append(f"{one.language}: no labeled test rows: models of it or for it are not scored")
+            lines.append(f"{one.language}: no labeled test rows: models are not evaluated")
         elif "train" not in one.labeled:
-            lines.append(f"{one.language}: no labeled train rows: it can be a target, not a source")
+            lines.append(f"{one.language}: no labeled train rows: usable as a target, not as a source")
         if one.repeated > 0.05:
-            lines.append(f"{one.language}: {one.repeated:.0%} of the rows repeat a text of the language")
+            lines.append(f"{one.language}: {one.repeated:.0%} of the rows are duplicates")
         missing = [name for name, count in one.labels.items() if not count]
         if missing:
             shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
             lines.append(f"{one.language}: no rows of {len(missing)} of the corpus' labels ({shown})")
         for split, share in one.overlap.items():
             if share > 0.05:
-                lines.append(f"{one.language}: {share:.0%} of the {split} texts are in train too: scores will flatter")
+                lines.append(f"{one.language}: {share:.0%} of the {split} texts are in train, too: biased scores")
         if one.tokens is not None and one.tokens.unknown > 0.01:
-            lines.append(f"{one.language}: {one.tokens.unknown:.1%} of the tokens are unknown to this base")
+            lines.append(f"{one.language}: {one.tokens.unknown:.1%} of the tokens are unknown to the tokenizer")
         if one.tokens is not None and one.tokens.cut > 0.01:
-            lines.append(f"{one.language}: {one.tokens.cut:.1%} of the texts would be cut: raise --max-length")
+            lines.append(f"{one.language}: {one.tokens.cut:.1%} of the texts would be truncated: raise --max-length")
     return lines

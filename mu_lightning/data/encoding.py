@@ -1,4 +1,4 @@
-"""Tokenized rows in flat arrays: each text is tokenized once, and the result is cached by content."""
+"""Tokenized rows in flat arrays, cached by content."""
 
 import hashlib
 import json
@@ -22,15 +22,15 @@ from mu_lightning.data.vocabulary import Vocabulary
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# Few distinct lengths keep oneDNN's cache of compiled kernels small; multiples of 8 suit tensor cores.
+# Few distinct lengths limit the number of oneDNN kernels; multiples of 8 suit tensor cores.
 LENGTH_STEP = 8
 
 
 class Batch(TypedDict):
-    """Rows of one locale as tensors: B rows of L tokens.
+    """A batch of one locale as tensors: B rows of L tokens.
 
-    `index` (B,) holds the rows' places in their split, `share` the factor that makes the mean of the devices' mean
-    losses the mean over the whole batch where the devices hold different numbers of rows.
+    `index` (B,) has the row indices in the split. `share` weights the mean loss of a device so that the mean over
+    devices is the mean over the global batch.
     """
 
     input_ids: Tensor
@@ -42,10 +42,10 @@ class Batch(TypedDict):
 
 @dataclass(frozen=True)
 class EncodedRows:
-    """A locale's split as tokens; row i is ``tokens[offsets[i]:offsets[i + 1]]``, special tokens included.
+    """Tokens of a split; row i is ``tokens[offsets[i]:offsets[i + 1]]``, with special tokens.
 
-    As a map-style data set its items are whole batches: index it with a sequence of row numbers. Where a vocabulary is
-    given, which holds all of the tokens, batches have its numbers in their place.
+    It is a map-style dataset of batches, indexed by sequences of row indices. With a vocabulary subset, batches have
+    the token ids of the subset.
     """
 
     ids: Sequence[str]
@@ -60,14 +60,14 @@ class EncodedRows:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Tokens of each row, shape (rows,)."""
+        """Number of tokens of each row, shape (rows,)."""
         return np.diff(self.offsets)
 
     def __getitem__(self, rows: Sequence[int]) -> Batch:
         return self.batch(rows)
 
     def batch(self, rows: Sequence[int], share: float = 1.0, step: int = LENGTH_STEP) -> Batch:
-        """The batch of the given rows, padded to a multiple of `step` tokens."""
+        """Returns a batch of rows, padded to a multiple of `step` tokens."""
         index = np.asarray(rows, dtype=np.int64)
         lengths = self.lengths[index]
         width = padded_width(lengths.max(), step)
@@ -88,27 +88,26 @@ class EncodedRows:
 
 
 def padded_width(length: int, step: int = LENGTH_STEP) -> int:
-    """The width of a batch whose longest row has `length` tokens: a multiple of `step`."""
+    """Rounds a length up to a multiple of `step`."""
     return -(-int(length) // step) * step
 
 
 def encode(rows: Rows, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> EncodedRows:
-    """Tokenizes `rows`, or reads the tokens of the same texts under the same tokenizer from the cache.
+    """Tokenizes rows, or reads their tokens from the cache.
 
-    An array of the cache holds the rows' lengths, then their tokens; it is named by the SHA-256 of all that its
-    content depends on, so it never needs to be invalidated.
+    A cached array has lengths and tokens. It is named by the SHA-256 of texts and tokenizer, and is never invalid.
     """
     key = hashlib.sha256(f"{rows.fingerprint} {tokenizer_fingerprint(tokenizer)} {max_length}".encode()).hexdigest()
     return _encoded(rows, cached(key, lambda: _numbers(rows.texts, tokenizer, max_length)), tokenizer)
 
 
 def tokenize(rows: Rows, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> EncodedRows:
-    """The same without the cache, for texts that come once."""
+    """Tokenizes rows without the cache."""
     return _encoded(rows, _numbers(rows.texts, tokenizer, max_length), tokenizer)
 
 
 def _numbers(texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase", max_length: int) -> np.ndarray:
-    """The texts' lengths, then their tokens."""
+    """Returns lengths and tokens of texts in one array."""
     encoded = tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"] if len(texts) else []
     forget_lengths(tokenizer)
     lengths = [len(row) for row in encoded]
@@ -124,7 +123,7 @@ def _encoded(rows: Rows, stored: np.ndarray, tokenizer: "PreTrainedTokenizerBase
 
 
 def concatenate(parts: Mapping[str, EncodedRows]) -> EncodedRows:
-    """The rows of several locales as one; ids are prefixed with the locale (``sq-AL/17``), so they stay unique."""
+    """Concatenates rows of several locales; ids are prefixed with the locale (``sq-AL/17``)."""
     first = next(iter(parts.values()))
     if len(parts) == 1:
         return first
@@ -142,17 +141,17 @@ def concatenate(parts: Mapping[str, EncodedRows]) -> EncodedRows:
 
 @lru_cache(maxsize=8)
 def tokenizer_fingerprint(tokenizer: "PreTrainedTokenizerBase") -> str:
-    """SHA-256 of the serialized tokenizer: vocabulary, normalizer and post-processor, all that decides tokens."""
+    """SHA-256 of the serialized tokenizer: vocabulary, normalizer, post-processor."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return _files_fingerprint(tokenizer)
-    # How it was last asked to cut and pad stands in it too, and is nothing that it is.
+    # Ignore the truncation and padding of the last call.
     content = json.loads(backend.to_str()) | {"truncation": None, "padding": None}
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def _files_fingerprint(tokenizer: "PreTrainedTokenizerBase") -> str:
-    """SHA-256 of a tokenizer that is written in Python, such as CANINE's: its class and the files that it saves."""
+    """SHA-256 of a Python tokenizer, such as CANINE's: its class and saved files."""
     digest = hashlib.sha256(type(tokenizer).__qualname__.encode())
     with TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)

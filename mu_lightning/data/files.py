@@ -1,4 +1,4 @@
-"""The corpus ``files``: a folder of tables, a file a language or one with a column of languages."""
+"""The corpus ``files``: a folder of tables, one per language or with a language column."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -16,10 +16,10 @@ _LAYOUTS = "<language>.csv, <split>/<language>.csv, <language>/<split>.csv, or a
 
 
 def files_corpus(settings: CorpusSettings) -> TableCorpus:
-    """The corpus of the tables in ``data_dir``, or of the one table that it names; none is read yet.
+    """Creates the corpus of the table or the folder of tables ``data_dir``, without reading them.
 
     Raises:
-        UserError: no folder is named, or it holds no tables.
+        UserError: no folder is given, or it contains no tables.
     """
     folder = settings.data_dir
     if folder is None:
@@ -43,12 +43,12 @@ def _tables(folder: Path) -> list[Path]:
         if path.suffix.lower() in TABLES and path.is_file() and not path.name.startswith(".")
     )
     if not paths:
-        raise UserError(f"{folder} holds no tables: looked for {_LAYOUTS} ({', '.join(TABLES)})")
+        raise UserError(f"{folder} contains no tables: expected {_LAYOUTS} ({', '.join(TABLES)})")
     return paths
 
 
 def _rows(path: Path, folder: Path, columns: Columns) -> Iterator[TableRow]:
-    """The rows of one table, whose path may tell their language and split."""
+    """Reads the rows of a table; language and split may be given by the path."""
     language, split = _told_by_path(path.relative_to(folder))
     records = list(read_records(path))
     if not records:
@@ -80,7 +80,7 @@ def _rows(path: Path, folder: Path, columns: Columns) -> Iterator[TableRow]:
 
 
 def _told_by_path(path: Path) -> tuple[str | None, Split | None]:
-    """The language and split that the folders and the file are named after; a split's name goes before a language's."""
+    """Returns language and split from the names of folders and file; split names take precedence."""
     language: str | None = None
     split: Split | None = None
     for part in path.with_suffix("").parts:
@@ -95,9 +95,9 @@ def _told_by_path(path: Path) -> tuple[str | None, Split | None]:
 def _languages(
     records: list[Record], found_of: list[dict[str, str]], path: Path, told: str | None, asked: bool
 ) -> list[str] | None:
-    """Each row's language by its column; None where the file's name tells it.
+    """Returns the language of each row from its column; None if the file name gives it.
 
-    The name goes before a column that nobody named, unless that holds several languages.
+    The file name takes precedence over a default column, unless that has several languages.
     """
     cells = [
         plain_value(record.values[found["language"]], record.where(path), found["language"])

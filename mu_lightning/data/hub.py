@@ -1,4 +1,4 @@
-"""The corpus ``hub``: any data set that the library ``datasets`` loads, from the Hugging Face hub or a local folder."""
+"""The corpus ``hub``: any dataset of the library ``datasets``, from the Hugging Face hub or a local folder."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,13 +13,13 @@ from mu_lightning.utilities.hub import settle_hub
 
 
 def hub_corpus(settings: CorpusSettings) -> TableCorpus:
-    """The corpus of a data set; nothing is loaded yet.
+    """Creates the corpus of a dataset, without loading it.
 
     Raises:
-        UserError: no data set is named, or nothing tells the rows' languages.
+        UserError: no dataset is given, or the language of rows is unknown.
     """
     if settings.dataset is None:
-        raise UserError("--corpus hub needs --dataset: a data set's name on the hub, or a local folder of one")
+        raise UserError("--corpus hub needs --dataset: the name of a dataset on the hub, or a local folder")
     if settings.data_dir is not None:
         raise UserError(
             f"--corpus hub reads --dataset: leave out --data-dir {settings.data_dir}, or use --corpus files"
@@ -57,7 +57,7 @@ def _of_part(
         where = f"{source}, row {number}"
         for column, names in classes.items():
             index = values[column]
-            values[column] = None if index is None or index < 0 else names[index]  # -1: a test row without its label
+            values[column] = None if index is None or index < 0 else names[index]  # -1: unlabeled test rows
         cells = {what: plain_value(values[column], where, column) for what, column in found.items() if what != "text"}
         tag = language if language is not None else cells["language"]
         if tag is None:
@@ -83,7 +83,7 @@ def _check_language(tag: str, where: str) -> None:
 
 
 def _load(name: str, config: str | None) -> dict[str, Any]:
-    """Split -> table of a data set; a single table counts as one without splits."""
+    """Loads a dataset: split -> table; a single table has no splits."""
     import datasets
 
     datasets.disable_progress_bars()
@@ -94,10 +94,10 @@ def _load(name: str, config: str | None) -> dict[str, Any]:
             if not Path(name).exists():
                 settle_hub()
             found = datasets.load_dataset(name, config)
-    except Exception as error:  # of many families, by what failed: name look-up, configuration, log-in, format
+    except Exception as error:  # many exception types: DNS, configuration, login, format
         lines = str(error).strip().splitlines() or [""]
         raise UserError(
-            f"the data set {' '.join(filter(None, (name, config)))} cannot be loaded ({type(error).__name__}: "
+            f"the dataset {' '.join(filter(None, (name, config)))} cannot be loaded ({type(error).__name__}: "
             f"{lines[0]}): check --dataset and --configs, or read local tables with --corpus files"
         ) from error
     if isinstance(found, datasets.DatasetDict):

@@ -1,7 +1,7 @@
 """MASSIVE: 60 intents of a voice assistant in 52 locales, the same utterances in each (arXiv:2204.08582, CC BY 4.0).
 
-It is read from an unpacked release (one JSON object a line, as it is or compressed with gzip) or from the Parquet files
-that the Hugging Face hub converts it to. Both give the same rows, labels and fingerprints.
+It is read from an unpacked release (JSON lines, optionally gzipped) or from the Parquet files of the Hugging Face hub.
+Both yield the same rows, labels and fingerprints.
 """
 
 from collections.abc import Iterable
@@ -15,21 +15,21 @@ from mu_lightning.utilities.errors import UserError, unknown
 
 
 class MassiveCorpus:
-    """MASSIVE from a release's directory or, without one, from the hub.
+    """MASSIVE from a release or from the hub.
 
-    The labels are the intents that occur in the data, sorted; every locale that is read must have the same ones.
+    Labels are the sorted intents of the data, which must be the same in all locales.
     """
 
     name = "massive"
     notes: tuple[str, ...] = ()
 
     def __init__(self, data_dir: Path | None = None, hub_id: str = HUB_ID, revision: str = REVISION) -> None:
-        """Finds the release's files, if `data_dir` is given; reads none of them.
+        """Locates the files of a release, without reading them.
 
         Args:
-            data_dir: the unpacked release: the folder of ``<locale>.jsonl[.gz]`` files or one or two levels above it.
-            hub_id: the data set on the hub, used without `data_dir`; a folder laid out like it will do.
-            revision: the data set's branch, tag or commit.
+            data_dir: unpacked release: the folder with ``<locale>.jsonl[.gz]``, or one or two levels above.
+            hub_id: dataset on the hub, or a folder with the same layout, if `data_dir` is not given.
+            revision: branch, tag or commit of the dataset.
 
         Raises:
             UserError: `data_dir` is not a release.
@@ -40,23 +40,23 @@ class MassiveCorpus:
 
     @property
     def locales(self) -> tuple[str, ...]:
-        """The locales that the source has, sorted."""
+        """Available locales, sorted."""
         return self._source.locales
 
     @property
     def label_names(self) -> tuple[str, ...]:
-        """The intents, sorted. Reads a locale if none was read before."""
+        """Sorted intents; reads a locale if necessary."""
         if self._label_names is None:
             self.rows("en-US" if "en-US" in self.locales else self.locales[0], "train")
         assert self._label_names is not None
         return self._label_names
 
     def rows(self, locale: str, split: Split) -> Rows:
-        """The rows of a locale's split, in the release's order.
+        """Returns the rows of a split, in the order of the release.
 
         Raises:
-            UserError: the locale or the split is unknown; the hub is out of reach; a file is not what a release holds;
-                or the locale has other intents than those read before.
+            UserError: unknown locale or split; unreachable hub; an invalid file; intents that differ from other
+                locales.
         """
         if split not in SPLITS:
             raise unknown("split", split, SPLITS)
@@ -88,7 +88,7 @@ class MassiveCorpus:
 
 
 def _by_split(locale: str, records: Iterable[Record]) -> dict[Split, list[tuple[str, str, str]]]:
-    """The (id, utterance, intent) of each split; raises UserError for what no release holds."""
+    """Groups (id, utterance, intent) by split; raises UserError for invalid records."""
     found: dict[Split, list[tuple[str, str, str]]] = {split: [] for split in SPLITS}
     seen: set[str] = set()
     for where, values in records:

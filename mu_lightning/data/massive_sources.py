@@ -1,4 +1,4 @@
-"""Where MASSIVE's rows are read: the unpacked release's JSON lines, or the Parquet files of the Hugging Face hub."""
+"""Readers for MASSIVE: JSON lines of a release, or Parquet files of the Hugging Face hub."""
 
 import gzip
 import json
@@ -13,20 +13,20 @@ from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.hub import settle_hub
 
 HUB_ID = "AmazonScience/massive"
-# The data set itself is a script, which `datasets` no longer runs; the hub keeps its rows as Parquet on this branch.
+# The dataset is a script, which `datasets` no longer supports; this branch has Parquet files.
 REVISION = "refs/convert/parquet"
 FIELDS = ("id", "locale", "partition", "intent", "utt")
-_PLACES = (".", "data", "1.1/data")  # where the files are within what a user may call the release's directory
+_PLACES = (".", "data", "1.1/data")  # locations of the files relative to the given directory
 
 Record = tuple[str, Sequence[Any]]
-"""Where a row was read, for error messages, and the values of `FIELDS`, None for one that is not there."""
+"""Location of a row, for error messages, and the values of `FIELDS`, None if missing."""
 
 
 class Release:
-    """An unpacked release: a file a locale, ``<locale>.jsonl`` or ``<locale>.jsonl.gz``, a JSON object a line."""
+    """An unpacked release with one file per locale, ``<locale>.jsonl`` or ``<locale>.jsonl.gz``."""
 
     def __init__(self, data_dir: Path) -> None:
-        """Finds the files in `data_dir`, its ``data`` or its ``1.1/data``; raises UserError where there are none."""
+        """Locates the files in `data_dir`, ``data`` or ``1.1/data``; raises UserError if there are none."""
         for place in _PLACES:
             paths = {tag: [data_dir / place / f"{tag}{end}" for end in (".jsonl.gz", ".jsonl")] for tag in LOCALES}
             self._files = {tag: path for tag, both in paths.items() for path in both if path.is_file()}
@@ -42,7 +42,7 @@ class Release:
         self.locales = tuple(self._files)
 
     def records(self, locale: str) -> Iterator[Record]:
-        """The rows of a locale in the file's order; raises UserError for a locale or a line that cannot be read."""
+        """Yields the rows of a locale; raises UserError for a missing locale or an invalid line."""
         if locale not in self._files:
             raise not_among(str(self._folder), locale, self.locales)
         path = self._files[locale]
@@ -67,20 +67,20 @@ def _open(path: Path) -> TextIO:
 
 
 class Hub:
-    """A data set on the hub, or a folder laid out like it: a folder a locale, in it one a split of Parquet files."""
+    """A dataset on the hub, or a folder with the same layout: Parquet files in folders by locale and split."""
 
     def __init__(self, hub_id: str = HUB_ID, revision: str = REVISION) -> None:
-        """Touches neither network nor disk.
+        """Does not access network or disk.
 
         Args:
-            hub_id: the data set's name on the hub, or a folder.
-            revision: a branch, tag or commit of the data set; without meaning for a folder.
+            hub_id: name of the dataset on the hub, or a folder.
+            revision: branch, tag or commit of the dataset; ignored for a folder.
         """
         self._hub_id, self._revision = hub_id, revision
         self.locales = tuple(LOCALES)
 
     def records(self, locale: str) -> Iterator[Record]:
-        """The rows of a locale; raises UserError where they cannot be had, with what else to do."""
+        """Yields the rows of a locale; raises UserError if they are not available, with alternatives."""
         import pyarrow
         from pyarrow import parquet
 
@@ -109,21 +109,21 @@ class Hub:
             folder = snapshot_download(
                 self._hub_id, repo_type="dataset", revision=self._revision, allow_patterns=[f"{locale}/*.parquet"]
             )
-        except Exception as error:  # of many families, by what failed: name look-up, proxy, log-in, revision, cache
+        except Exception as error:  # many exception types: DNS, proxy, login, revision, cache
             lines = str(error).strip().splitlines() or [""]
             raise self._out_of_reach(locale, f"{type(error).__name__}: {lines[0]}") from error
         return Path(folder)
 
     def _out_of_reach(self, locale: str, reason: str) -> UserError:
         return UserError(
-            f"MASSIVE's {locale} cannot be had from the hub ({self._hub_id}, {self._revision}; {reason}): connect to "
-            "the network or fill the hub's cache (HF_HOME) once, or do without the hub by --data.data-dir <unpacked "
-            "release> or by --data.corpus cldr, the embedded corpus"
+            f"MASSIVE's {locale} cannot be downloaded from the hub ({self._hub_id}, {self._revision}; {reason}): check "
+            "the network connection, or use an unpacked release with --data-dir, or the embedded corpus with "
+            "--corpus cldr"
         )
 
 
 def _class_names(schema: Any, field: str) -> dict[Any, str] | None:
-    """The names of a column's classes by number, as `datasets` notes them in the file; None for a column of texts."""
+    """Returns the class names of a column by index, from the metadata of `datasets`; None for text columns."""
     notes = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
     names = notes.get("info", {}).get("features", {}).get(field, {}).get("names")
     return None if names is None else dict(enumerate(names))

@@ -1,4 +1,4 @@
-"""The data module: train batches for each member side by side, and evaluation batches for any locale."""
+"""The data module: train batches of all members, and evaluation batches of any locale."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,16 +23,16 @@ Loaders = dict[str, "DataLoader[Batch]"]
 
 
 class IntentDataModule(LightningDataModule):
-    """Reads and tokenizes locales of a corpus when they are asked for, each once.
+    """Reads and tokenizes locales of a corpus on demand.
 
     Args:
-        corpus: where the rows come from.
-        tokenizer: the base's tokenizer.
-        settings: batch sizes and lengths.
-        members: the members to train and the locales that each learns from; most have one, of their own name.
-        eval_locales: the locales that validate, test and predict read; by default those that the members learn from.
-        seed: decides the order of batches.
-        vocabulary: the pieces that the models hold, by whose numbers tokens go then; None: all.
+        corpus: the corpus.
+        tokenizer: tokenizer of the base.
+        settings: data settings.
+        members: train locales of each member.
+        eval_locales: locales for validation, test and prediction; default: the train locales.
+        seed: random seed for the order of batches.
+        vocabulary: vocabulary subset of the models; None for the full vocabulary.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class IntentDataModule(LightningDataModule):
         self._encoded: dict[tuple[str, Split], EncodedRows] = {}
 
     def rows(self, locale: str, split: Split) -> Rows:
-        """The rows as they are trained on or scored; under ``limit_train`` a choice of ids that all locales share.
+        """Returns the rows of a split; with ``limit_train`` a subset of ids that all locales share.
 
-        A locale that the corpus does not have has none: a target need not have data.
+        A locale that is not in the corpus has no rows: a target need not have data.
         """
         key = (locale, split)
         if key not in self._rows:
@@ -74,7 +74,7 @@ class IntentDataModule(LightningDataModule):
         return self._rows[key]
 
     def encoded(self, locale: str, split: Split) -> EncodedRows:
-        """The tokens of a locale's split; raises UserError where they are not all in the vocabulary."""
+        """Returns the tokens of a split; raises UserError for tokens outside the vocabulary subset."""
         key = (locale, split)
         if key not in self._encoded:
             rows = encode(self.rows(locale, split), self.tokenizer, self.settings.max_length)
@@ -85,12 +85,12 @@ class IntentDataModule(LightningDataModule):
         return self._encoded[key]
 
     def prepare_data(self) -> None:
-        """Fills the token cache in one process before the others read it."""
+        """Fills the token cache in one process."""
         for locale in {locale for locales in self.members.values() for locale in locales}:
             self.encoded(locale, "train")
 
     def setup(self, stage: str) -> None:
-        """Lets a limit of the trainer's steps mean steps of the longest member, however many turns they take."""
+        """Interprets the trainer's ``max_steps`` as steps of the longest member, for members that train in turns."""
         if stage != "fit":
             return
         trainer = self.trainer
@@ -108,28 +108,28 @@ class IntentDataModule(LightningDataModule):
 
     @property
     def batch_size(self) -> BatchSize:
-        """Of a member's train batches, over all devices together."""
+        """Size of global train batches."""
         return BatchSize(self.settings.batch_size, self.settings.batch_tokens)
 
     @property
     def turns(self) -> Turns:
-        """Which members train at which step of an epoch; once a trainer has set this up, under its limits."""
+        """Order of the members' batches; after `setup` with the limits of the trainer."""
         return self._turns or Turns(self.member_batches())
 
     def train_dataloader(self) -> JointLoader:
-        """``{member: batch}`` a step; a member whose epoch is over gets none until the longest one's is over too.
+        """Creates the loader of ``{member: batch}``; a member is inactive after its last batch of the epoch.
 
-        So each member sees its rows once an epoch, exactly as if it were trained alone.
+        Each member sees its rows once per epoch, exactly as if it were trained alone.
         """
         return JointLoader({name: self.member_loader(name) for name in self.members}, self.turns)
 
     def member_loader(self, name: str) -> "DataLoader[Batch]":
-        """One member's train batches: this device's share of them."""
+        """Creates the train loader of a member, for this device."""
         rows = concatenate({locale: self.encoded(locale, "train") for locale in self.members[name]})
         return train_loader(rows, self.batch_size, self.seed, name, *self._place())
 
     def member_batches(self) -> dict[str, int]:
-        """Batches in an epoch of each member."""
+        """Number of batches per epoch of each member."""
         lengths = {
             name: np.sort(np.concatenate([self.encoded(locale, "train").lengths for locale in locales]))
             for name, locales in self.members.items()
@@ -137,7 +137,7 @@ class IntentDataModule(LightningDataModule):
         return {name: len(self.batch_size.starts(found)) for name, found in lengths.items()}
 
     def eval_loaders(self, split: Split, locales: Sequence[str] | None = None) -> Loaders:
-        """Locale -> batches of a split, this device's part; each row is in exactly one device's part."""
+        """Creates evaluation loaders by locale, for this device; each row is on exactly one device."""
         return {
             locale: eval_loader(self.encoded(locale, split), self.settings.eval_batch_size, *self._place())
             for locale in locales or self.eval_locales
@@ -153,7 +153,7 @@ class IntentDataModule(LightningDataModule):
         return CombinedLoader(self.eval_loaders("test"), "sequential")
 
     def label_counts(self, locale: str) -> np.ndarray:
-        """How often each label occurs in a locale's train split, shape (labels,)."""
+        """Counts the labels of a train split, shape (labels,)."""
         return np.bincount(self.rows(locale, "train").labels, minlength=len(self.corpus.label_names))
 
     def _train_limit(self) -> int | None:

@@ -1,4 +1,4 @@
-"""Writes records as CSV, TSV or JSON lines, one at a time."""
+"""Writers for CSV, TSV and JSON lines."""
 
 import csv
 import json
@@ -11,11 +11,11 @@ WRITTEN = (".csv", ".tsv", ".jsonl")
 
 
 class RecordWriter:
-    """Writes records to an open text file.
+    """Writes records to a text stream.
 
     Args:
-        stream: where they go.
-        kind: one of `WRITTEN`. A table has the columns of its first record; JSON lines may differ.
+        stream: output stream.
+        kind: one of `WRITTEN`. Tables have the columns of the first record; JSON lines can differ.
     """
 
     def __init__(self, stream: TextIO, kind: str) -> None:
@@ -26,7 +26,7 @@ class RecordWriter:
         self._writer = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
 
     def write(self, values: Mapping[str, Any]) -> None:
-        """Writes a record; raises UserError where a table's record has other columns than its first."""
+        """Writes a record; raises UserError if its columns differ from the first record of a table."""
         if self._kind == ".jsonl":
             self._stream.write(json.dumps(values, ensure_ascii=False) + "\n")
             return

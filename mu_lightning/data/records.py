@@ -1,7 +1,6 @@
-"""Tables as streams of records with their line numbers: CSV, TSV, JSON lines, Parquet, and plain text.
+"""Streaming readers for CSV, TSV, JSON lines, Parquet and plain text, with line numbers.
 
-Text is read strictly, in UTF-8 (with or without a byte-order mark) or UTF-16 with one. What cannot be read is refused
-with the file and the line.
+Text is UTF-8 (with or without a byte-order mark) or UTF-16 with one. Errors name the file and the line.
 """
 
 import csv
@@ -18,25 +17,25 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 class Record(NamedTuple):
-    """A row as it was read: the line that it starts on (in Parquet, its row), counted from 1, and its values."""
+    """A record: its line number (row number in Parquet), from 1, and its values."""
 
     line: int
     values: dict[str, Any]
 
     def where(self, name: object) -> str:
-        """Its place in the file of that name, for messages."""
+        """Formats the location, for messages."""
         return f"{name}, line {self.line}"
 
 
 def read_records(path: Path, kind: str | None = None) -> Iterator[Record]:
-    """The rows of a table, in order, a few in memory at a time.
+    """Streams the records of a table.
 
     Args:
         path: the file.
-        kind: one of `TABLES`, or anything else for a text a line; by default as the file's name ends.
+        kind: one of `TABLES`, or anything else for plain text lines; default: the suffix of the file.
 
     Raises:
-        UserError: the file cannot be read, is empty or malformed; names the line.
+        UserError: the file is unreadable, empty or malformed; the error names the line.
     """
     kind = path.suffix.lower() if kind is None else kind
     if kind == ".parquet":
@@ -52,16 +51,15 @@ def read_records(path: Path, kind: str | None = None) -> Iterator[Record]:
 
 
 def text_records(lines: TextIO, kind: str, name: str) -> Iterator[Record]:
-    """The rows of an open text table.
+    """Streams the records of an open text table.
 
     Args:
-        lines: the open file, opened with ``newline=""``.
-        kind: ``.csv``, ``.tsv`` or ``.jsonl``; anything else: a record ``{"text": line}`` for each line that is not
-            blank.
-        name: the file's name, for messages.
+        lines: file opened with ``newline=""``.
+        kind: ``.csv``, ``.tsv`` or ``.jsonl``; anything else: a record ``{"text": line}`` for each non-blank line.
+        name: name of the file, for errors.
 
     Raises:
-        UserError: the table is empty or malformed; names the line.
+        UserError: the table is empty or malformed; the error names the line.
     """
     if kind in _DELIMITERS:
         return _separated(lines, _DELIMITERS[kind], name)
@@ -72,7 +70,7 @@ def _separated(lines: TextIO, delimiter: str, name: str) -> Iterator[Record]:
     first = lines.readline().lstrip("\ufeff")
     if not first.strip():
         raise UserError(f"{name}, line 1: expected a header with the columns' names")
-    if delimiter == "," and "," not in first:  # spreadsheets of many countries separate by semicolons
+    if delimiter == "," and "," not in first:  # spreadsheets of many locales use semicolons
         delimiter = next((one for one in ";\t" if one in first), delimiter)
     (header,) = csv.reader([first], delimiter=delimiter)
     header = [column.strip() for column in header]
@@ -87,7 +85,7 @@ def _separated(lines: TextIO, delimiter: str, name: str) -> Iterator[Record]:
                 if len(row) != len(header):
                     raise UserError(
                         f"{name}, line {line}: {len(row)} values for the {len(header)} columns "
-                        f"{', '.join(header)}: put quotes around a text that holds the separator"
+                        f"{', '.join(header)}: quote texts that contain the separator"
                     )
                 yield Record(line, dict(zip(header, row, strict=True)))
             line = reader.line_num + 2
@@ -135,7 +133,7 @@ def _parquet(path: Path) -> Iterator[Record]:
 
 
 def class_names(schema: Any) -> dict[str, dict[int, str]]:
-    """Column -> the names of its classes by index, for columns of classes as `datasets` notes them in a schema."""
+    """Returns class names by index for class columns, from the metadata of `datasets`."""
     notes = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
     features = notes.get("info", {}).get("features", {})
     return {
@@ -151,7 +149,7 @@ def _encoding(path: Path) -> str:
 
 
 def _broken_line(path: Path) -> int:
-    """The first line that is not UTF-8."""
+    """Returns the first line that is not UTF-8."""
 
     def broken(line: bytes) -> bool:
         try:

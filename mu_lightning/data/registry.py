@@ -1,4 +1,4 @@
-"""The corpora by name. A new one is a new file and one line here."""
+"""Registry of corpora. To add a corpus, add a file and a line here."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ def _cldr(settings: CorpusSettings) -> Corpus:
 
     if settings.data_dir is not None:
         raise UserError(
-            f"the corpus 'cldr' is embedded and reads no directory: leave out {settings.data_dir}, or read your own "
+            f"the corpus 'cldr' is embedded and needs no directory: remove {settings.data_dir}, or read your own "
             "tables there with --corpus files"
         )
     return CldrCorpus()
@@ -42,7 +42,7 @@ CORPORA: dict[str, Callable[[CorpusSettings], Corpus]] = {
     "files": _files,
     "hub": _hub,
 }
-# What only some corpora read; to set it for another would be a silent mistake.
+# Settings of specific corpora; an error for other corpora.
 _OWN = {
     "files": ("text_column", "label_column", "split_column", "id_column", "language_column", "split_seed"),
     "hub": (
@@ -53,10 +53,10 @@ _OWN = {
 
 
 def open_corpus(settings: CorpusSettings) -> Corpus:
-    """The corpus that the settings name; nothing of it is read yet.
+    """Opens the corpus of the settings, without reading rows.
 
     Raises:
-        UserError: no corpus has that name, its directory is not what it reads, or a setting is for another corpus.
+        UserError: an unknown corpus, an invalid directory, or a setting of another corpus.
     """
     if settings.corpus not in CORPORA:
         raise unknown("corpus", settings.corpus, CORPORA)

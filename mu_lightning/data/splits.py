@@ -1,4 +1,4 @@
-"""Splits that data do not name themselves: drawn at random, stratified by label, parallel rows together."""
+"""Random splits, stratified by label, with parallel rows in the same split."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
@@ -18,7 +18,7 @@ _SPLIT_OF: dict[str, Split] = {name: split for split, names in _NAMES.items() fo
 
 
 def split_named(name: str) -> Split | None:
-    """The split that a column or a file calls by `name`; None where it is no split's name.
+    """Returns the split of a name in a column or file name; None if it is not a split.
 
     >>> split_named("Validation"), split_named("en")
     ('dev', None)
@@ -33,14 +33,14 @@ def draw_splits(
     seed: int,
     fixed: Mapping[Hashable, Split] | None = None,
 ) -> list[Split]:
-    """A split for each row, the same on every machine; what no share takes is for training.
+    """Assigns rows to random splits, reproducibly on every machine; the remaining rows are for training.
 
     Args:
-        units: what is drawn; rows of one unit, such as translations of each other, get one split.
-        strata: each row's label; of a unit that has several, the first counts. The shares hold within each.
-        shares: split -> the share of a stratum's units, 0 to 1. A stratum of at least 3 units has one in each split.
-        seed: decides the draw.
-        fixed: units whose split is known already.
+        units: unit of each row; rows of a unit, such as translations, are in the same split.
+        strata: label of each row; for units with several labels, the first one.
+        shares: split -> share of the units of a stratum, 0 to 1. A stratum of at least 3 units is in every split.
+        seed: random seed.
+        fixed: units with a known split.
     """
     fixed = fixed or {}
     stratum_of: dict[Hashable, Hashable] = {}

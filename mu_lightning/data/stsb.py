@@ -1,4 +1,4 @@
-"""STS-B: pairs of sentences with a similarity from 0 to 5 by people, in English and nine translations.
+"""STS-B: sentence pairs with human similarity judgments from 0 to 5, in English and nine translations.
 
 The STS benchmark is of Cer et al. 2017 (arXiv:1708.00055), its machine translations are stsb_multi_mt
 (https://github.com/PhilipMay/stsb-multi-mt). They are read from the Parquet files of the Hugging Face hub, or from the
@@ -20,7 +20,7 @@ from mu_lightning.utilities.errors import UserError, unknown
 from mu_lightning.utilities.hub import settle_hub
 
 HUB_ID = "PhilipMay/stsb_multi_mt"
-# The languages of stsb_multi_mt and the locales that they stand for here.
+# Languages of stsb_multi_mt by locale.
 LANGUAGES = {
     "de-DE": "de",
     "en-US": "en",
@@ -33,22 +33,22 @@ LANGUAGES = {
     "ru-RU": "ru",
     "zh-CN": "zh",
 }
-HIGHEST = 5.0  # the scores go from 0 to this
+HIGHEST = 5.0  # maximum score
 _SCORE_COLUMNS = ("similarity_score", "score")
-_PLACES = (".", "data", "stsbenchmark")  # where the files are within what a user may call the release's directory
+_PLACES = (".", "data", "stsbenchmark")  # locations of the files relative to the given directory
 
 Record = tuple[str, Any, Any, Any]
-"""Where a pair was read, for error messages, its two sentences and its score."""
+"""Location of a pair, for error messages, its sentences and its score."""
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """The pairs of one language's split, in the file's order; the three sequences have one length.
+    """Sentence pairs of a split, in the order of the file; all sequences have the same length.
 
     Attributes:
-        first: one sentence of each pair.
-        second: the other one.
-        scores: people's mean judgment of how similar they are, 0 to 5.
+        first: first sentences.
+        second: second sentences.
+        scores: mean human similarity judgments, 0 to 5.
     """
 
     first: Sequence[str]
@@ -60,12 +60,12 @@ class Pairs:
 
     @property
     def ids(self) -> list[str]:
-        """The pairs' numbers: the translations have none of their own, and are parallel in their order."""
+        """Indices of the pairs, which are parallel across translations."""
         return [str(number) for number in range(len(self))]
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hexadecimal) of every sentence and score in order."""
+        """SHA-256 (hexadecimal) of all sentences and scores."""
         digest = hashlib.sha256()
         for pair in zip(self.first, self.second, self.scores, strict=True):
             digest.update("\x1f".join(map(str, pair)).encode() + b"\x1e")
@@ -73,11 +73,11 @@ class Pairs:
 
 
 class Stsb:
-    """STS-B from a release's directory or, without one, from the hub.
+    """STS-B from a release or from the hub.
 
     Args:
-        data_dir: a folder with ``sts-<split>.csv`` or ``stsb-<language>-<split>.csv``, or one above it.
-        hub_id: the data set on the hub, used without `data_dir`; a folder laid out like it will do.
+        data_dir: folder with ``sts-<split>.csv`` or ``stsb-<language>-<split>.csv``, or its parent.
+        hub_id: dataset on the hub, or a folder with the same layout, if `data_dir` is not given.
 
     Raises:
         UserError: `data_dir` is not a folder.
@@ -92,10 +92,10 @@ class Stsb:
         self._data_dir, self._hub_id = data_dir, hub_id
 
     def pairs(self, locale: str, split: Split = "test") -> Pairs:
-        """The pairs of a locale's split.
+        """Returns the pairs of a split.
 
         Raises:
-            UserError: the locale or split is unknown, the hub is out of reach, or a file is not what a release holds.
+            UserError: unknown locale or split, unreachable hub, or an invalid file.
         """
         if split not in SPLITS:
             raise unknown("split", split, SPLITS)
@@ -117,7 +117,7 @@ class Stsb:
             )
         original = path.name.startswith("sts-")
         with path.open(encoding="utf-8", newline="") as lines:
-            # Of the original's lines some have two more fields, about where the sentences are from.
+            # Some lines of the original have two more fields with the sources.
             table = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE) if original else csv.reader(lines)
             try:
                 for fields in table:
@@ -140,7 +140,7 @@ class Stsb:
         folder = self._folder(language)
         part = "validation" if split == "dev" else split
         names = {split, part}
-        # A folder a language; a data set of English alone has no such folder.
+        # One folder per language, unless the dataset is English only.
         inner = folder / language
         paths = sorted(
             path
@@ -169,14 +169,14 @@ class Stsb:
         patterns += ["data/*.parquet", "default/**/*.parquet"] if language == "en" else []
         try:
             return Path(snapshot_download(self._hub_id, repo_type="dataset", allow_patterns=patterns))
-        except Exception as error:  # of many families, by what failed: name look-up, proxy, log-in, cache
+        except Exception as error:  # many exception types: DNS, proxy, login, cache
             lines = str(error).strip().splitlines() or [""]
             raise self._out_of_reach(language, f"{type(error).__name__}: {lines[0]}") from error
 
     def _out_of_reach(self, language: str, reason: str) -> UserError:
         return UserError(
-            f"STS-B's '{language}' cannot be had from the hub ({self._hub_id}; {reason}): connect to the network or "
-            f"fill the hub's cache (HF_HOME) once, or name an unpacked release with --data-dir: a folder with "
+            f"cannot download STS-B '{language}' from the hub ({self._hub_id}; {reason}): check the network "
+            f"connection, or use an unpacked release with --data-dir: a folder with "
             f"stsb-{language}-test.csv{' or sts-test.csv' if language == 'en' else ''}"
         )
 
@@ -198,5 +198,5 @@ def _checked(records: Iterator[Record]) -> Pairs:
         second.append(other)
         scores.append(value)
     if len(set(scores)) < 2:
-        raise UserError(f"{where or 'the file'}: fewer than two different scores, so nothing can be ranked")
+        raise UserError(f"{where or 'the file'}: fewer than two distinct scores: rank correlation is undefined")
     return Pairs(first, second, scores)

@@ -1,4 +1,4 @@
-"""A corpus of rows from tables: labels, splits and ids are settled and checked once all rows are read."""
+"""Corpora from tables: labels, splits and ids are resolved and validated after reading all rows."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ DEFAULT_COLUMNS: dict[str, tuple[str, ...]] = {
 
 
 class TableRow(NamedTuple):
-    """A row as a table has it; `where` is its file and line, for messages. None stands for what is not there."""
+    """A row of a table; `where` is its file and line, for errors. Missing values are None."""
 
     where: str
     language: str
@@ -34,22 +34,22 @@ class TableRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Columns:
-    """Finds the values of a row by the names of its columns.
+    """Resolves columns by name.
 
     Attributes:
-        named: what (``text``, ``label``, ``split``, ``id``, ``language``) -> the column that the user named for it.
+        named: field (``text``, ``label``, ``split``, ``id``, ``language``) -> column given by the user.
     """
 
     named: Mapping[str, str]
 
     @classmethod
     def of(cls, settings: CorpusSettings) -> "Columns":
-        """The columns that the settings name."""
+        """Creates columns from settings."""
         given = {what: getattr(settings, f"{what}_column") for what in DEFAULT_COLUMNS}
         return cls({what: name for what, name in given.items() if name is not None})
 
     def find(self, columns: Iterable[str]) -> dict[str, str]:
-        """What -> its column, for what is there; default names are matched whatever their case."""
+        """Returns the column of each field; default names are case-insensitive."""
         columns = tuple(columns)
         folded = {column.strip().lower(): column for column in columns}
         found = {what: name for what, name in self.named.items() if name in columns}
@@ -61,7 +61,7 @@ class Columns:
         return found
 
     def text_of(self, values: Mapping[str, Any], found: Mapping[str, str], where: str) -> str:
-        """The row's text; raises UserError where there is none."""
+        """Returns the text of a row; raises UserError if it is missing."""
         if "text" not in found:
             wanted = self.named.get("text")
             looked = f"'{wanted}'" if wanted else f"any of {', '.join(DEFAULT_COLUMNS['text'])}"
@@ -76,13 +76,13 @@ class Columns:
 
 
 def plain_value(value: Any, where: str, column: str) -> str | None:
-    """A cell as stripped text: a whole number without a point; None for an empty one.
+    """Converts a cell to stripped text; integers have no decimal point; None for an empty cell.
 
     >>> plain_value(3.0, "", ""), plain_value(" a ", "", ""), plain_value("", "", "")
     ('3', 'a', None)
 
     Raises:
-        UserError: the cell holds a list or a mapping.
+        UserError: the cell is a list or a mapping.
     """
     if value is None or (isinstance(value, float) and value != value):
         return None
@@ -94,7 +94,7 @@ def plain_value(value: Any, where: str, column: str) -> str | None:
 
 
 def split_value(value: str, where: str, column: str) -> Split:
-    """The split that a cell names; raises UserError for one that it does not."""
+    """Returns the split of a cell; raises UserError for other values."""
     split = split_named(value)
     if split is None:
         raise UserError(f"{where}: column '{column}' names the split '{value}', expected one of {', '.join(SPLITS)}")
@@ -102,12 +102,12 @@ def split_value(value: str, where: str, column: str) -> Split:
 
 
 class TableCorpus:
-    """Labeled rows of any languages; a language may have no labels, which count as -1 then.
+    """A corpus of rows from tables; unlabeled rows have the label -1.
 
     Args:
-        name: the corpus' registered name.
-        read: gives all rows.
-        seed: decides which rows are drawn for dev and test where the data name no splits.
+        name: registered name of the corpus.
+        read: reads all rows.
+        seed: random seed for dev and test splits of data without splits.
     """
 
     def __init__(self, name: str, read: Callable[[], Iterable[TableRow]], seed: int = 0) -> None:
@@ -120,28 +120,28 @@ class TableCorpus:
 
     @property
     def locales(self) -> tuple[str, ...]:
-        """The languages that have rows, sorted."""
+        """Languages with rows, sorted."""
         return tuple(sorted(self._rows))
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was settled for the user, such as drawn splits."""
+        """Notes for the user, such as random splits."""
         _ = self._splits
         return tuple(self._notes)
 
     @cached_property
     def label_names(self) -> tuple[str, ...]:
-        """The labels of all languages' train rows, sorted, as numbers where all are; or those that were adopted.
+        """Sorted labels of the train rows of all languages (numerically if possible), or the adopted labels.
 
         Raises:
-            UserError: no row has a label, all have the same, or one has a label that no train row has.
+            UserError: no labels, a single label, or a label without train rows.
         """
         if self._adopted is not None:
             self._check_labels(self._adopted, "is none of the model's labels")
             return self._adopted
         every = [row.label for rows in self._rows.values() for row in rows if row.label is not None]
         if not every:
-            raise UserError(f"no row of the corpus {self.name} has a label: name their column with --label-column")
+            raise UserError(f"no row of the corpus {self.name} has a label: give the column with --label-column")
         train = [
             row.label
             for tag, rows in self._rows.items()
@@ -152,18 +152,18 @@ class TableCorpus:
         self._check_labels(names, "is in no train row of any language: add some, or correct it")
         if len(names) < 2:
             raise UserError(
-                f"every row of the corpus {self.name} has the label '{names[0]}': there is nothing to learn"
+                f"every row of the corpus {self.name} has the label '{names[0]}': at least two labels are needed"
             )
         return names
 
     def adopt_labels(self, names: Sequence[str]) -> None:
-        """Takes a model's labels in place of its own, before any row is asked for: a sample need not have all."""
+        """Uses the labels of a model, before rows are read: a sample may lack some."""
         self._adopted = tuple(names)
         self._made.clear()
         self.__dict__.pop("label_names", None)
 
     def rows(self, locale: str, split: Split) -> Rows:
-        """The rows of a language's split, in the tables' order; raises UserError for an unknown language or split."""
+        """Returns the rows of a split; raises UserError for an unknown language or split."""
         if split not in SPLITS:
             raise unknown("split", split, SPLITS)
         if locale not in self._rows:
@@ -198,7 +198,7 @@ class TableCorpus:
 
     @cached_property
     def _splits(self) -> dict[str, list[Split]]:
-        """Language -> the split of each row."""
+        """Returns the split of each row by language."""
         named: dict[str, list[Split | None]] = {tag: [row.split for row in rows] for tag, rows in self._rows.items()}
         without = [tag for tag, splits in named.items() if None in splits]
         for tag in without:
@@ -227,7 +227,7 @@ class TableCorpus:
         shares: Mapping[Split, float],
         known: Mapping[Any, Split],
     ) -> None:
-        """Draws the splits of these languages' rows, of those for training if they are named, in place."""
+        """Assigns random splits in place; if splits are given, dev rows are sampled from train rows."""
         if not tags:
             return
         order = sorted(tags, key=lambda tag: (all(row.label is None for row in self._rows[tag]), tag))
@@ -236,7 +236,7 @@ class TableCorpus:
         units: list[Hashable] = []
         for tag, place in places:
             row = self._rows[tag][place]
-            # Without ids the same text must not be in two splits; a row's number is the same in parallel tables.
+            # Without ids, equal texts must be in the same split; row numbers are parallel across tables.
             units.append(row.id if row.id is not None else (first_with.setdefault((tag, row.text), place)))
         strata = [self._rows[tag][place].label for tag, place in places]
         with_ids = self._rows[order[0]][0].id is not None
@@ -265,7 +265,7 @@ class TableCorpus:
 
 
 def _check_ids(rows: Sequence[TableRow]) -> None:
-    """Raises UserError where an id is there twice in one split, or only some rows have one."""
+    """Raises UserError for repeated ids in a split, or if only some rows have ids."""
     seen: dict[tuple[Split | None, str], str] = {}
     if sum(row.id is None for row in rows) in (0, len(rows)):
         for row in rows:
@@ -280,7 +280,7 @@ def _check_ids(rows: Sequence[TableRow]) -> None:
 
 
 def _sorted_labels(labels: Iterable[str]) -> tuple[str, ...]:
-    """Each label once, sorted: by number where all are whole numbers.
+    """Returns sorted unique labels, numerically if all are integers.
 
     >>> _sorted_labels(["10", "9", "9"]), _sorted_labels(["b", "10"])
     (('9', '10'), ('10', 'b'))

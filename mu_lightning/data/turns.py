@@ -1,4 +1,4 @@
-"""Which members train at which step of an epoch: all at once, or in turns where not all fit on the device."""
+"""Order of the members' batches: all members together, or in turns if not all fit on the device."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -14,10 +14,9 @@ class Place(NamedTuple):
     """One batch of the run within its epoch.
 
     Attributes:
-        members: the members that have a batch of their own here; a shorter one is over sooner, and the batches that
-            fill up the last optimizer step of a turn have none.
-        number: the number of that batch in the epoch of each of them.
-        group: all members whose turn it is.
+        members: active members; empty for batches that complete the last optimizer step of a turn.
+        number: index of the batch in the epoch of these members.
+        group: members on the device.
     """
 
     members: tuple[str, ...]
@@ -26,17 +25,17 @@ class Place(NamedTuple):
 
 
 class Turns:
-    """The order in which members take their batches of an epoch.
+    """The order of the members' batches in an epoch.
 
-    Groups of `at_once` members have the device one after another, each for its whole epoch. A member meets the same
-    batches in the same optimizer steps whatever the groups are, so its weights do not depend on them.
+    Groups of `at_once` members train one after another, each for a full epoch. A member has the same batches in the
+    same optimizer steps for any grouping, so its weights do not depend on the grouping.
 
     Args:
-        batches: member -> batches in its epoch.
-        at_once: members on the device at a time; 0: all.
-        accumulate: batches in an optimizer step.
-        limit: at most so many of a member's batches are used in an epoch; None: all.
-        max_steps: the run ends when the longest member has made so many optimizer steps; None: it goes on.
+        batches: member -> number of batches per epoch.
+        at_once: number of members on the device; 0 for all.
+        accumulate: number of batches per optimizer step.
+        limit: maximum number of batches per member and epoch; None for no limit.
+        max_steps: maximum number of optimizer steps of the longest member; None for no limit.
     """
 
     def __init__(
@@ -57,24 +56,24 @@ class Turns:
 
     @property
     def longest(self) -> int:
-        """Optimizer steps of the longest member in an epoch."""
+        """Optimizer steps per epoch of the longest member."""
         return -(-max(self.batches.values()) // self.accumulate)
 
     @property
     def steps(self) -> int:
-        """The run's optimizer steps in a whole epoch."""
+        """Optimizer steps per epoch of the run."""
         return -(-len(self._whole) // self.accumulate)
 
     @property
     def run_steps(self) -> int | None:
-        """The run's optimizer steps until `max_steps`, those of all groups; None without that limit."""
+        """Optimizer steps of the run until `max_steps`, over all groups; None without a limit."""
         if self.max_steps is None:
             return None
         epochs = self.max_steps // self.longest
         return epochs * self.steps + -(-len(self.places(epochs)) // self.accumulate)
 
     def places(self, epoch: int) -> tuple[Place, ...]:
-        """The run's batches in an epoch, counted from 0; none after `max_steps`."""
+        """Batches of an epoch, from 0; empty after `max_steps`."""
         if self.max_steps is None:
             return self._whole
         remaining = max(0, self.max_steps - epoch * self.longest)
@@ -90,7 +89,7 @@ class Turns:
         return Counter(name for place in places for name in place.members)
 
     def own_steps(self, name: str, epoch: int) -> list[int]:
-        """How many optimizer steps of the epoch the member has made before each of the run's, and after the last."""
+        """Optimizer steps of a member in the epoch, before each step of the run and after the last."""
         places, steps = self.places(epoch), [0]
         for start in range(0, len(places), self.accumulate):
             own = any(name in place.members for place in places[start : start + self.accumulate])
@@ -106,40 +105,40 @@ class Turns:
                 Place(tuple(name for name in group if number < self.batches[name]), number, group)
                 for number in range(longest)
             ]
-            if group != self.groups[-1]:  # the next group's first optimizer step must not begin with this one's rest
+            if group != self.groups[-1]:  # complete the optimizer step before the next group
                 result += [Place((), number, group) for number in range(longest, longest + -longest % self.accumulate)]
         return tuple(result)
 
 
 class JointLoader:
-    """``{member: batch}`` a step, of the members whose turn it is and whose epoch is not over.
+    """Yields ``{member: batch}`` for the active members.
 
-    A resumed run continues it in the middle of an epoch: batches follow from the epoch, so two numbers are its state.
+    It can resume within an epoch: batches are a function of the epoch, so its state is two numbers.
 
     Args:
-        loaders: member -> its batches.
-        turns: who is next.
+        loaders: member -> train loader.
+        turns: order of the batches.
     """
 
     def __init__(self, loaders: Mapping[str, "DataLoader[Batch]"], turns: Turns) -> None:
         self.loaders = dict(loaders)
         self.turns = turns
-        self.sampler = self  # Lightning tells the sampler of each loader which epoch begins
+        self.sampler = self  # Lightning calls set_epoch on the sampler
         self.epoch = 0
         self._begun: tuple[int, int] | None = None
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch whose order the next iteration gives."""
+        """Sets the epoch of the next iteration."""
         self.epoch = epoch
         for loader in self.loaders.values():
             loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
 
     def state_dict(self) -> dict[str, int]:
-        """Nothing of an epoch is done; whoever saves in the middle of one knows how far it is."""
+        """Returns the state at the start of an epoch; checkpoints within an epoch adjust it."""
         return {"epoch": -1, "batches": 0}
 
     def load_state_dict(self, state_dict: Mapping[str, int]) -> None:
-        """Lets that epoch begin after so many batches of the run."""
+        """Resumes an epoch after a number of batches."""
         self._begun = (state_dict["epoch"], state_dict["batches"])
 
     def __len__(self) -> int:
@@ -156,5 +155,5 @@ class JointLoader:
 
 
 def _from(loader: "DataLoader[Batch]", start: int) -> Iterator[Batch]:
-    """The loader's batches after the first `start`, of which none is made."""
+    """Yields the batches of a loader from `start` on, without creating earlier ones."""
     return (loader.dataset[item] for item in islice(loader.sampler, start, None))

@@ -1,6 +1,6 @@
-"""The settings of a run, typed and plain: `RunSettings` and the groups that it is made of.
+"""Typed settings of a run: `RunSettings` and its groups.
 
-Nothing heavy is imported here, so that help and validation cost no import of torch.
+Importing this package does not import torch.
 """
 
 from mu_lightning.settings.groups import (

@@ -1,7 +1,6 @@
-"""The groups of settings that a configuration file and the command line have, as plain dataclasses.
+"""Groups of settings for configuration files and the command line, as plain dataclasses.
 
-Nothing heavy is imported here, so that help and validation cost no import of torch. A field's docstring line is its
-help.
+Importing this module does not import torch. The docstring of a field is its help text.
 """
 
 from dataclasses import dataclass, field, fields
@@ -28,22 +27,22 @@ LearningRateAfter = Literal["continue", "rewarm"]
 
 @dataclass(frozen=True)
 class CorpusSettings:
-    """Where labeled text comes from.
+    """Corpus settings.
 
     Attributes:
-        corpus: ``cldr`` (embedded, 52 locales), ``massive``, ``files`` (your own tables in `data_dir`) or ``hub`` (any
-            data set that the library ``datasets`` loads, named by `dataset`).
-        data_dir: an unpacked MASSIVE release, or for ``files`` a folder of ``<language>.csv``, ``.tsv``, ``.jsonl`` or
-            ``.parquet``, or one such file; without one MASSIVE is read from the Hugging Face hub.
-        dataset: for ``hub``: the data set's name on the hub, or a local folder of one.
-        configs: for ``hub``: the data set's configurations, each named after its language, such as ``en,fr``.
-        text_column: the column of texts; null: the first of ``text``, ``utt``, ``utterance``, ``sentence``.
-        label_column: the column of labels; null: the first of ``label``, ``intent``.
-        split_column: the column that names each row's split; null: the first of ``split``, ``partition``.
-        id_column: the column of ids that parallel rows share across languages; null: ``id``.
-        language_column: the column of languages, where one table holds several; null: the first of ``language``,
+        corpus: ``cldr`` (embedded, 52 locales), ``massive``, ``files`` (local tables in `data_dir`) or ``hub`` (any
+            dataset that the library ``datasets`` loads, given by `dataset`).
+        data_dir: unpacked MASSIVE release, or for ``files`` a folder with ``<language>.csv``, ``.tsv``, ``.jsonl`` or
+            ``.parquet``, or one such file; default for MASSIVE: the Hugging Face hub.
+        dataset: for ``hub``: name of the dataset on the hub, or a local folder.
+        configs: for ``hub``: configurations of the dataset, each named after its language, such as ``en,fr``.
+        text_column: column of texts; null: the first of ``text``, ``utt``, ``utterance``, ``sentence``.
+        label_column: column of labels; null: the first of ``label``, ``intent``.
+        split_column: column of splits; null: the first of ``split``, ``partition``.
+        id_column: column of ids that parallel rows share across languages; null: ``id``.
+        language_column: column of languages, for tables with several languages; null: the first of ``language``,
             ``lang``, ``locale``.
-        split_seed: decides which rows are drawn for dev and test where the data name no splits.
+        split_seed: random seed for dev and test splits of data without splits.
     """
 
     corpus: str = "cldr"
@@ -61,21 +60,21 @@ class CorpusSettings:
         check_number("data.split_seed", self.split_seed, least=0)
 
     def corpus_values(self) -> dict[str, Any]:
-        """The fields that name a corpus, without those that a subclass adds."""
+        """Returns the corpus fields, without those of subclasses."""
         return {one.name: getattr(self, one.name) for one in fields(CorpusSettings)}
 
 
 @dataclass(frozen=True)
 class DataSettings(CorpusSettings):
-    """What the members read.
+    """Data settings.
 
     Attributes:
-        batch_size: utterances of one locale in one optimizer step, over all devices together.
-        batch_tokens: in place of `batch_size`: as many utterances of similar length as fit into so many tokens, padding
-            included, over all devices together; null: by `batch_size`.
-        eval_batch_size: utterances in one batch of an evaluation.
-        max_length: tokens after which an utterance is cut.
-        limit_train: at most so many train utterances a locale (a fixed choice of ids, the same in every locale).
+        batch_size: utterances per locale and optimizer step, over all devices.
+        batch_tokens: instead of `batch_size`: maximum tokens per batch, including padding, over all devices; null: use
+            `batch_size`.
+        eval_batch_size: batch size for evaluation.
+        max_length: maximum number of tokens; longer utterances are truncated.
+        limit_train: maximum number of train utterances per locale (the same ids in every locale).
     """
 
     batch_size: int = 32
@@ -88,21 +87,21 @@ class DataSettings(CorpusSettings):
         super().__post_init__()
         for name in ("batch_size", "eval_batch_size", "limit_train"):
             check_number(f"data.{name}", getattr(self, name), least=1)
-        check_number("data.max_length", self.max_length, least=3)  # two special tokens and one of the text
+        check_number("data.max_length", self.max_length, least=3)  # two special tokens and one text token
         check_number("data.batch_tokens", self.batch_tokens, least=self.max_length)  # the longest row fits
 
 
 @dataclass(frozen=True)
 class LoraSettings:
-    """The size of LoRA's adapters.
+    """Settings of LoRA adapters.
 
     Attributes:
-        r: rank of each adapter.
-        alpha: an adapter's product is scaled by alpha / r.
-        dropout: on what goes into the adapters.
-        target_modules: the linear modules that are adapted, by name; null: peft's choice for the architecture (query
-            and value of XLM-R's attention).
-        save_adapter: write each exported model's adapter beside it too, into its folder ``adapter``.
+        r: rank of the adapters.
+        alpha: scaling; adapter outputs are scaled by alpha / r.
+        dropout: dropout on the inputs of the adapters.
+        target_modules: names of the linear modules to adapt; null: peft's default for the architecture (query and value
+            for XLM-R).
+        save_adapter: also save the adapter of each exported model, in its folder ``adapter``.
     """
 
     r: int = 8
@@ -114,35 +113,33 @@ class LoraSettings:
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """What a member is and how it learns (AdamW with linear warm-up and decay).
+    """Settings of models and optimizer (AdamW with linear warmup and decay).
 
     Attributes:
-        base: the encoder that every member starts from: a folder or a hub id such as ``xlm-roberta-base``.
-        learning_rate: peak learning rate of every member; null: 5e-5 at XLM-R-base's width of 768, growing with the
-            inverse square of the encoder's width, at most 1e-3 (so 1e-3 for the embedded base); ten times that for
-            adapters.
-        vocabulary: ``used``: members hold the word embeddings of tokens in the run's texts, and exports get
-            the others back from the base: the same weights with less memory, faster. ``full``: they hold all.
-        weight_decay: AdamW's decoupled weight decay, on matrices only.
-        decay_unused: under ``full``: word embeddings of unused tokens decay and are merged like
-            the others; false: they stay the base's.
-        warmup: share of a member's steps in which its learning rate rises from 0.
-        label_smoothing: probability mass that the loss spreads over the other labels.
-        class_weights: ``balanced`` weighs each utterance by the inverse of its label's frequency among the member's
-            train rows, with mean 1.
-        patience: a member stops to train when its own dev accuracy has not risen for so many epochs; it stays in the
-            merges. null: never.
-        gradient_checkpointing: compute activations again in the backward pass instead of keeping them: the same weights
-            with less memory, a third slower.
-        adapter: ``lora``: members share the frozen base in memory and train adapters on it, and heads.
-        lora: the adapters' size.
-        execution: ``loop`` computes one member after another as transformers does; ``stacked`` all of them in one pass
-            without padding, on a CPU, equal but for rounding; ``auto``: stacked where it can be, which is XLM-R's
-            architecture on a CPU, in 32-true or bf16-mixed.
-        members_in_memory: members on the device at a time, for a small GPU: between merges they take turns, moments
-            with them, and the others rest in ordinary memory. The weights are the same in the end. 0: all at once.
-        moments_dtype: in what AdamW's moments are kept: ``bfloat16`` takes 4 bytes for each trained parameter in place
-            of 8, and rounds at random; null: in the weights' own dtype, float32.
+        base: pretrained encoder of all members: a folder or a hub id such as ``xlm-roberta-base``.
+        learning_rate: peak learning rate; null: 5e-5 for a hidden size of 768 (XLM-R-base), scaled with the inverse
+            square of the hidden size, at most 1e-3 (as for the embedded base); ten times as much for adapters.
+        vocabulary: ``used``: train word embeddings of tokens in the run's texts only; exported models have all
+            embeddings. The weights are the same, with less memory and time. ``full``: train all word embeddings.
+        weight_decay: decoupled weight decay of AdamW, for matrices only.
+        decay_unused: with ``full``: apply weight decay to and merge word embeddings of unused tokens; false: keep those
+            of the base.
+        warmup: share of a member's steps for learning rate warmup.
+        label_smoothing: label smoothing of the loss.
+        class_weights: ``balanced`` weights utterances by inverse label frequency in the member's train rows, with mean
+            1.
+        patience: stop training a member after so many epochs without improvement of its dev accuracy; merges still
+            include it. null: never.
+        gradient_checkpointing: recompute activations in the backward pass: less memory, a third slower, same weights.
+        adapter: ``lora``: members train adapters and heads on a shared frozen base.
+        lora: settings of the adapters.
+        execution: ``loop`` trains members one after another with transformers; ``stacked`` trains them in parallel on a
+            CPU, without padding, equal up to rounding; ``auto``: stacked if supported (XLM-R on a CPU in 32-true or
+            bf16-mixed).
+        members_in_memory: number of members on the device, for small GPUs: members train in turns, the others are
+            offloaded to CPU memory with their optimizer state. The resulting weights are the same. 0: all members.
+        moments_dtype: dtype of AdamW's moments: ``bfloat16`` needs 4 instead of 8 bytes per trained parameter, with
+            stochastic rounding; null: dtype of the weights, float32.
     """
 
     base: str = str(EMBEDDED_BASE)
@@ -167,46 +164,45 @@ class ModelSettings:
         check_number("model.warmup", self.warmup, least=0, most=1)
         if self.decay_unused and self.vocabulary != "full":
             raise UserError(
-                "--model.decay_unused needs --model.vocabulary full: rows that members do not hold cannot decay"
+                "--model.decay_unused needs --model.vocabulary full: otherwise members lack these embeddings"
             )
         check_number("model.label_smoothing", self.label_smoothing, least=0, below=1)
 
 
 @dataclass(frozen=True)
 class MergeSettings:
-    """When and how the members are merged while they train, and what they do afterwards.
+    """Settings of merges during training.
 
     Attributes:
-        method: the merge method; ``merge --list-methods`` describes each.
-        parameters: the method's own parameters.
-        adapter: what a merge of members with adapters acts on: the adapters and heads as they are, or the folded
-            weights, of which the base is then made anew.
-        schedule: when to merge: a name such as ``adaptive``, with parameters as in ``every-steps:n=50``, several joined
-            by ``+``, or a mapping; ``schedule --list`` describes them. Null: every `frequency` epochs.
-        frequency: merge after every so many epochs; 0 merges only once, at the end. ``adaptive`` starts from it.
-        adaptive: merge more often while merges help and less often while they don't.
-        performance_trigger: merge also when a member or the ensemble stopped improving.
-        convergence_threshold: gains of dev accuracy below it count as none.
-        reweight: merge weights stay as typology has them (``none``), or are re-read at each merge: from the members'
-            accuracy on the target's dev split (``target-dev``), or their accuracy on their own times typology's
+        method: merge method; see ``merge --list-methods``.
+        parameters: parameters of the method.
+        adapter: whether merges act on adapters and heads, or on the folded weights, which then replace the base.
+        schedule: merge schedule: a name such as ``adaptive``, with parameters as in ``every-steps:n=50``, several
+            joined by ``+``, or a mapping; see ``schedule --list``. Null: every `frequency` epochs.
+        frequency: number of epochs between merges; 0 merges once, at the end. Initial interval of ``adaptive``.
+        adaptive: adapt the interval: merge more often while merges help.
+        performance_trigger: also merge when a member or the ensemble stops improving.
+        convergence_threshold: minimum gain in dev accuracy that counts as an improvement.
+        reweight: merge weights are typological (``none``), or recomputed at each merge: from the members' accuracy on
+            the target's dev split (``target-dev``), or from their accuracy on their own dev splits times typological
             weights (``source-dev``).
-        reweight_temperature: of re-read weights: below 1 better members weigh more, above 1 less.
-        sync: what members do after a merge: take the merged weights (``replace``), move towards them (``pull``, as
-            PAPA does), or keep their own (``none``).
-        pull_keep: of ``pull``: the share of its own weights that a member keeps, PAPA's alpha; 0 replaces.
-        follow: of several targets: members follow the ``first`` target's merged model, the ``mean`` of them all, or
-            ``none``.
-        moments: what becomes of the optimizer's moments after a merge: averaged with the merge weights, kept, or reset.
-        learning_rate: after a merge, ``continue`` as planned, or ``rewarm``: rise again from 0 to the planned rate.
-        rewarm: of ``rewarm``: over this share of an epoch.
-        outer: ``nesterov`` takes the step from one merge to the next by Nesterov momentum, as DiLoCo does.
-        outer_learning_rate: of ``nesterov``; 1 without momentum is a plain merge.
-        outer_momentum: of ``nesterov``.
-        tolerance: a merge is rolled back where it lowers the accuracy on the target's dev split (from the members' mean
-            to the merged model) by more than this; it looks at the target's dev labels, so null (never) is the default.
-        keep_merges: the merged models of so many last merges are kept in the run's folder, beside the best; -1: all.
-        score_epochs: score the members on the target's dev split after each epoch, merge or not, for schedules that
-            read it and for the command ``schedule``.
+        reweight_temperature: temperature of recomputed weights: below 1 favors better members.
+        sync: update of the members after a merge: replace their weights (``replace``), interpolate towards the merged
+            weights (``pull``, as PAPA), or no update (``none``).
+        pull_keep: for ``pull``: share of its own weights that a member keeps, PAPA's alpha; 0 replaces.
+        follow: for several targets: members are updated from the merged model of the ``first`` target, the ``mean`` of
+            all merged models, or ``none``.
+        moments: optimizer moments after a merge: averaged with the merge weights, kept, or reset.
+        learning_rate: learning rate after a merge: ``continue`` the schedule, or ``rewarm`` from 0.
+        rewarm: for ``rewarm``: duration as a share of an epoch.
+        outer: outer optimizer: ``nesterov`` applies Nesterov momentum to the change between merges, as DiLoCo.
+        outer_learning_rate: learning rate of ``nesterov``; 1 without momentum is a plain merge.
+        outer_momentum: momentum of ``nesterov``.
+        tolerance: roll back merges that lower the accuracy on the target's dev split (from the mean of the members to
+            the merged model) by more than this. It uses dev labels of the target; null (default): never.
+        keep_merges: number of recent merged models to keep in the run folder, besides the best one; -1: all.
+        score_epochs: evaluate the members on the target's dev split after each epoch, for schedules that use it and for
+            the command ``schedule``.
     """
 
     method: str = "linear"
@@ -244,13 +240,13 @@ class MergeSettings:
 
 @dataclass(frozen=True)
 class CheckpointSettings:
-    """When a run saves what it needs to go on bit for bit, beside its first and its last state.
+    """Settings of checkpoints for exact resuming, besides those at the start and the end.
 
     Attributes:
-        before_merge: also before each merge; going on from there makes the merge again.
-        every_n_epochs: after every so many epochs; 0: not at epochs.
-        every_n_steps: also after every so many optimizer steps within an epoch; null: not at steps.
-        keep: the last so many are kept, and the last so many before merges; 0: all.
+        before_merge: also save before each merge; resuming from there repeats the merge.
+        every_n_epochs: save after every n epochs; 0: not after epochs.
+        every_n_steps: also save after every n optimizer steps; null: not after steps.
+        keep: number of recent checkpoints to keep, and of those before merges; 0: all.
     """
 
     before_merge: bool = False
@@ -266,13 +262,13 @@ class CheckpointSettings:
 
 @dataclass(frozen=True)
 class GuardSettings:
-    """What happens when training goes wrong in one member, or when a GPU's memory does not suffice.
+    """Settings for handling non-finite gradients and out-of-memory errors.
 
     Attributes:
-        non_finite: roll a member whose gradient is not finite back to the last checkpoint, with a lower learning rate.
-        retries: how often in a run a member is rolled back before the run stops.
-        rate_factor: the factor on a member's learning rate with each roll-back.
-        out_of_memory: halve the micro-batch where a GPU's memory does not suffice, with the same gradients.
+        non_finite: restore a member with a non-finite gradient from the last checkpoint, with a lower learning rate.
+        retries: maximum number of rollbacks of a member in a run.
+        rate_factor: factor on a member's learning rate after each rollback.
+        out_of_memory: halve the micro-batch size after an out-of-memory error; gradients are the same.
     """
 
     non_finite: bool = True
@@ -287,17 +283,17 @@ class GuardSettings:
 
 @dataclass(frozen=True)
 class PretrainSettings:
-    """Size of the model and length of its training.
+    """Settings of pretraining.
 
     Attributes:
         vocab_size: vocabulary size of the tokenizer.
-        layers: Transformer layers.
-        hidden_size: width of the encoder; the feed-forward width is four times it.
-        heads: attention heads.
-        steps: optimizer steps.
-        batch_size: sequences in a step.
-        learning_rate: peak of AdamW's learning rate, after a warm-up over 6 % of the steps.
-        pairs: share of the sequences that are pairs of translations.
+        layers: number of layers.
+        hidden_size: hidden size; the feed-forward size is four times as large.
+        heads: number of attention heads.
+        steps: number of optimizer steps.
+        batch_size: sequences per step.
+        learning_rate: peak learning rate, after warmup over 6 % of the steps.
+        pairs: share of sequences that are translation pairs.
         mask_rate: share of the tokens to predict.
     """
 

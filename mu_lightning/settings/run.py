@@ -1,4 +1,4 @@
-"""`RunSettings`: all that a training run is configured with, parsed once and changed by nobody."""
+"""`RunSettings`: the immutable settings of a training run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -15,19 +15,19 @@ DEFAULT_MODELS_DIR = Path("checkpoints")
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What a `fit` is configured with; ``python cli.py fit --help`` says what each is.
+    """Settings of a training run; for descriptions see ``python cli.py fit --help``.
 
-    Locales may be given as a text, ``"en-US,fr-FR"``, or one by one; they are kept as a tuple. Arguments of the Trainer
-    that are not given have this project's defaults.
+    Locales can be given as text, ``"en-US,fr-FR"``, or as a sequence. Missing arguments of the Trainer have the
+    defaults of this project.
 
     Attributes:
-        seed: the run's seed; ``seed_everything`` in a configuration file.
-        locales: the locales to train on; ``("all",)`` for every one of the corpus.
-        callbacks: name in `mu_lightning.training.callbacks.CLASS_PATHS` -> the class path that replaces it, or None to
-            leave it out.
+        seed: random seed; ``seed_everything`` in configuration files.
+        locales: locales to train on; ``("all",)`` for all locales of the corpus.
+        callbacks: name in `mu_lightning.training.callbacks.CLASS_PATHS` -> class path of a replacement, or None to
+            remove it.
 
     Raises:
-        UserError: a locale is named twice, or an argument of the Trainer does not exist.
+        UserError: a repeated locale, or an unknown argument of the Trainer.
     """
 
     seed: int = 0
@@ -67,19 +67,19 @@ class RunSettings:
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """The targets, the primary one first: `target_lang`, then `target_languages`."""
+        """Targets, the primary target first: `target_lang`, then `target_languages`."""
         first = (self.target_lang,) if self.target_lang else ()
         return tuple(dict.fromkeys((*first, *self.target_languages)))
 
     def plain(self) -> dict[str, Any]:
-        """The settings as plain values by the keys of a configuration file, for the record."""
+        """Returns the settings as plain values, with the keys of a configuration file."""
         values: dict[str, Any] = {each.name: plain_values(getattr(self, each.name)) for each in fields(self)}
         values = {"seed_everything": values.pop("seed"), **values}
         return {key: None if value == [] else value for key, value in values.items()}
 
 
 def plain_values(value: Any) -> Any:
-    """A value as what JSON and YAML hold; an object that is neither is named by its class path."""
+    """Converts a value to plain values for JSON and YAML; other objects become their class path."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if is_dataclass(value) and not isinstance(value, type):

@@ -1,4 +1,4 @@
-"""The arguments of Lightning's Trainer as plain values."""
+"""Arguments of Lightning's Trainer as plain values."""
 
 from collections.abc import Mapping
 from typing import Any, TypedDict, cast
@@ -7,10 +7,10 @@ from mu_lightning.utilities.errors import unknown
 
 
 class TrainerArguments(TypedDict, total=False):
-    """What Lightning's Trainer takes, by its own names.
+    """Arguments of Lightning's Trainer.
 
-    A logger, callback, strategy, plugin or profiler is given as a mapping with ``class_path`` and ``init_args``, as in
-    a configuration file, and built anew for each training; or as an object, which is copied for each training.
+    Loggers, callbacks, strategies, plugins and profilers are mappings with ``class_path`` and ``init_args``, as in
+    configuration files, or objects, which are copied for each training.
     """
 
     accelerator: Any
@@ -70,7 +70,7 @@ TRAINER_DEFAULTS: TrainerArguments = {
 
 
 def trainer_arguments(given: Mapping[str, Any]) -> TrainerArguments:
-    """The arguments that are given, and ours for those that are not; raises UserError for one that there is not."""
+    """Adds our defaults to the given arguments; raises UserError for unknown ones."""
     for name in given:
         if name not in TrainerArguments.__annotations__:
             raise unknown("argument of Lightning's Trainer", name, TrainerArguments.__annotations__)

@@ -1,4 +1,4 @@
-"""How similarities between languages become weights."""
+"""Settings of similarity and normalization."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,17 +9,16 @@ DEFAULT_FEATURE_SET = "syntax_knn"
 
 @dataclass(frozen=True)
 class TypologySettings:
-    """How similarities become weights.
+    """Settings of similarity and normalization.
 
     Attributes:
-        similarity_source: ``dense`` computes the similarities from URIEL's features, ``sparse`` reads a matrix.
-        similarity_matrix: the file of ``sparse``, as the command ``similarity`` writes it;
-            ``language_similarity_matrix_unified.csv`` in the current folder if none is named.
-        feature_set: the features of ``dense``, or a mix of several such as ``syntax_knn:0.7+geography:0.3``.
-        top_k: neighbors that each locale keeps before the weights are normalized.
-        sinkhorn_iters: rounds of dividing rows, then columns, by their sums.
-        temperature: below 1 the nearest neighbors count for more, above 1 for less: weights grow as
-            s^(1 / temperature).
+        similarity_source: ``dense`` computes similarities from URIEL features, ``sparse`` reads a matrix.
+        similarity_matrix: file for ``sparse``, as written by the command ``similarity``; default:
+            ``language_similarity_matrix_unified.csv`` in the current folder.
+        feature_set: feature set for ``dense``, or a mix such as ``syntax_knn:0.7+geography:0.3``.
+        top_k: number of neighbors of each locale that are kept before normalization.
+        sinkhorn_iters: number of Sinkhorn iterations (row and column normalizations).
+        temperature: weights are proportional to s^(1 / temperature): values below 1 favor the nearest neighbors.
     """
 
     similarity_source: Literal["dense", "sparse"] = "dense"

@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset, Sampler
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM
 
-from mu_lightning.data.batching import STRETCH, seed_of
+from mu_lightning.data.batching import BATCHES_PER_BUCKET, seed_of
 from mu_lightning.data.corpus import Rows
 from mu_lightning.data.encoding import LENGTH_STEP
 from mu_lightning.settings import PretrainSettings
@@ -112,12 +112,14 @@ class MaskedBatches(Dataset[dict[str, Tensor]]):
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
         size = self.settings.batch_size
-        # Sequences of STRETCH steps are drawn together and sorted by length, so that a batch has little padding.
-        stretch, place = divmod(step, STRETCH)
+        # Sequences of BATCHES_PER_BUCKET steps are sampled together and sorted by length, to reduce padding.
+        stretch, place = divmod(step, BATCHES_PER_BUCKET)
         random = np.random.default_rng(seed_of(self.seed, "sequences", stretch))
-        first, second = self._draw(random, size * STRETCH)
+        first, second = self._draw(random, size * BATCHES_PER_BUCKET)
         lengths = self.lengths[first] + np.where(second >= 0, self.lengths[second] + 2, 0)
-        cut = np.argsort(lengths, kind="stable").reshape(STRETCH, size)[random.permutation(STRETCH)[place]]
+        cut = np.argsort(lengths, kind="stable").reshape(BATCHES_PER_BUCKET, size)[
+            random.permutation(BATCHES_PER_BUCKET)[place]
+        ]
         return self._masked([self._sequence(first[i], second[i]) for i in cut], seed_of(self.seed, "masks", step))
 
     def _draw(self, random: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:

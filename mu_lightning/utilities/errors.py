@@ -1,4 +1,4 @@
-"""The one kind of error that is the user's to mend: one clear line, raised before long work starts."""
+"""Errors for users: one line, raised before long computations."""
 
 import difflib
 import math
@@ -11,13 +11,12 @@ MAX_NAME = 200
 
 
 class UserError(ValueError):
-    """What was asked cannot be done; the message names what was given, what exists and what to do.
+    """An error that the user can fix; the message states the given value, the expected value and the remedy.
 
-    The program prints it as one line and exits with status 2; a library user catches it as a `ValueError`.
+    The program prints it as one line and exits with status 2; in Python it is a `ValueError`.
 
     Args:
-        message: what went wrong; control characters in it, such as line ends in a name, are escaped, and what is longer
-            than `MAX_MESSAGE` is cut.
+        message: the message; control characters are escaped, and it is truncated to `MAX_MESSAGE`.
     """
 
     def __init__(self, message: str) -> None:
@@ -29,7 +28,7 @@ class NonFiniteError(UserError):
 
 
 def escaped(message: str) -> str:
-    r"""A text for one line of a terminal.
+    r"""Escapes control characters for terminal output.
 
     >>> escaped("a\n\x1b[1mb")
     'a\\n\\x1b[1mb'
@@ -40,7 +39,7 @@ def escaped(message: str) -> str:
 
 
 def shown(value: Any) -> str:
-    """What was given, for a message: its repr, cut where it is long, deep or has many items."""
+    """Returns the repr of a value for a message, truncated if it is long or deeply nested."""
     return _REPR.repr(value)
 
 
@@ -51,12 +50,12 @@ _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 200
 
 
 def unknown(kind: str, given: str, known: Iterable[str]) -> UserError:
-    """The error for a name that is not among the known ones, with the nearest of them.
+    """The error for an unknown name, with similar known names.
 
     Args:
-        kind: what the name names, such as ``"locale"``.
-        given: the name as it was given.
-        known: every name that would have been accepted.
+        kind: kind of the name, such as ``"locale"``.
+        given: the given name.
+        known: all valid names.
     """
     names, given = sorted(known), given if len(given) <= MAX_NAME else f"{given[:MAX_NAME]}..."
     by_lower = {name.lower(): name for name in names}
@@ -74,15 +73,15 @@ def check_number(
     above: float = -math.inf,
     below: float = math.inf,
 ) -> None:
-    """Raises UserError unless `value` is a finite number within the bounds; None, for "not set", passes.
+    """Raises UserError unless a value is None or a finite number within bounds.
 
     Args:
-        name: the setting's name, for the error.
-        value: what was given.
-        least: the smallest number that is allowed.
-        most: the largest number that is allowed.
-        above: every allowed number is greater than this.
-        below: every allowed number is smaller than this.
+        name: name of the setting, for the error.
+        value: the given value.
+        least: inclusive minimum.
+        most: inclusive maximum.
+        above: exclusive minimum.
+        below: exclusive maximum.
     """
     if value is None or (math.isfinite(value) and least <= value <= most and above < value < below):
         return
@@ -92,14 +91,14 @@ def check_number(
 
 
 class Interrupted(BaseException):
-    """A signal ended the work in good order; what was done so far is kept.
+    """Raised on a graceful stop by a signal.
 
-    Not an `Exception`, so that nothing on the way up takes it for a failure.
+    It is not an `Exception`, so that handlers of failures don't catch it.
 
     Args:
         signal_name: ``SIGTERM`` or ``SIGINT``.
-        status: the exit status that the signal asks for: 143 or 130.
-        where: what had been done when it ended, such as ``after step 40``.
+        status: exit status of the signal: 143 or 130.
+        where: progress at the stop, such as ``after step 40``.
     """
 
     def __init__(self, signal_name: str, status: int, where: str = "") -> None:

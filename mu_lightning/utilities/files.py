@@ -1,9 +1,8 @@
-"""Atomic and durable writes: what has its final name is whole, and nothing that was there before is lost.
+"""Atomic and durable writes: files under their final name are complete, and existing files are not overwritten.
 
-Everything is written under a temporary sibling, flushed to the disk and renamed, and then the folder that holds the
-name is flushed too, so that neither an exception, nor a kill, nor a power cut leaves half a result under its final
-name. A temporary is locked while it is written: one that nobody holds was left by a kill, and the next write of the
-same name removes it.
+Outputs are written to a temporary sibling, synced and renamed, and the parent folder is synced, so that exceptions,
+kills and power failures leave no partial output under the final name. Temporaries are locked while they are written;
+unlocked ones were left by a kill and are removed by the next write of the same name.
 """
 
 import errno
@@ -31,23 +30,23 @@ _OCCUPIED = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR)
 
 
 def refuse_existing(path: Path, what: str = "a result") -> None:
-    """Raises UserError if `path` already holds something, which is never overwritten silently, or cannot be made."""
+    """Raises UserError if an output exists and is not empty, or cannot be created."""
     refuse_locked(path)
     if path.is_dir():
         if any(not (one.is_dir() or _is_temporary(one) or one.name == INSIDE) for one in path.rglob("*")):
-            raise UserError(f"{path} already holds {what}: name another place or remove it first")
-        return  # at most what a kill left before anything had its name
+            raise UserError(f"{path} already holds {what}: choose another output or remove it first")
+        return  # at most leftovers of a killed process
     if path.exists() or path.is_symlink():
-        raise UserError(f"{path} already holds {what}: name another place or remove it first")
+        raise UserError(f"{path} already holds {what}: choose another output or remove it first")
     _check_writable(next(folder for folder in path.absolute().parents if folder.exists()), path)
 
 
 @contextmanager
 def reserved(path: Path | None, what: str = "a result") -> Iterator[None]:
-    """Keeps a new output for this process alone until the block ends; nothing is kept for None.
+    """Locks a new output for this process inside the block; does nothing for None.
 
     Raises:
-        UserError: `path` already holds something, cannot be made, or is in use by another process.
+        UserError: the output exists, cannot be created, or is in use by another process.
     """
     if path is None:
         yield
@@ -59,9 +58,9 @@ def reserved(path: Path | None, what: str = "a result") -> Iterator[None]:
 
 
 def clear_temporaries(folder: Path, names: Iterable[Path] = ()) -> None:
-    """Removes what kills left of writes that never had their name: all below a run's own folder, and beside `names`.
+    """Removes leftover temporaries of killed processes: below a run folder, and next to `names`.
 
-    What another process is writing stays.
+    Temporaries in use by other processes are kept.
     """
     for path in folder.rglob(".*.tmp"):
         if _is_temporary(path):
@@ -72,28 +71,27 @@ def clear_temporaries(folder: Path, names: Iterable[Path] = ()) -> None:
 
 @contextmanager
 def atomic_folder(path: Path, what: str = "a result") -> Iterator[Path]:
-    """Yields a temporary sibling of `path` to fill; it takes the name `path` when the block ends without an exception.
+    """Yields a temporary sibling folder of `path`, which is renamed to `path` on success.
 
     Raises:
-        UserError: `path` already holds something. If it came to hold it meanwhile, the error says where the finished
-            folder lies.
+        UserError: `path` exists. If it was created meanwhile, the error names the location of the finished folder.
     """
     _refuse_unreplaceable(path, what)
-    path = Path(os.path.realpath(path))  # a link to an empty folder stays a link
+    path = Path(os.path.realpath(path))  # a link to an empty folder is kept
     with temporary_folder(path) as temporary:
         yield temporary
         mask = os.umask(0)
         os.umask(mask)
         for folder, _, names in os.walk(temporary, topdown=False):
             for name in names:
-                # Some libraries write through private temporary files; a result is as readable as any other file.
+                # Some libraries create files that are private to the user.
                 (Path(folder) / name).chmod(0o666 & ~mask)
                 _sync(Path(folder) / name)
             _sync(Path(folder))
         if path.is_dir():
             _remove_empty(path)
         try:
-            temporary.rename(path)  # fails where there is anything but an empty folder
+            temporary.rename(path)  # fails unless the target is an empty folder
         except OSError as error:
             raise _finished_elsewhere(error, temporary, path) from error
         _sync(path.parent)
@@ -101,11 +99,11 @@ def atomic_folder(path: Path, what: str = "a result") -> Iterator[Path]:
 
 @contextmanager
 def temporary_folder(name: Path, *, private: bool = False) -> Iterator[Path]:
-    """A folder beside `name` that is removed when the block ends, or by the next one beside `name` after a kill.
+    """Yields a temporary folder next to `name`, which is removed at the end of the block.
 
     Args:
-        name: what the folder is for.
-        private: whether only this user may read it.
+        name: the file that the folder is for.
+        private: whether the folder is readable by this user only.
     """
     name.parent.mkdir(parents=True, exist_ok=True)
     _clear_beside(name)
@@ -121,12 +119,12 @@ def temporary_folder(name: Path, *, private: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def written_behind(file: BinaryIO) -> Iterator[None]:
-    """Sends a large file to the disk while it is still being computed, so that the last flush finds little left."""
+    """Writes a large file back to the disk in the background, so that the final sync is short."""
     done = Event()
 
     def send() -> None:
         while not done.wait(0.02):
-            with suppress(OSError):  # what is wrong with the disk the last flush says, where it is heard
+            with suppress(OSError):  # errors are reported by the final sync
                 _begin_to_write(file.fileno())
 
     sender = Thread(target=send, daemon=True)
@@ -140,14 +138,14 @@ def written_behind(file: BinaryIO) -> Iterator[None]:
 
 @contextmanager
 def atomic_file(path: Path, *, replace: bool = True) -> Iterator[Path]:
-    """Yields a temporary sibling of `path` to write; it takes the name `path` when the block ends without an exception.
+    """Yields a temporary sibling file of `path`, which is renamed to `path` on success.
 
     Args:
         path: the file.
-        replace: whether it may take the place of an earlier file, which is then the writer's own.
+        replace: whether to replace an existing file.
 
     Raises:
-        UserError: `path` came to exist meanwhile and is not to be replaced; the error says where the file lies.
+        UserError: `path` was created meanwhile and must not be replaced; the error names the location of the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _clear_beside(path)
@@ -167,7 +165,7 @@ def atomic_file(path: Path, *, replace: bool = True) -> Iterator[Path]:
 
 
 def set_aside(path: Path) -> Path:
-    """Gives what lies at `path` a free name beside it, which is returned, so that something else can take its place."""
+    """Renames a file or folder to a free sibling name and returns it."""
     aside = _free_name(path, path.is_dir())
     path.rename(aside)
     return aside
@@ -186,19 +184,19 @@ def write_json(path: Path, value: Any) -> None:
 
 def _check_writable(folder: Path, path: Path) -> None:
     try:
-        with TemporaryFile(dir=folder):  # rights tell too little: root has them everywhere
+        with TemporaryFile(dir=folder):  # permissions are not sufficient: root has all of them
             pass
     except OSError as error:
-        raise UserError(f"{path} cannot be made: {folder} is not a folder that may be written to") from error
+        raise UserError(f"{path} cannot be made: {folder} is not a writable folder") from error
 
 
 def _refuse_unreplaceable(path: Path, what: str) -> None:
-    """As `refuse_existing`; an empty folder must be one that another can be put in the place of."""
+    """Like `refuse_existing`, and raises UserError if an empty folder cannot be replaced."""
     refuse_existing(path, what)
     if path.is_dir():
         real = Path(os.path.realpath(path))
         if os.path.ismount(real):
-            raise UserError(f"{path} is a mount point, which cannot be replaced by {what}: name a folder in it")
+            raise UserError(f"{path} is a mount point, which cannot be replaced by {what}: choose a folder in it")
         _check_writable(real.parent, path)
 
 
@@ -217,10 +215,10 @@ def _clear_beside(name: Path) -> None:
 
 
 def _clear(path: Path) -> None:
-    """Removes a temporary that no process holds."""
+    """Removes an unlocked temporary."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:  # gone, a link, or somebody else's
+    except OSError:  # missing, a link, or owned by another user
         return
     with kept_open(descriptor):
         if not try_lock(descriptor):
@@ -232,23 +230,23 @@ def _clear(path: Path) -> None:
 
 
 def _remove_empty(folder: Path) -> None:
-    """Removes the empty folders below `folder`, and what kills left."""
+    """Removes empty folders and leftover temporaries below a folder."""
     clear_temporaries(folder)
     for place, _, _ in os.walk(folder, topdown=False):
         if Path(place) != folder:
-            with suppress(OSError):  # not empty: then what is in it stays
+            with suppress(OSError):  # not empty
                 Path(place).rmdir()
 
 
 def _take_free_name(temporary: Path, path: Path) -> None:
-    """Gives a file its name, unless there is something of that name by now."""
+    """Renames a file unless the target exists."""
     try:
         try:
             path.hardlink_to(temporary)
         except OSError as error:
             if error.errno in _OCCUPIED:
                 raise
-            # A file system without hard links: the name is claimed first.
+            # File system without hard links: create the target first.
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
             temporary.replace(path)
     except OSError as error:
@@ -256,12 +254,12 @@ def _take_free_name(temporary: Path, path: Path) -> None:
 
 
 def _finished_elsewhere(error: OSError, temporary: Path, path: Path) -> Exception:
-    """The error for a name that was taken meanwhile; what is finished is kept beside it."""
+    """The error for a target that was created meanwhile; the finished output is kept next to it."""
     if error.errno not in _OCCUPIED:
         return error
     place = _free_name(path, temporary.is_dir())
     temporary.rename(place)
-    return UserError(f"{path} came to exist meanwhile and was left as it is: the finished work lies in {place}")
+    return UserError(f"{path} was created meanwhile and was not changed: the finished output is in {place}")
 
 
 def _free_name(path: Path, is_folder: bool) -> Path:
@@ -279,9 +277,9 @@ def _sync(path: Path) -> None:
 
 
 def _begin_to_write(descriptor: int) -> None:
-    """Has the system write what it holds of a file, without waiting for the disk where it can be asked so.
+    """Starts writeback of a file without waiting.
 
-    On Linux by sync_file_range(2), as a flush would keep the file from being written to meanwhile.
+    On Linux it uses sync_file_range(2), because a sync would block concurrent writes.
     """
     try:
         begin = CDLL(None).sync_file_range

@@ -1,14 +1,13 @@
-"""The Hugging Face hub, asked once whether it is there."""
+"""Checks whether the Hugging Face hub is reachable."""
 
 from functools import cache
 
 
 @cache
 def settle_hub() -> None:
-    """Asks the hub for an answer within 5 seconds; without one, this process goes by the hub's cache from then on.
+    """Switches to offline mode if the hub does not answer within 5 seconds.
 
-    Otherwise every file that is looked up would wait for several tries of its own. With ``HF_HUB_OFFLINE`` nothing is
-    asked.
+    This avoids retries and timeouts for every file. With ``HF_HUB_OFFLINE`` no request is made.
     """
     from huggingface_hub import constants, get_session
 
@@ -16,5 +15,5 @@ def settle_hub() -> None:
         return
     try:
         get_session().head(constants.ENDPOINT, timeout=5)
-    except Exception:  # of whichever HTTP client the hub's library has by now; it says the same: nobody there
+    except Exception:  # errors of any HTTP client: the hub is unreachable
         constants.HF_HUB_OFFLINE = True

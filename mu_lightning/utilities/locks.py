@@ -1,7 +1,7 @@
-"""One process at a time at an output: locks that the system releases however their holder ends.
+"""File locks for outputs, which the system releases when the process ends.
 
-The lock of ``runs/NAME`` is the file ``runs/.NAME.lock``, which says who holds it. It is locked with flock(2), so a
-file that a killed process left behind locks nothing.
+The lock of ``runs/NAME`` is the file ``runs/.NAME.lock``, which names the holder. It is locked with flock(2), so a
+file left by a killed process is not locked.
 """
 
 import fcntl
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from mu_lightning.utilities.errors import UserError
 
-INSIDE = ".lock"  # the name of a lock that lies in its output
+INSIDE = ".lock"  # name of a lock file inside the output
 _COMMAND_LENGTH = 200
 
 _descriptors: set[int] = set()
@@ -26,12 +26,12 @@ _outputs: set[Path] = set()
 
 @contextmanager
 def locked(*outputs: Path) -> Iterator[None]:
-    """Keeps outputs for this process alone until the block ends.
+    """Locks outputs for this process inside the block.
 
-    Folders above an output are made if they are missing, and removed again where nothing else came into them.
+    Missing parent folders are created, and removed again if they are empty.
 
     Raises:
-        UserError: another process holds one of them, which the error names; or nothing can be written there.
+        UserError: another process holds a lock, or the folder is not writable.
     """
     with ExitStack() as stack:
         for output in outputs:
@@ -40,7 +40,7 @@ def locked(*outputs: Path) -> Iterator[None]:
 
 
 def refuse_locked(output: Path) -> None:
-    """Raises UserError if another process holds `output`."""
+    """Raises UserError if another process holds the lock of an output."""
     path = lock_file(output)
     if path in _outputs:
         return
@@ -56,14 +56,14 @@ def refuse_locked(output: Path) -> None:
 
 
 def lock_file(output: Path) -> Path:
-    """Where the lock of an output lies: beside it, or in it where only the output itself may be written to."""
+    """Returns the path of the lock file: next to the output, or inside if only the output is writable."""
     real = Path(os.path.realpath(output))
     inside = real.is_dir() and (os.path.ismount(real) or not os.access(real.parent, os.W_OK))
     return real / INSIDE if inside else real.parent / f".{real.name}.lock"
 
 
 def try_lock(descriptor: int, shared: bool = False) -> bool | None:
-    """Locks an open file or folder; False if another holds it, None where the file system has no locks."""
+    """Locks an open file or folder; returns False if another process holds the lock, None without lock support."""
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -75,7 +75,7 @@ def try_lock(descriptor: int, shared: bool = False) -> bool | None:
 
 @contextmanager
 def kept_open(descriptor: int) -> Iterator[int]:
-    """Closes a descriptor when the block ends; a forked child does not inherit it, and so no lock on it."""
+    """Closes a descriptor at the end of the block; forked children don't inherit it."""
     _descriptors.add(descriptor)
     try:
         yield descriptor
@@ -121,12 +121,12 @@ def _locked(output: Path) -> Iterator[None]:
             with suppress(OSError):
                 path.unlink()
     for folder in missing:
-        with suppress(OSError):  # something came into it
+        with suppress(OSError):  # not empty
             folder.rmdir()
 
 
 def _acquired(output: Path, path: Path) -> int:
-    """The descriptor of the locked file at `path`; raises UserError if another process holds it."""
+    """Opens and locks a file; raises UserError if another process holds the lock."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         found = try_lock(descriptor)
@@ -134,8 +134,11 @@ def _acquired(output: Path, path: Path) -> int:
             os.close(descriptor)
             raise _held(output, path)
         if found is None:
-            print(f"warning: {path.parent} has no locks: nothing keeps another run out of {output}", file=sys.stderr)
-        # Its last holder may have removed the file between the two calls: then it is no longer anybody's lock.
+            print(
+                f"warning: {path.parent} has no locks: concurrent runs in {output} are not detected",
+                file=sys.stderr,
+            )
+        # The last holder may have removed the file between the two calls.
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
@@ -148,4 +151,4 @@ def _held(output: Path, path: Path) -> UserError:
         who = f"process {holder['process']} on {holder['host']}, since {holder['since']} ({holder['command']})"
     except (OSError, ValueError, KeyError, TypeError):
         who = "another process"
-    return UserError(f"{output} is in use by {who}: wait for its end, or name another place")
+    return UserError(f"{output} is in use by {who}: wait, or choose another output")

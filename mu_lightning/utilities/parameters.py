@@ -1,4 +1,4 @@
-"""Typed parameters of what is registered under a name: fields with help and bounds, from Python, YAML or text."""
+"""Typed parameters of registered components: fields with help and bounds, from Python, YAML or text."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -18,16 +18,16 @@ def option(
     per_source: bool = False,
     model_wide: bool = False,
 ) -> Any:
-    """A field of a dataclass of parameters: its default, what it means, and which values it may take.
+    """Declares a parameter as a dataclass field.
 
     Args:
-        default: the value without the parameter; its type is the parameter's unless `kind` is given.
-        help: what it means.
-        low: the least value allowed.
-        high: the greatest value allowed.
-        choices: the only values allowed.
-        kind: the type, where the default is None.
-        per_source: whether it may be a number for each source; then it is read with `for_each`.
+        default: default value; it determines the type unless `kind` is given.
+        help: description.
+        low: inclusive minimum.
+        high: inclusive maximum.
+        choices: allowed values.
+        kind: type, if the default is None.
+        per_source: whether it can differ between sources; see `for_each`.
         model_wide: whether a merge method's global statistics depend on it: it then has one value for the model.
     """
     metadata = {
@@ -45,16 +45,16 @@ def option(
 def read_parameters(
     owner: str, parameters: type, given: Mapping[str, Any] | None, sources: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """The given parameters, validated; texts, as from a command line, are read as their type.
+    """Validates and converts parameters; strings, as from a command line, are parsed.
 
     Args:
-        owner: what the parameters belong to, as errors call it.
-        parameters: a dataclass whose fields are made by `option`; other fields are no parameters.
-        given: parameter -> value, or source name -> value for a parameter that may differ between sources.
-        sources: the sources' names.
+        owner: name of the component, for errors.
+        parameters: a dataclass with fields made by `option`; other fields are ignored.
+        given: parameter -> value, or source name -> value for per-source parameters.
+        sources: names of the sources.
 
     Raises:
-        UserError: an unknown parameter (with the nearest known ones), or a value of the wrong type or out of range.
+        UserError: an unknown parameter (similar names are suggested), or a value of a wrong type or out of range.
     """
     fields = {field.name: field for field in dataclasses.fields(parameters) if "kind" in field.metadata}
     values = {}
@@ -62,13 +62,13 @@ def read_parameters(
         key = name.replace("-", "_")
         if key not in fields:
             if not fields:
-                raise UserError(f"{owner} has no parameter '{name}': it has none at all")
+                raise UserError(f"{owner} has no parameter '{name}': it has no parameters")
             raise unknown(f"parameter of {owner}", name, fields)
         what = f"{owner}'s {key}"
         if isinstance(value, Mapping) and fields[key].metadata["per_source"]:
             if set(value) != set(sources):
                 raise UserError(
-                    f"{what} is given for {', '.join(map(str, value))}: it takes one number, or one for each source"
+                    f"{what} is given for {', '.join(map(str, value))}: it must be one number, or one for each source"
                 )
             values[key] = tuple(_validated(f"{what} of {source}", value[source], fields[key]) for source in sources)
         else:

@@ -1,4 +1,4 @@
-"""A progress bar on standard error around anything that is gone through."""
+"""Progress bar over an iterable, on standard error."""
 
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -7,7 +7,7 @@ Item = TypeVar("Item")
 
 
 def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
-    """The items, with a bar of how many of `total` are through, and the time left."""
+    """Yields items and shows a progress bar with the remaining time."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,

@@ -1,4 +1,4 @@
-"""Text, JSON and CSV files from outside: read whole, or refused in one line that names the file and the place."""
+"""Strict readers for text, JSON and CSV files; errors name the file and the line."""
 
 import codecs
 import csv
@@ -13,7 +13,7 @@ from mu_lightning.utilities.errors import UserError
 
 MAX_BYTES = 512 * 2**20
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
-# Longest first: the mark of UTF-32 begins with that of UTF-16.
+# Longest first: the BOM of UTF-32 starts with that of UTF-16.
 _OTHER_ENCODINGS = (
     (codecs.BOM_UTF32_LE, "UTF-32"),
     (codecs.BOM_UTF32_BE, "UTF-32"),
@@ -23,21 +23,21 @@ _OTHER_ENCODINGS = (
 
 
 def check_not_lfs_pointer(path: Path) -> None:
-    """Raises UserError if `path` is what Git LFS leaves in place of a file that was not downloaded."""
+    """Raises UserError if a file is a Git LFS pointer."""
     with path.open("rb") as file:
         if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
-            raise UserError(f"{path} is a Git LFS pointer, not the file itself: fetch it with 'git lfs pull'")
+            raise UserError(f"{path} is a Git LFS pointer: download the file with 'git lfs pull'")
 
 
 def read_text(path: Path, *, max_bytes: int = MAX_BYTES) -> str:
-    """The text of a UTF-8 file, without a byte-order mark.
+    """Reads a UTF-8 file, without a byte-order mark.
 
     Args:
         path: the file.
-        max_bytes: a larger file is refused before it is read.
+        max_bytes: maximum size.
 
     Raises:
-        UserError: the file cannot be read, is too large, a Git LFS pointer, or of another encoding.
+        UserError: the file is unreadable, too large, a Git LFS pointer, or has another encoding.
     """
     try:
         size = path.stat().st_size
@@ -51,7 +51,7 @@ def read_text(path: Path, *, max_bytes: int = MAX_BYTES) -> str:
 
 
 def decoded(content: bytes, path: Path) -> str:
-    """Bytes of the file `path` as text, without a byte-order mark; raises UserError unless they are UTF-8."""
+    """Decodes bytes of a file as UTF-8, without a byte-order mark; raises UserError for other encodings."""
     encoding = next((name for mark, name in _OTHER_ENCODINGS if content.startswith(mark)), None)
     if encoding is not None:
         raise UserError(f"{path} is encoded as {encoding}: save it as UTF-8")
@@ -64,15 +64,15 @@ def decoded(content: bytes, path: Path) -> str:
         ) from error
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise UserError(f"{path}, line {line}: there is a NUL character: this is not a text file in UTF-8")
+        raise UserError(f"{path}, line {line}: NUL character: this is not a UTF-8 text file")
     return text
 
 
 def read_json(path: Path, *, max_bytes: int = MAX_BYTES) -> Any:
-    """The content of a JSON file.
+    """Reads a JSON file.
 
     Raises:
-        UserError: as of `read_text`; or it is not valid JSON, is nested too deeply, or has a key twice in one object.
+        UserError: see `read_text`; or invalid JSON, too deep nesting, or a repeated key.
     """
     text = read_text(path, max_bytes=max_bytes)
     try:
@@ -84,7 +84,7 @@ def read_json(path: Path, *, max_bytes: int = MAX_BYTES) -> Any:
 
 
 def read_json_object(path: Path, *, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
-    """The same of a file that must hold an object."""
+    """Reads a JSON file that must contain an object."""
     content = read_json(path, max_bytes=max_bytes)
     if not isinstance(content, dict):
         raise UserError(f"{path} does not hold a JSON object")
@@ -102,18 +102,18 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class CsvRow:
-    """A row of a CSV file: its cells, without surrounding blanks, and the number of the line that it ends in."""
+    """A row of a CSV file: its stripped cells, and its last line number."""
 
     line: int
     cells: list[str]
 
 
 def read_csv_rows(path: Path) -> list[CsvRow]:
-    """The rows of a CSV file that are not empty, all of the header's length.
+    """Reads the non-empty rows of a CSV file.
 
     Raises:
-        UserError: as of `read_text`; or the file is empty or not CSV, its header names a column twice, or a row has
-            more or fewer cells than the header.
+        UserError: see `read_text`; or an empty or invalid file, a repeated column, or a row whose number of cells
+            differs from the header.
     """
     rows = list(_rows(path, read_text(path)))
     if not rows:

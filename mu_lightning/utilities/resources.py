@@ -1,18 +1,18 @@
-"""The files that come with the program: configurations and the embedded base, in a checkout and in a wheel alike."""
+"""Bundled files: configurations and the embedded base, in a checkout and in a wheel."""
 
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parents[1]
-# The wheel carries them inside the package, a checkout has them at its top level. Beside an installed package may lie
-# other packages' folders of the same names, so that place comes second.
+# A wheel has them inside the package, a checkout at its top level. Next to an installed package there may be folders of
+# other packages with the same names, so that place comes second.
 _ROOTS = (_PACKAGE / "_resources", _PACKAGE.parent)
 _SHIPPED = ("configs", "checkpoints/xlm-r-cldr")
 
 
 def resource(path: str | Path) -> Path:
-    """`path` itself if it exists or is not one of ours; else the shipped file or folder of that name.
+    """Returns the path if it exists or is not bundled, else the bundled file or folder.
 
-    So ``--config configs/quickstart.yaml`` and the embedded base work from any folder.
+    ``--config configs/quickstart.yaml`` and the embedded base therefore work from any folder.
 
     >>> resource("checkpoints/xlm-r-cldr").name
     'xlm-r-cldr'
@@ -24,7 +24,7 @@ def resource(path: str | Path) -> Path:
 
 
 def shipped_folder(name: str) -> Path:
-    """The folder `name` of the checkout's top level, or where the wheel carries it; never one of the current folder.
+    """Returns a bundled folder; never one in the current folder.
 
     Raises:
         FileNotFoundError: the installation is incomplete.

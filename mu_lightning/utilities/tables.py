@@ -1,4 +1,4 @@
-"""Plain tables for the terminal and for Markdown, and counts in words."""
+"""Plain-text and Markdown tables."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ Row = Sequence[str]
 
 
 def counted(number: int, noun: str) -> str:
-    """A number of things in words.
+    """Formats a count with its noun.
 
     >>> counted(1, "member"), counted(5, "member")
     ('1 member', '5 members')
@@ -15,7 +15,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def text_table(header: Row, rows: Sequence[Row]) -> str:
-    """An aligned table: the first column to the left, the others to the right, a rule under the header."""
+    """Formats an aligned table: first column left-aligned, others right-aligned."""
     widths = [max(len(line[column]) for line in (header, *rows)) for column in range(len(header))]
     lines = [header, ["-" * width for width in widths], *rows]
     return "\n".join(
@@ -25,6 +25,6 @@ def text_table(header: Row, rows: Sequence[Row]) -> str:
 
 
 def markdown_table(header: Row, rows: Sequence[Row]) -> str:
-    """The same as a Markdown table."""
+    """Formats a Markdown table."""
     rule = ["---", *["---:"] * (len(header) - 1)]
     return "\n".join("| " + " | ".join(line) + " |" for line in (header, rule, *rows)) + "\n"

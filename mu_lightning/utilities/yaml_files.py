@@ -1,8 +1,7 @@
-"""YAML as this project reads it, in every file and on the command line.
+"""Strict YAML loader for files and the command line.
 
-Values are those of YAML 1.1 as PyYAML reads it, but that ``1e-5`` is a number and a date is text, as jsonargparse has
-it. A key that stands twice in one mapping is refused, as one of the two would be lost; so is what would grow without
-bound: aliases of aliases, and nesting.
+Values are those of PyYAML (YAML 1.1), except that ``1e-5`` is a number and dates are text, as in jsonargparse. Repeated
+keys, deep nesting and exponential aliases are errors.
 """
 
 import re
@@ -17,7 +16,7 @@ from mu_lightning.utilities.reading import read_text
 
 MAX_BYTES = 4 * 2**20
 MAX_DEPTH = 64
-MAX_VALUES = 200_000  # scalars, lists and mappings, with every alias counted as what it stands for
+MAX_VALUES = 200_000  # number of values, including expanded aliases
 _MERGE = "tag:yaml.org,2002:merge"
 _FLOAT = re.compile(
     r"""^(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?
@@ -30,7 +29,7 @@ _FLOAT = re.compile(
 
 
 class _Loader(yaml.CSafeLoader):
-    """PyYAML's safe loader with numbers as JSON writes them and without dates."""
+    """PyYAML's safe loader with JSON numbers and without dates."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -45,27 +44,27 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456
 
 
 class RefusedYamlError(yaml.YAMLError):
-    """YAML that parses, and that is not read all the same."""
+    """Raised for valid YAML that is rejected."""
 
 
 def read_yaml(path: Path) -> Any:
-    """The content of a YAML file.
+    """Reads a YAML file.
 
     Raises:
-        UserError: as of `read_text`; or it is not valid YAML, has a key twice in one mapping, or grows without bound.
+        UserError: see `read_text`; or invalid YAML, a repeated key, or too many values.
     """
     return load_yaml(read_text(path, max_bytes=MAX_BYTES), str(path))
 
 
 def load_yaml(text: str, what: str) -> Any:
-    """The value that `text` stands for.
+    """Parses a YAML document.
 
     Args:
-        text: a YAML document.
-        what: its file, or whatever it is, as the error calls it.
+        text: the document.
+        what: file name or description, for the error.
 
     Raises:
-        UserError: as of `read_yaml`.
+        UserError: see `read_yaml`.
     """
     try:
         return _loaded(text)
@@ -74,10 +73,10 @@ def load_yaml(text: str, what: str) -> Any:
 
 
 def checked(load: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Another library's YAML loader, that refuses what `load_yaml` refuses, as a `yaml.YAMLError`.
+    """Wraps the YAML loader of another library with the checks of `load_yaml`, as `yaml.YAMLError`.
 
     Args:
-        load: what turns text into values.
+        load: the loader.
     """
 
     def loader(text: str) -> Any:
@@ -91,7 +90,7 @@ def _loaded(text: str) -> Any:
     try:
         _check_bounds(text)
         return _built(text)
-    # A tag says what a value is, and PyYAML converts it unchecked: !!int x, !!bool maybe, !!timestamp now.
+    # PyYAML converts tagged values without checks: !!int x, !!bool maybe, !!timestamp now.
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         raise RefusedYamlError(f"a value is not what its tag or form says ({error})") from error
 
@@ -110,8 +109,8 @@ def _built(text: str) -> Any:
 
 
 def _check_bounds(text: str) -> None:
-    """Counts values from the events of parsing, before any is built."""
-    counts, names = [0], [""]  # of the collections that are open, the document's first
+    """Counts values from parser events, before they are constructed."""
+    counts, names = [0], [""]  # open collections, the document first
     anchored: dict[str, int] = {}
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.CollectionEndEvent):
@@ -136,11 +135,11 @@ def _check_bounds(text: str) -> None:
             continue
         counts[-1] += count
         if counts[-1] > MAX_VALUES:
-            raise RefusedYamlError(f"it stands for more than {MAX_VALUES:,} values, aliases included")
+            raise RefusedYamlError(f"it expands to more than {MAX_VALUES:,} values, aliases included")
 
 
 def _mappings(root: yaml.Node) -> Iterator[yaml.MappingNode]:
-    """Every mapping below a node, each once."""
+    """Yields every mapping below a node once."""
     waiting, seen = [root], {id(root)}
     while waiting:
         node = waiting.pop()
@@ -162,5 +161,5 @@ def _check_keys(loader: _Loader, mapping: yaml.MappingNode) -> None:
             continue
         name, line = str(loader.construct_object(key)), key.start_mark.line + 1
         if name in lines:
-            raise RefusedYamlError(f"the key '{name}' stands twice in one mapping, in lines {lines[name]} and {line}")
+            raise RefusedYamlError(f"the key '{name}' is repeated in a mapping, in lines {lines[name]} and {line}")
         lines[name] = line

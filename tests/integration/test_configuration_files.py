@@ -18,7 +18,7 @@ COMMANDS = [
     in importlib.import_module(f"mu_lightning.commands.{name}").parser()._option_string_actions
 ]  # fmt: skip
 BROKEN = {
-    "a key twice": (b"seed: 1\nlocales: [nl-NL]\nseed: 2\n", "'seed' stands twice in one mapping, in lines 1 and 3"),
+    "a key twice": (b"seed: 1\nlocales: [nl-NL]\nseed: 2\n", "'seed' is repeated in a mapping, in lines 1 and 3"),
     "another encoding": ("locales: [nl-NL]".encode("utf-16"), "UTF-16"),
     "a byte of another encoding": (b"locales: [nl-NL]\n# caf\xe9\n", "line 2: the byte 0xe9"),
     "deep nesting": (b"locales: " + b"[" * 20_000, "levels deep"),

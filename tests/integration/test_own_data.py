@@ -55,7 +55,7 @@ def test_the_data_are_described(tables: Path, capsys: pytest.CaptureFixture[str]
     assert cli.main(["data", "--corpus", "files", "--data-dir", str(tables)]) == 0
     printed = capsys.readouterr().out
     assert "splits drawn for af-ZA, de, en, yo" in printed
-    assert "yo: no labels: it can be a target, which is not scored then" in printed
+    assert "yo: no labels: usable as a target, without evaluation" in printed
 
 
 def test_a_target_without_labels_is_merged_for_and_not_scored(run: Path) -> None:

@@ -119,7 +119,7 @@ def test_a_list_names_folders_beside_it_or_hub_ids(tmp_path: Path, column: str) 
         ("", "is empty"),
         ("locale,path\nen-US,\n", "line 2: no path is given for 'en-US'"),
         ("locale,path\nen-US\n", "line 2: 1 cells in the row of 'en-US'"),
-        ("locale,path,model\nen-US,one,two\n", "in several columns where models are (path, model)"),
+        ("locale,path,model\nen-US,one,two\n", "several columns of paths (path, model)"),
         ("locale,path,path\nen-US,one,two\n", "the column 'path' twice"),
     ],
 )
@@ -252,8 +252,8 @@ def test_without_a_network_a_hub_id_is_one_line_with_both_ways_out(
         with pytest.raises(UserError) as caught:
             load(name)
         message = str(caught.value)
-        assert message.startswith(f"cannot get the {what} '{name}' from the Hugging Face hub")
-        assert "connect to a network" in message
+        assert message.startswith(f"cannot download the {what} '{name}' from the Hugging Face hub")
+        assert "network connection" in message
         assert "--base" in message
         assert "checkpoints/xlm-r-cldr" in message
         assert "\n" not in message

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mu_lightning.data.batching import STRETCH, BatchSize, TrainSampler, seed_of
+from mu_lightning.data.batching import BATCHES_PER_BUCKET, BatchSize, TrainSampler, seed_of
 from mu_lightning.data.encoding import padded_width
 
-LENGTHS = np.random.default_rng(3).integers(3, 60, size=3 * STRETCH * 4 + 7)
+LENGTHS = np.random.default_rng(3).integers(3, 60, size=3 * BATCHES_PER_BUCKET * 4 + 7)
 
 
 def batches(seed: int = 0, name: str = "en-US", epoch: int = 0, lengths: np.ndarray = LENGTHS) -> list[list[int]]:

@@ -105,5 +105,5 @@ def test_an_unknown_corpus_is_refused_with_the_nearest_known_one() -> None:
 
 
 def test_a_directory_for_the_embedded_corpus_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"'cldr' is embedded and reads no directory"):
+    with pytest.raises(UserError, match=r"'cldr' is embedded and needs no directory"):
         open_corpus(CorpusSettings("cldr", tmp_path))

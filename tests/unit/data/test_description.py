@@ -38,11 +38,11 @@ def test_a_language_without_labels_is_described_too(lamps: TableCorpus) -> None:
     assert (found.name, found.labels, found.balance, found.labeled) == ("Yoruba", {}, None, ())
     lines = remarks([describe_language(lamps, tag) for tag in lamps.locales])
     assert lines == [
-        "de: no labeled test rows: models of it or for it are not scored",
-        "en: 33% of the rows repeat a text of the language",
-        "en: 100% of the dev texts are in train too: scores will flatter",
-        "en: 50% of the test texts are in train too: scores will flatter",
-        "yo: no labels: it can be a target, which is not scored then",
+        "de: no labeled test rows: models are not evaluated",
+        "en: 33% of the rows are duplicates",
+        "en: 100% of the dev texts are in train, too: biased scores",
+        "en: 50% of the test texts are in train, too: biased scores",
+        "yo: no labels: usable as a target, without evaluation",
     ]
 
 

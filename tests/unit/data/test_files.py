@@ -141,7 +141,7 @@ def test_a_sample_takes_the_labels_of_the_model_that_it_scores(make: Make) -> No
 @pytest.mark.parametrize(
     ("files", "settings", "message"),
     [
-        ({"notes.txt": "x"}, {}, "holds no tables: looked for <language>.csv"),
+        ({"notes.txt": "x"}, {}, "contains no tables: expected <language>.csv"),
         ({"data.csv": EN}, {}, "data.csv: whose language? Its name is no language's tag, and it has no column"),
         ({"en.csv": "text,label\n"}, {}, "en.csv, line 1: the table has no rows"),
         ({"en.csv": "query,label\na,b\n"}, {}, "en.csv, line 2: no column of texts: looked for any of text, utt"),
@@ -158,7 +158,7 @@ def test_a_sample_takes_the_labels_of_the_model_that_it_scores(make: Make) -> No
         ({"en.csv": "text,label,split\na,x,train\nb,y,\n"}, {}, "en.csv, line 3: no split, but other rows of en"),
         ({"en.csv": with_split(6, 2, 4) + "x,typo,test\n"}, {}, "en.csv, line 14: the label 'typo' is in no train row"),
         ({"en.csv": "text,label\na,x\nb,x\n"}, {}, "every row of the corpus files has the label 'x'"),
-        ({"en.csv": "text\na\nb\n"}, {}, "no row of the corpus files has a label: name their column"),
+        ({"en.csv": "text\na\nb\n"}, {}, "no row of the corpus files has a label: give the column"),
         ({"d.csv": "text,label,lang\na,x,en\nb,y,Albanian\n"}, {}, "d.csv, line 3: 'Albanian' is a language's name"),
         ({"d.csv": "text,label,lang\na,x,en\nb,y,\n"}, {}, "d.csv, line 3: no language"),
         ({"en.jsonl": '{"text": ["a"], "label": "x"}\n'}, {}, "en.jsonl, line 1: column 'text' holds list"),

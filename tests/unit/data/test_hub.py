@@ -61,5 +61,5 @@ def test_a_data_set_must_be_named_and_loadable(tmp_path: Path, monkeypatch: pyte
         hub_corpus(settings())
     with pytest.raises(UserError, match="leave out --data-dir"):
         hub_corpus(settings("x", data_dir=tmp_path))
-    with pytest.raises(UserError, match=r"the data set .* cannot be loaded .*: check --dataset and --configs"):
+    with pytest.raises(UserError, match=r"the dataset .* cannot be loaded .*: check --dataset and --configs"):
         _ = hub_corpus(settings(tmp_path / "none" / "such" / "data", configs="en")).locales

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mu_lightning.data.batching import FEWEST_TOKENS, eval_loader
+from mu_lightning.data.batching import MIN_EVAL_TOKENS, eval_loader
 from mu_lightning.data.encoding import EncodedRows
 from mu_lightning.data.module import IntentDataModule
 
@@ -66,7 +66,7 @@ def test_evaluation_batches_are_of_one_length_or_small_and_at_most_their_own_siz
             assert batch["input_ids"].shape[1] == max(found)
             if found[0] != found[-1]:  # before its last length it had not enough tokens to stand alone
                 before = [length for length in found if length < found[-1]]
-                assert len(before) * before[-1] < FEWEST_TOKENS
+                assert len(before) * before[-1] < MIN_EVAL_TOKENS
 
 
 def test_a_large_evaluation_is_hardly_padded() -> None:

@@ -69,7 +69,7 @@ def test_parquet_classes_are_read_by_name(tmp_path: Path) -> None:
         (
             "text,label\na,b\nlamp, on,b\n",
             "en.csv",
-            "en.csv, line 3: 3 values for the 2 columns text, label: put quotes",
+            "en.csv, line 3: 3 values for the 2 columns text, label: quote texts",
         ),
         ('text,label\na,b\n"never closed,b\n', "en.csv", "en.csv, line 3: not a valid row"),
         ("text,label\na,b\ncaf\xe9,b\n".encode("latin-1"), "en.csv", "en.csv, line 3: not UTF-8"),

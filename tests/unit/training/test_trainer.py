@@ -65,7 +65,7 @@ def test_a_bare_trainer_writes_nothing_and_has_the_runs_limits() -> None:
         ({"callbacks": [{"class_path": "lightning.pytorch.callbacks.EarlyStoping"}]}, "trainer: "),
         ({"callbacks": [{**STOPPING, "init_args": {"monitor": "train/loss", "pace": 2}}]}, "pace"),
         ({"gradient_clip_val": -1}, "trainer.gradient_clip_val is -1: expected a number at least 0"),
-        ({"precision": "16-mixed"}, "members cannot be trained in float16"),
+        ({"precision": "16-mixed"}, "float16 is not supported"),
         ({"accelerator": "abacus"}, "trainer: "),
     ],
 )

@@ -72,7 +72,7 @@ def test_an_empty_folder_may_be_filled_but_one_with_a_result_is_refused_untouche
     with atomic_folder(path) as temporary:
         (temporary / "one").write_text("1")
     with (
-        pytest.raises(UserError, match="result already holds a model: name another place"),
+        pytest.raises(UserError, match="result already holds a model: choose another output"),
         atomic_folder(path, "a model"),
     ):
         pytest.fail("the block must not run")
@@ -188,7 +188,7 @@ def test_a_system_that_cannot_begin_flushes(there: bool, tmp_path: Path, monkeyp
 
 def test_a_place_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="file is not a folder that may be written to"):
+    with pytest.raises(UserError, match="file is not a writable folder"):
         refuse_existing(tmp_path / "file" / "run" / "deep")
     refuse_existing(tmp_path / "not yet" / "there")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
@@ -196,7 +196,7 @@ def test_a_place_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder in which nobody may write")
 def test_a_place_where_not_even_root_may_write_is_refused() -> None:
-    with pytest.raises(UserError, match="/proc is not a folder that may be written to"):
+    with pytest.raises(UserError, match="/proc is not a writable folder"):
         refuse_existing(Path("/proc/run"))
 
 
@@ -230,7 +230,7 @@ def test_what_came_to_be_at_a_folders_name_stays_and_the_finished_work_lies_besi
                 path.write_text("only copy")
 
     for what in ("folder", "file"):
-        with pytest.raises(UserError, match=rf"v1.0 came to exist meanwhile .* lies in {tmp_path}/xlm-v1.0-\d$"):
+        with pytest.raises(UserError, match=rf"v1.0 was created meanwhile .* is in {tmp_path}/xlm-v1.0-\d$"):
             fill(what)
         found = named(tmp_path)
         assert list(found.values()).count("only copy") == 1
@@ -252,7 +252,7 @@ def test_a_file_that_may_not_be_replaced_is_not(tmp_path: Path, monkeypatch: pyt
             monkeypatch.setattr(Path, "hardlink_to", Mock(side_effect=PermissionError(1, "not permitted")))
         name = f"{links}.csv"
         write(f"free-{name}")
-        with pytest.raises(UserError, match=rf"{name} came to exist meanwhile .*{links}-2.csv"):
+        with pytest.raises(UserError, match=rf"{name} was created meanwhile .*{links}-2.csv"):
             write(name, "only copy")
         assert (tmp_path / name).read_text() == "only copy"
         assert (tmp_path / f"{links}-2.csv").read_text() == (tmp_path / f"free-{name}").read_text() == "new"

@@ -47,7 +47,7 @@ def test_a_cpu_that_multiplies_bfloat16_uses_it(
 def test_a_card_from_ampere_on_uses_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu(monkeypatch, amx=True, avx=True)
     card(monkeypatch, (8, 0))
-    assert settled_precision("auto") == ("bf16-mixed", "A card multiplies bfloat16")
+    assert settled_precision("auto") == ("bf16-mixed", "A card supports bfloat16")
     card(monkeypatch, (7, 5))
     precision, reason = settled_precision("gpu")
     assert precision == "32-true"

@@ -19,7 +19,7 @@ Read = Callable[[Path], object]
         ("é".encode("utf-16"), "UTF-16"),
         ("é".encode("utf-32"), "UTF-32"),
         (b"ok\nna\xefve", "line 2: the byte 0xef is not UTF-8"),
-        (b"a\n\0b", "line 2: there is a NUL character"),
+        (b"a\n\0b", "line 2: NUL character"),
         (POINTER.encode(), "Git LFS pointer.*git lfs pull"),
     ],
 )

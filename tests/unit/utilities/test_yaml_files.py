@@ -16,9 +16,9 @@ BOMB = (
     + "".join(f", &x{i} [" + ",".join([f"*x{i - 1}"] * 10) + "]" for i in range(1, 9)) + "]"
 )  # fmt: skip
 REFUSED = {
-    "a key twice": ("a: 1\nb: 2\na: 3", "the key 'a' stands twice in one mapping, in lines 1 and 3"),
-    "a key twice further in": ("a: [{b: 1, b: 2}]", "the key 'b' stands twice"),
-    "a number and its text as keys": ("1: a\n'1': b", "the key '1' stands twice"),
+    "a key twice": ("a: 1\nb: 2\na: 3", "the key 'a' is repeated in a mapping, in lines 1 and 3"),
+    "a key twice further in": ("a: [{b: 1, b: 2}]", "the key 'b' is repeated"),
+    "a number and its text as keys": ("1: a\n'1': b", "the key '1' is repeated"),
     "aliases of aliases": (BOMB, "values, aliases included"),
     "an alias of itself": ("a: &a [*a]", r"\*a refers to itself"),
     "deep nesting": ("a: " + "[" * 20_000, f"more than {MAX_DEPTH} levels"),
