@@ -13,7 +13,7 @@ from mu_lightning.commands.names import CORPUS, PREWEIGHT, SPLIT, with_names
 from mu_lightning.commands.parsing import OneLineErrors
 from mu_lightning.data.registry import CORPORA
 from mu_lightning.locales import LOCALES, locale_list
-from mu_lightning.settings import CorpusSettings, DataSettings, TypologySettings
+from mu_lightning.settings import SIMILARITY_SOURCES, CorpusSettings, DataSettings, TypologySettings
 from mu_lightning.typology.features import FEATURE_SETS
 from mu_lightning.typology.plan import SourcePlan, plan_sources
 from mu_lightning.utilities.errors import UserError
@@ -76,7 +76,7 @@ def add_typology_arguments(parser: OneLineErrors) -> None:
     )
     add(
         "--similarity-source",
-        choices=("dense", "sparse"),
+        choices=SIMILARITY_SOURCES,
         default=settings.similarity_source,
         help="compute the similarities from features (dense), or read --similarity-matrix (sparse)",
     )

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
-
-from mu_lightning.commands.parsing import command_parser
+from mu_lightning.commands.parsing import OneLineErrors, command_parser
 from mu_lightning.utilities.files import refuse_existing
 
+FORMATS = ("onnx",)
 
-def parser() -> ArgumentParser:
+
+def parser() -> OneLineErrors:
     """The command's arguments."""
     result = command_parser(
         "export",
@@ -17,7 +17,7 @@ def parser() -> ArgumentParser:
     )
     add = result.add_argument
     add("--model-path", type=str, required=True, help="a model folder, or a hub id")
-    add("--format", choices=("onnx",), default="onnx", help="what to write")
+    add("--format", choices=FORMATS, default=FORMATS[0], help="what to write")
     add("--output-dir", type=Path, required=True, help="folder to write; must not exist")
     add("--int8", action="store_true", help="also write model_int8.onnx, with quantized weights")
     return result

@@ -28,12 +28,13 @@ from mu_lightning.settings.groups import (
 )
 from mu_lightning.settings.run import DEFAULT_MODELS_DIR, RunSettings
 from mu_lightning.settings.trainer import TRAINER_DEFAULTS, TrainerArguments
-from mu_lightning.settings.typology import DEFAULT_FEATURE_SET, TypologySettings
+from mu_lightning.settings.typology import DEFAULT_FEATURE_SET, SIMILARITY_SOURCES, TypologySettings
 
 __all__ = [
     "DEFAULT_FEATURE_SET",
     "DEFAULT_MODELS_DIR",
     "EMBEDDED_BASE",
+    "SIMILARITY_SOURCES",
     "TRAINER_DEFAULTS",
     "Adapter",
     "AdapterMerge",

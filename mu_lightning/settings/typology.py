@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 DEFAULT_FEATURE_SET = "syntax_knn"
+SimilaritySource = Literal["dense", "sparse"]
+SIMILARITY_SOURCES: tuple[SimilaritySource, ...] = get_args(SimilaritySource)
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class TypologySettings:
         temperature: weights are proportional to s^(1 / temperature): values below 1 favor the nearest neighbors.
     """
 
-    similarity_source: Literal["dense", "sparse"] = "dense"
+    similarity_source: SimilaritySource = "dense"
     similarity_matrix: Path | None = None
     feature_set: str = DEFAULT_FEATURE_SET
     top_k: int = 20

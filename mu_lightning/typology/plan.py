@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mu_lightning.locales import is_language, locale
-from mu_lightning.settings import TypologySettings
+from mu_lightning.settings import SIMILARITY_SOURCES, TypologySettings
 from mu_lightning.typology.features import locales_with_data, no_data
 from mu_lightning.typology.selection import nearest_sources
 from mu_lightning.typology.similarity import SimilarityMatrix, from_features, read_csv
@@ -71,7 +71,7 @@ def source_matrix(settings: TypologySettings, more: Iterable[str] = ()) -> Simil
             )
         return from_features(settings.feature_set, locales_with_data(settings.feature_set, more))
     if settings.similarity_source != "sparse":
-        raise unknown("similarity source", settings.similarity_source, ("dense", "sparse"))
+        raise unknown("similarity source", settings.similarity_source, SIMILARITY_SOURCES)
     if settings.similarity_matrix is None and not DEFAULT_MATRIX_FILE.is_file():
         raise UserError(
             f"similarity source 'sparse' reads a matrix, but no file is named and there is no {DEFAULT_MATRIX_FILE} "
