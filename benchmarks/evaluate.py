@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from common import goal, machine, write_section
 
-from mu_lightning.approaches.evaluation_context import Bench, FileTensors
+from mu_lightning.approaches.evaluation_context import EvaluationContext, FileTensors
 from mu_lightning.approaches.tasks import RowTask, attempt
 from mu_lightning.checkpoints import load_base, load_classifier, load_tokenizer, save_model
 from mu_lightning.data.batching import eval_loader
@@ -92,13 +92,13 @@ class Ours:
         self.workers = workers
         list(self.pool.map(_warm, [self.bench()] * workers))
 
-    def bench(self) -> Bench:
+    def bench(self) -> EvaluationContext:
         """Models by reference and freshly tokenized rows."""
         with tempfile.TemporaryDirectory() as cache:
             os.environ["MU_CACHE_DIR"] = cache
             encoded = {tag: encode(rows, self.tokenizer, MAX_LENGTH) for tag, rows in self.rows.items()}
         models = {str(number): FileTensors(path) for number, path in enumerate(self.members)}
-        return Bench(models, self.config, encoded, batch_size=256)
+        return EvaluationContext(models, self.config, encoded, batch_size=256)
 
     def __call__(self) -> Found:
         bench = self.bench()
@@ -116,13 +116,13 @@ def _start() -> None:
     torch.set_num_threads(1)
 
 
-def _warm(bench: Bench) -> None:
+def _warm(bench: EvaluationContext) -> None:
     global _skeleton
     _skeleton = bench.skeleton
     time.sleep(1)  # so that each worker gets one of these
 
 
-def _row(bench: Bench, source: str) -> Any:
+def _row(bench: EvaluationContext, source: str) -> Any:
     bench.__dict__["skeleton"] = _skeleton  # a worker of nxn makes it once, as it makes its bench once
     outcome = attempt(RowTask(source, tuple(bench.rows)), bench)
     if outcome.error:

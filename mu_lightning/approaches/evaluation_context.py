@@ -1,18 +1,19 @@
-"""What scores models and their merges, wherever it runs: models by reference, splits tokenized once, one architecture.
+"""The evaluation context: models by reference, tokenized splits, one architecture, a device.
 
-A bench is made once, in the process that a verb runs in, after everything has been checked; workers get it as it is.
+It is made once, in the process of the command, after everything has been checked; workers get it as it is.
 """
 
 import copy
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
 from torch import Tensor
 
+from mu_lightning.approaches.base import Problem
 from mu_lightning.checkpoints import load_tokenizer, quiet_transformers
 from mu_lightning.data.batching import eval_loader
 from mu_lightning.data.corpus import SPLITS, Corpus, Split, check_labeled, check_labels
@@ -94,8 +95,16 @@ class Scoring(CorpusSettings):
         return asdict(self) | {"data_dir": None if self.data_dir is None else str(self.data_dir)}
 
 
+def scoring_of(problem: Problem) -> Scoring:
+    """What a problem scores."""
+    data = problem.data
+    return Scoring(
+        **data.corpus_values(), split=problem.split, batch_size=data.eval_batch_size, max_length=data.max_length
+    )
+
+
 @dataclass(frozen=True)
-class Bench:
+class EvaluationContext:
     """Everything that a worker needs.
 
     Attributes:
@@ -103,6 +112,7 @@ class Bench:
         config: the architecture, as ``config.json`` has it.
         rows: locale -> the split that is scored, tokenized.
         batch_size: rows in one batch.
+        tokenizer: folder or hub id of the tokenizer of the rows.
         base: the tensors that the sources started from, for methods on task vectors.
         folders: name -> model folder, where the models lie in folders of this machine.
         texts: which train texts a method reads, see `mu_lightning.approaches.from_text.merge_data`; locale -> rows.
@@ -115,15 +125,16 @@ class Bench:
     config: Mapping[str, Any]
     rows: Mapping[str, EncodedRows]
     batch_size: int
+    tokenizer: Path | str = ""
     base: Tensors | None = None
-    texts: Mapping[str, EncodedRows] = field(default_factory=dict)
+    texts: Mapping[tuple[str, int], EncodedRows] = field(default_factory=dict)
     device: str = "cpu"
     fingerprints: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @cached_property
     def skeleton(self) -> IntentClassifier:
-        """A classifier of the architecture; its weights are nobody's."""
+        """An uninitialized classifier of the architecture: the template that weights are put into."""
         with quiet_transformers():
             return IntentClassifier(built_classifier(self.config, "the models")).eval()
 
@@ -155,7 +166,7 @@ def prepare(
     *,
     base: Path | str | None = None,
     device: str = "cpu",
-) -> Bench:
+) -> EvaluationContext:
     """Checks models and data against each other, and tokenizes each locale's split once.
 
     Args:
@@ -170,7 +181,6 @@ def prepare(
             different architectures or tokenizers, or that cannot be read.
     """
     corpus = scoring.open()
-    check_locales(corpus, locales)
     folders, notes = open_models(models, corpus)
     first = next(iter(folders.values()))
     architecture = without_weights(first.path)
@@ -182,28 +192,49 @@ def prepare(
         notes += changes
         check_same_tokenizer(next(iter(folders)), first.path, "the base", start.path, base=True)
         check_finite_folder("the base", start)
-    tokenizer = load_tokenizer(first.path)
-    settings = DataSettings(**scoring.corpus_values(), max_length=scoring.max_length)
-    data = IntentDataModule(corpus, tokenizer, settings)
-    for tag in locales:
-        check_labeled(corpus, tag, scoring.split, data.rows(tag, scoring.split), "scored")
-    rows = {tag: data.encoded(tag, scoring.split) for tag in locales}
+    rows = prepare_rows(scoring, first.path, locales)
     fingerprints = {}
     for name, folder in folders.items():  # one after the other, while the system holds what it read of the files
         fingerprints[name] = model_fingerprint(folder)
         check_finite_folder(name, folder)
-    return Bench(
+    return replace(
+        rows,
         models={name: FileTensors.of(folder) for name, folder in folders.items()},
         config=first.config,
-        rows=rows,
-        batch_size=scoring.batch_size,
         base=None if start is None else FileTensors.of(start),
         device=device,
         fingerprints={
-            "rows": {tag: data.rows(tag, scoring.split).fingerprint for tag in locales},
+            **rows.fingerprints,
             "models": fingerprints,
         },
         notes=tuple(notes),
+    )
+
+
+def prepare_rows(scoring: Scoring, base: Path | str, locales: Sequence[str]) -> EvaluationContext:
+    """A context without models: each locale's split, tokenized once.
+
+    Args:
+        scoring: what is scored.
+        base: folder or hub id of the tokenizer.
+        locales: the locales to score on.
+
+    Raises:
+        UserError: a split, corpus or locale that does not exist.
+    """
+    corpus = scoring.open()
+    check_locales(corpus, locales)
+    settings = DataSettings(**scoring.corpus_values(), max_length=scoring.max_length)
+    data = IntentDataModule(corpus, load_tokenizer(base), settings)
+    for tag in locales:
+        check_labeled(corpus, tag, scoring.split, data.rows(tag, scoring.split), "scored on")
+    return EvaluationContext(
+        models={},
+        config={},
+        rows={tag: data.encoded(tag, scoring.split) for tag in locales},
+        batch_size=scoring.batch_size,
+        tokenizer=base,
+        fingerprints={"rows": {tag: data.rows(tag, scoring.split).fingerprint for tag in locales}, "models": {}},
     )
 
 

@@ -1,123 +1,126 @@
-"""One merge in memory, of models that lie where the bench says, scored by the one loop."""
+"""Source models merged once, after they were trained."""
 
-import dataclasses
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from torch import Tensor
+from mu_lightning.approaches.base import Built, Cell, Needs, Problem
+from mu_lightning.approaches.from_sources import FromSources
+from mu_lightning.approaches.from_text.modes import DEFAULT_MODES, MODES, Mode
+from mu_lightning.typology.plan import SourcePlan
+from mu_lightning.utilities.errors import UserError, unknown
 
-from mu_lightning import __version__
-from mu_lightning.approaches.evaluation_context import Bench, Tensors, model_bytes
-from mu_lightning.approaches.tasks import Resources, Scored, peak_bytes
-from mu_lightning.evaluation.loop import evaluate
-from mu_lightning.experiments.grid import Planned
-from mu_lightning.merging.engine.in_memory import merge_tensors
-from mu_lightning.merging.folders.folder_report import details_text
-from mu_lightning.merging.method_parameters import build_parameters
-from mu_lightning.merging.registry import find_method
-
-
-class OwnLearning(Protocol):
-    """How a merge learns what it must know from texts, where that is of this merge alone."""
-
-    def __call__(self, task: "MergeTask", bench: Bench) -> Mapping[str, Mapping[str, Tensor]]:
-        """Source -> tensor name -> statistic."""
+if TYPE_CHECKING:
+    from mu_lightning.approaches.inputs import Inputs
+    from mu_lightning.merging.method import Method
 
 
 @dataclass(frozen=True)
-class MergeTask:
-    """A merge for a locale, and its scores there.
+class OneShot(FromSources):
+    """Source models merged once.
 
     Attributes:
-        key: the cell's.
-        locale: whose rows.
-        sources: the models, in order.
-        weights: source -> weight.
-        method: the merge method's name.
-        parameters: its parameters.
-        seed: for methods that draw.
-        statistics: source -> what the method must know of it from texts.
-        learning: instead, how the merge learns it itself.
+        method: a registered merge method.
+        parameters: the method's parameters that are not its defaults.
+        text: for methods that read text: the ``target``'s, each source's own (``sources``) or ``both``; None: the
+            method's default.
+        num_examples: for those: train utterances of each locale.
     """
 
-    key: str
-    locale: str
-    sources: tuple[str, ...]
-    weights: Mapping[str, float]
-    method: str
+    name: ClassVar[str] = "one_shot"
+    summary: ClassVar[str] = "source models merged once, by any merge method"
+
+    method: str = "linear"
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    seed: int = 0
-    statistics: Mapping[str, Tensors] | None = None
-    learning: OwnLearning | None = None
-    resources: ClassVar[Resources] = Resources()
+    text: Mode | None = None
+    num_examples: int = 100
 
     @property
-    def name(self) -> str:
-        """What is shown while it runs."""
-        return f"{self.locale}: {self.key}"
+    def merge_method(self) -> "Method":
+        """The registered method; raises UserError for an unknown one."""
+        from mu_lightning.merging.registry import find_method
 
-    def merged(self, bench: Bench) -> dict[str, Tensor]:
-        """The merged model's tensors."""
-        method = find_method(self.method)
-        statistics: Mapping[str, Mapping[str, Tensor]] | None = None
-        if self.learning is not None:
-            statistics = self.learning(self, bench)
-        elif self.statistics is not None:
-            statistics = {name: found.load() for name, found in self.statistics.items()}
-        return merge_tensors(
+        return find_method(self.method)
+
+    @property
+    def text_mode(self) -> Mode | None:
+        """Whose text the method reads; None for a method that reads none."""
+        if not self.merge_method.needs_statistics:
+            return None
+        return self.text or DEFAULT_MODES.get(self.method, "target")
+
+    def check(self) -> None:
+        """Raises UserError for an unknown method or parameter, too few sources, or unknown text too."""
+        from mu_lightning.merging.engine.job import plan_job
+
+        super().check()
+        method = self.merge_method
+        count = max(self.num_languages or method.min_sources, method.min_sources)
+        if self.num_languages is not None and self.num_languages < method.min_sources:
+            raise UserError(f"{method.name} merges at least {method.min_sources} sources, not {self.num_languages}")
+        names = [f"source {number}" for number in range(min(count, method.max_sources or count))]
+        plan_job(
             method,
-            {name: bench.state(name) for name in self.sources},
-            self.weights,
-            base=bench.base.load() if method.sees_base and bench.base is not None else None,
+            dict.fromkeys(names, 1.0 / len(names)),
+            names,
+            has_base=True,
+            has_statistics=bool(method.needs_statistics),
             parameters=self.parameters,
-            statistics=statistics,
-            seed=self.seed,
-            device=bench.device,
         )
+        if self.text is not None and self.text not in MODES:
+            raise unknown("fisher data mode", str(self.text), MODES)
+        if self.num_examples < 1:
+            raise UserError(f"num_fisher_examples is {self.num_examples}: at least 1 utterance is needed")
 
-    def run(self, bench: Bench) -> Scored:
-        """Merges and scores."""
-        started = time.perf_counter()
-        merged = self.merged(bench)
-        took = time.perf_counter() - started
-        scores = evaluate(bench.classifier(merged), bench.loaders([self.locale]))
-        seconds = time.perf_counter() - started
-        return Scored(
-            scores,
-            {self.locale: seconds},
-            peak_bytes(),
-            {self.locale: model_bytes(merged)},
-            {"merge_seconds": round(took, 4)},
+    def choose(self, problem: Problem, available: Collection[str], seed: int) -> SourcePlan:
+        """The sources and their weights, no more sources than the method merges."""
+        most = self.merge_method.max_sources
+        if most is None or self.num_languages is None or self.num_languages <= most:
+            return super().choose(problem, available, seed)
+        return replace(self, num_languages=most).choose(problem, available, seed)
+
+    def draws(self) -> bool:
+        """Whether the weights are shuffled, or the method is stochastic."""
+        return (self.merge_method.takes_weights and super().draws()) or self.merge_method.random
+
+    def label(self) -> str:
+        """The method, its parameters, and where its weights come from."""
+        shown = " ".join(f"{name} {value}" for name, value in sorted(self.parameters.items()))
+        method = f"{self.method} ({shown})" if shown else self.method
+        return self.named("merged once", method, weighs=self.merge_method.takes_weights)
+
+    def needs(self, cell: Cell) -> Needs:
+        """The source models, the base, and text."""
+        text = dict.fromkeys(tag for source in cell.sources for tag in self.text_of(cell.target, source))
+        return Needs(models={tag: (tag,) for tag in cell.sources}, base=self.merge_method.needs_base, text=tuple(text))
+
+    def text_of(self, target: str, source: str) -> tuple[str, ...]:
+        """The locales whose text is read for a source."""
+        mode = self.text_mode
+        return () if mode is None else {"target": (target,), "sources": (source,), "both": (source, target)}[mode]
+
+    def build(self, cell: Cell, inputs: "Inputs", folder: Path) -> Built:
+        """Merges in memory."""
+        from mu_lightning.merging.engine.in_memory import merge_tensors
+
+        merged = merge_tensors(
+            self.merge_method,
+            {tag: inputs.state(tag) for tag in cell.sources},
+            cell.weights,
+            base=inputs.base() if self.merge_method.sees_base else None,
+            parameters=self.parameters,
+            statistics=inputs.statistics(cell),
+            seed=cell.seed,
+            device=inputs.context.device,
         )
+        supervision = "none" if self.text_mode in (None, "sources") else "target-unlabelled"
+        return Built(inputs.classifier(merged), supervision)  # type: ignore[arg-type]
 
-
-def merge_details(cell: Planned, models: Mapping[str, Path | str], base: Path | str | None) -> str:
-    """The text of ``merge_details.txt`` for a merge's cell. Folders go by name."""
-    method = find_method(cell.method or "")
-    details: dict[str, Any] = {
-        "version": f"mu-lightning {__version__}",
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "mode": f"{cell.preweight}, {method.name}" if cell.preweight else method.name,
-        "method": method.name,
-        "target": cell.target,
-        "preweight": cell.preweight,
-        "base": Path(base).name if base is not None and method.sees_base else None,
-        "seed": cell.seed,
-        "sources": [
-            {
-                "source": name,
-                "model": Path(models[name]).name,
-                "weight": cell.weights[name],
-                "similarity": cell.similarities[name],
-            }
-            for name in cell.sources
-        ],
-        "parameters": dataclasses.asdict(build_parameters(method, cell.parameters, cell.sources)),
-        "paper": method.paper,
-        "url": method.url,
-    }
-    return details_text({key: value for key, value in details.items() if value not in (None, {})})
+    def plain(self) -> dict[str, Any]:
+        """Every parameter; what the method does not read is None, so that it makes no difference."""
+        values = super().plain()
+        if not self.merge_method.takes_weights:
+            values |= {"preweight": None, "weights": None}
+        reads = self.text_mode is not None
+        return values | {"text": self.text_mode, "num_examples": self.num_examples if reads else None}

@@ -6,12 +6,16 @@ import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
-from mu_lightning.approaches.evaluation_context import Bench, model_bytes
+from mu_lightning.approaches.base import Cell
+from mu_lightning.approaches.evaluation_context import EvaluationContext, Tensors, model_bytes
+from mu_lightning.approaches.inputs import Inputs, TextStatistics
 from mu_lightning.evaluation.loop import evaluate, evaluate_named
 from mu_lightning.evaluation.metrics import Scores
 from mu_lightning.models.ensemble import Panel
+from mu_lightning.results.results import Supervision
 from mu_lightning.utilities.errors import UserError
 
 
@@ -28,6 +32,9 @@ class Resources:
     device: bool = False
 
 
+ONE_THREAD = Resources()
+
+
 class Task(Protocol):
     """A piece of work; it is pickled to a worker, and its outcome back."""
 
@@ -39,7 +46,7 @@ class Task(Protocol):
     def resources(self) -> Resources:
         """What it needs."""
 
-    def run(self, bench: Bench) -> Any:
+    def run(self, context: EvaluationContext) -> Any:
         """Does it."""
 
 
@@ -61,6 +68,7 @@ class Scored:
         seconds: name -> wall time.
         peak_bytes: the worker's largest resident memory so far.
         model_bytes: name -> size of the parameters that classified.
+        supervision: what of the target was looked at.
         details: what else there is to tell, as plain values.
     """
 
@@ -68,6 +76,7 @@ class Scored:
     seconds: Mapping[str, float]
     peak_bytes: int
     model_bytes: Mapping[str, int]
+    supervision: Supervision = "none"
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def cost(self, name: str) -> dict[str, float]:
@@ -79,13 +88,57 @@ class Scored:
         }
 
 
-def attempt(task: Task, bench: Bench) -> Outcome:
+def attempt(task: Task, context: EvaluationContext) -> Outcome:
     """Runs a task; an error is part of the outcome."""
     try:
-        return Outcome(task.run(bench))
+        return Outcome(task.run(context))
     except Exception as error:
         said = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}".rstrip(": ")
         return Outcome(error=said, traceback=traceback.format_exc())
+
+
+@dataclass(frozen=True)
+class BuildTask:
+    """An approach built for a cell, and its scores on the target.
+
+    Attributes:
+        cell: what is built.
+        folder: for what must outlast an interruption.
+        models: the name of a model in the cell's needs -> its name in the context.
+        shared: source -> what a merge method has to know of it from text.
+        own: instead, how the merge learns it itself.
+        resources: what it takes while it runs.
+    """
+
+    cell: Cell
+    folder: Path
+    models: Mapping[str, str] = field(default_factory=dict)
+    shared: Mapping[str, Tensors] | None = None
+    own: TextStatistics | None = None
+    resources: Resources = ONE_THREAD
+
+    @property
+    def name(self) -> str:
+        """What is shown while it runs."""
+        return f"{self.cell.target}: {self.cell.identity.label}"
+
+    def run(self, context: EvaluationContext) -> Scored:
+        """Builds and scores."""
+        started = time.perf_counter()
+        inputs = Inputs(context, self.models, self.shared, self.own)
+        built = self.cell.approach.build(self.cell, inputs, self.folder)
+        took = time.perf_counter() - started
+        classifier = built.classifier.to(context.device)
+        scores = evaluate(classifier, context.loaders([self.cell.target]))[self.cell.target]
+        key = self.cell.key
+        return Scored(
+            {key: scores},
+            {key: time.perf_counter() - started},
+            peak_bytes(),
+            {key: model_bytes(dict(classifier.named_parameters()))},
+            built.supervision,
+            {"build_seconds": round(took, 4), **built.details},
+        )
 
 
 @dataclass(frozen=True)
@@ -94,18 +147,18 @@ class RowTask:
 
     source: str
     locales: tuple[str, ...]
-    resources: ClassVar[Resources] = Resources()
+    resources: Resources = ONE_THREAD
 
     @property
     def name(self) -> str:
         """The model's."""
         return self.source
 
-    def run(self, bench: Bench) -> Scored:
+    def run(self, context: EvaluationContext) -> Scored:
         """Scores the model."""
         started = time.perf_counter()
-        state = bench.state(self.source)
-        scores = evaluate(bench.classifier(state), bench.loaders(self.locales))
+        state = context.state(self.source)
+        scores = evaluate(context.classifier(state), context.loaders(self.locales))
         # One pass for all locales, in which what is made ready is made ready once: each has its share by rows.
         each = (time.perf_counter() - started) / max(1, sum(len(found.ids) for found in scores.values()))
         seconds = {tag: each * len(found.ids) for tag, found in scores.items()}
@@ -114,40 +167,34 @@ class RowTask:
 
 @dataclass(frozen=True)
 class PanelTask:
-    """Members that answer a locale's rows once, and everything that is asked of their answers.
+    """Models that answer a locale's rows once, and everything that is asked of their answers.
 
     Attributes:
         locale: whose rows.
-        members: the models, in order.
-        votes: name in the results -> (vote, member -> weight); members without a weight do not vote.
-        with_members: whether each member's own scores are given too, under its name.
+        members: the models' names in the context, in order.
+        votes: name in the results -> (vote, model -> weight); models without a weight do not vote.
+        resources: what it takes while it runs.
     """
 
     locale: str
     members: tuple[str, ...]
     votes: Mapping[str, tuple[str, Mapping[str, float]]]
-    with_members: bool = False
-    resources: ClassVar[Resources] = Resources()
+    resources: Resources = ONE_THREAD
 
     @property
     def name(self) -> str:
         """What is shown while it runs."""
-        return f"{self.locale}: {len(self.members)} members, {len(self.votes)} votes"
+        return f"{self.locale}: {len(self.members)} models, {len(self.votes)} votes"
 
-    def run(self, bench: Bench) -> Scored:
-        """Computes each member's logits once and lets them vote."""
+    def run(self, context: EvaluationContext) -> Scored:
+        """Computes each model's logits once and lets the models vote."""
         started = time.perf_counter()
-        states = {name: bench.state(name) for name in self.members}
-        panel = Panel(
-            {name: bench.classifier(state) for name, state in states.items()},
-            self.votes,
-            with_members=self.with_members,
-        )
-        found = evaluate_named(panel, bench.loaders([self.locale]))
-        # The members' logits are shared: a vote is charged with its own members' part of them.
+        states = {name: context.state(name) for name in self.members}
+        panel = Panel({name: context.classifier(state) for name, state in states.items()}, self.votes)
+        found = evaluate_named(panel, context.loaders([self.locale]))
+        # The models' logits are shared: a vote is charged with its own models' part of them.
         each = (time.perf_counter() - started) / len(self.members)
         voters = {name: [member for member in self.members if member in w] for name, (_, w) in self.votes.items()}
-        voters |= {name: [name] for name in self.members}
         return Scored(
             {name: scores[self.locale] for name, scores in found.items()},
             {name: each * len(voters[name]) for name in found},

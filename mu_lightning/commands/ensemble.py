@@ -1,6 +1,7 @@
 """The command `ensemble`: source models vote on targets' rows, weighted by typology."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,8 @@ from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import reserved
 
 if TYPE_CHECKING:
-    from mu_lightning.approaches.evaluation_context import Bench, Scoring
+    from mu_lightning.approaches.base import Cell
+    from mu_lightning.approaches.evaluation_context import EvaluationContext, Scoring
     from mu_lightning.approaches.tasks import Scored
     from mu_lightning.results.results import Result
 
@@ -73,18 +75,13 @@ def run(argv: list[str]) -> int:
 
 def _ensemble(arguments: Namespace) -> int:
     plans = _plans(arguments)
-    from mu_lightning.approaches.evaluation_context import prepare
     from mu_lightning.commands.arguments import scoring_from, workers_from
 
     scoring, workers = scoring_from(arguments), workers_from(arguments)
-    models = models_from(arguments) or {}
-    used = {tag: models[tag] for plan in plans for tag in plan.sources}
-    bench = prepare(scoring, used, [plan.target for plan in plans])
+    cells = _cells(arguments, plans, scoring)
     for plan in plans:
         print(table(plan), flush=True)
-    for note in bench.notes:
-        print(note, flush=True)
-    return _vote(arguments, plans, scoring, bench, workers)
+    return _vote(arguments, cells, models_from(arguments) or {}, workers)
 
 
 def _plans(arguments: Namespace) -> list[SourcePlan]:
@@ -105,110 +102,105 @@ def _plans(arguments: Namespace) -> list[SourcePlan]:
     return plans
 
 
-def _weightings(arguments: Namespace, plan: SourcePlan) -> dict[str, dict[str, float]]:
-    if arguments.preweights is None:
-        return {plan.preweight: plan.weights}
-    return {name: reweighted(plan, name, arguments.seed) for name in dict.fromkeys(arguments.preweights)}
-
-
-def _vote(arguments: Namespace, plans: Sequence[SourcePlan], scoring: "Scoring", bench: "Bench", workers: Any) -> int:
-    from mu_lightning.approaches.tasks import PanelTask
-    from mu_lightning.results.results import show
-    from mu_lightning.utilities.progress import progress
+def _cells(arguments: Namespace, plans: Sequence[SourcePlan], scoring: "Scoring") -> "list[Cell]":
+    """Every vote under every weighting for each target, then each source alone."""
+    from mu_lightning.approaches.base import Cell
+    from mu_lightning.approaches.ensemble import Ensemble
+    from mu_lightning.approaches.single import Single
+    from mu_lightning.experiments.nxn import problem_of
 
     votes = [arguments.voting_method] if arguments.voting_method else arguments.voting_methods or list(VOTES)
-    tasks: dict[str, PanelTask] = {}
-    cells: dict[str, dict[str, dict[str, Any]]] = {}
+    found: dict[str, Cell] = {}
     for plan in plans:
-        cells[plan.target] = _cells(arguments, plan, votes)
-        asked = {name: (cell["vote"], cell["weights"]) for name, cell in cells[plan.target].items()}
-        tasks[plan.target] = PanelTask(plan.target, plan.sources, asked, with_members=True)
-    by_target = {plan.target: plan for plan in plans}
+        problem = replace(problem_of(scoring, plan.target), sources=plan.sources)
+        for preweight in dict.fromkeys(arguments.preweights or [plan.preweight]):
+            weighed = (
+                plan
+                if preweight == plan.preweight
+                else replace(plan, weights=reweighted(plan, preweight, arguments.seed), preweight=preweight)
+            )
+            manual = ",".join(f"{tag}={weight}" for tag, weight in plan.weights.items())
+            for vote in votes:
+                approach = Ensemble(
+                    num_languages=None,
+                    preweight=preweight,
+                    weights=manual if preweight == "manual" else None,
+                    typology=plan.settings,
+                    vote_method=vote,
+                )
+                cell = Cell(problem, approach, arguments.seed, weighed)
+                found.setdefault(cell.identity.digest, cell)
+        for tag in plan.sources:
+            cell = Cell(problem, Single(tag), arguments.seed)
+            found[cell.identity.digest] = cell
+    return list(found.values())
+
+
+def _vote(arguments: Namespace, cells: "Sequence[Cell]", models: Mapping[str, Path | str], workers: Any) -> int:
+    from mu_lightning.approaches.evaluation_context import prepare, scoring_of
+    from mu_lightning.experiments.sweep import panels
+    from mu_lightning.results.results import Result, show
+    from mu_lightning.utilities.progress import progress
+
+    targets = list(dict.fromkeys(cell.target for cell in cells))
+    used = {tag: models[tag] for cell in cells for tag in cell.sources}
+    context = prepare(scoring_of(cells[0].problem), used, targets)
+    for note in context.notes:
+        print(note, flush=True)
+    work = list(panels(cells))
+    owners = {task.locale: own for task, own in work}
     failed = []
-    found = workers.outcomes(bench, list(tasks.values()))
-    for task, outcome in progress(found, len(tasks), "targets") if len(tasks) > 1 else found:
+    found = workers.outcomes(context, [task for task, _ in work])
+    for task, outcome in progress(found, len(work), "targets") if len(work) > 1 else found:
         if outcome.error:
-            if len(tasks) == 1:
+            if len(work) == 1:
                 raise UserError(outcome.error)
             failed.append(f"{task.locale}: {outcome.error}")
             continue
-        plan = by_target[task.locale]
-        results = _results(plan, cells[task.locale], outcome.value, scoring.split)
+        own = owners[task.locale]
+        results = [
+            Result(
+                cell.identity, outcome.value.scores[cell.key], details={"weights": cell.weights} if cell.plan else {}
+            )
+            for cell in own
+        ]
         print("\n" + show(results), flush=True)
         if arguments.output_dir is not None:
             folder = arguments.output_dir if arguments.target_lang else arguments.output_dir / task.locale
-            _write(arguments, folder, plan, results, task, outcome.value, scoring, bench)
+            _write(folder, own, results, outcome.value, used, context)
             print(f"\nscores: {folder / 'results.json'}", flush=True)
     for line in failed:
         print(f"failed: {line}")
     return 1 if failed else 0
 
 
-def _cells(arguments: Namespace, plan: SourcePlan, votes: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Name in the results -> what is scored: every vote under every weighting, but a vote without weights once."""
-    weightings = _weightings(arguments, plan)
-    cells = {}
-    for preweight, weights in weightings.items():
-        for vote in votes:
-            weighs = vote != "majority"
-            name = f"ensemble, {vote}" + (f", {preweight} weights" if len(weightings) > 1 and weighs else "")
-            cells[name] = {
-                "experiment_type": "ensemble",
-                "vote": vote,
-                "preweight": preweight if weighs else None,
-                "sources": list(plan.sources),
-                "weights": weights,
-                "num_languages": len(plan.sources),
-                "seed": arguments.seed,
-            }
-    return cells
-
-
-def _results(plan: SourcePlan, cells: dict[str, dict[str, Any]], found: "Scored", split: str) -> "list[Result]":
-    from mu_lightning.results.results import Result
-
-    results = [
-        Result(name, found.scores[name], details={"split": split, "weights": cell["weights"], "cell": cell})
-        for name, cell in cells.items()
-    ]
-    for name in plan.sources:
-        cell = {"experiment_type": "source", "sources": [name], "num_languages": 1}
-        results.append(Result(f"source {name}", found.scores[name], details={"split": split, "cell": cell}))
-    return results
-
-
 def _write(
-    arguments: Namespace,
     folder: Path,
-    plan: SourcePlan,
+    cells: "Sequence[Cell]",
     results: "list[Result]",
-    task: Any,
     found: "Scored",
-    scoring: "Scoring",
-    bench: "Bench",
+    models: Mapping[str, Path | str],
+    context: "EvaluationContext",
 ) -> None:
-    from dataclasses import asdict
-
     from mu_lightning.results.cells import write_cell
+    from mu_lightning.results.identity import plain
 
-    models = models_from(arguments) or {}
+    problem, sources = cells[0].problem, cells[0].sources
     write_cell(
         folder,
         results,
-        {"target": plan.target, "corpus": scoring.corpus, "split": scoring.split, "plan": plan.details()},
         cost={
             "seconds": max(found.seconds.values()),
             "peak_bytes": found.peak_bytes,
             "model_bytes": max(found.model_bytes.values()),
         },
         recipe={
-            "verb": "ensemble",
-            "scoring": scoring.plain(),
-            "models": {name: str(models[name]) for name in plan.sources},
-            "task": {"kind": "panel", **asdict(task)},
+            "command": "ensemble",
+            "problem": plain(problem),
+            "models": {name: str(models[name]) for name in sources},
         },
         fingerprints={
-            "rows": {plan.target: bench.fingerprints["rows"][plan.target]},
-            "models": {name: bench.fingerprints["models"][name] for name in plan.sources},
+            "rows": {problem.target: context.fingerprints["rows"][problem.target]},
+            "models": {name: context.fingerprints["models"][name] for name in sources},
         },
     )

@@ -1,14 +1,16 @@
 """LightningCLI, with our groups in place of classes to choose: `fit` plans before it builds anything."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from mu_lightning.approaches.comparison import compared
+from mu_lightning.approaches.base import Problem
 from mu_lightning.approaches.evaluation_context import check_locales
+from mu_lightning.approaches.fitted import export_and_score, say_outcome, write_outcome
 from mu_lightning.checkpoints import load_tokenizer
 from mu_lightning.commands.console import quiet_lightning
 from mu_lightning.commands.fit_arguments import SUMMARIES, add_arguments
@@ -22,13 +24,13 @@ from mu_lightning.locales import locale as known_locale
 from mu_lightning.locales import locale_list
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.reading import check_architecture, check_length, check_tokens, longest_texts, trial_logits
+from mu_lightning.results.identity import Identity, plain
 from mu_lightning.results.model_records import recorded_supervision
 from mu_lightning.results.results import Result, show, write_results
-from mu_lightning.settings import TRAINER_DEFAULTS, RunSettings
+from mu_lightning.settings import TRAINER_DEFAULTS, DataSettings, RunSettings
 from mu_lightning.training.checkpointing.signals import terminable
 from mu_lightning.training.dry_run import describe
 from mu_lightning.training.missing_models import settle_locales
-from mu_lightning.training.outcome import export_and_score, write_outcome
 from mu_lightning.training.run import TrainingRun
 from mu_lightning.training.run_plan import is_first_process, plan_run
 from mu_lightning.training.trainer import check_arguments
@@ -133,8 +135,18 @@ class FitCLI(_GroupedCLI):
             return
         with terminable(), self.run as run:
             trained = run.train()
-            results = compared(run) if run.settings.compare else []
-            write_outcome(run, trained, [*results, *export_and_score(run, trained)])
+            results = export_and_score(run, trained)
+            compared = self._compared(run) if run.settings.compare else []
+            write_outcome(run, trained, results)
+            say_outcome(run, [*compared, *results])
+
+    def _compared(self, run: TrainingRun) -> list[Result]:
+        if not is_first_process():
+            return []
+        from mu_lightning.experiments.comparison import compare_run
+        from mu_lightning.experiments.workers import local_workers
+
+        return compare_run(run, local_workers())
 
 
 class ScoreCLI(_GroupedCLI):
@@ -168,6 +180,7 @@ class ScoreCLI(_GroupedCLI):
         self.trainer = Trainer(**{**settings.trainer, "logger": settings.trainer.logger or False})
 
     def execute(self) -> None:
+        """Runs the command, while its output folder is reserved."""
         with reserved(self.settings.output_dir if is_first_process() else None):
             super().execute()
 
@@ -185,9 +198,21 @@ class ScoreCLI(_GroupedCLI):
         if not self.trainer.is_global_zero:
             return
         path = self.settings.model_path
-        results = [Result(path, each, recorded_supervision(path, tag)) for tag, each in self.model.scores.items()]
+        split: Split = "dev" if self.command == "validate" else "test"
+        results = [
+            Result(model_identity(path, self.settings.data, tag, split), found, recorded_supervision(path, tag))
+            for tag, found in self.model.scores.items()
+        ]
         print(show(results))
         if self.settings.output_dir:
+            problem = Problem(results[0].scores.locale, self.settings.data, base="", split=split)
+            recipe = {"command": self.command, "problem": plain(problem), "models": {Path(path).name: path}}
             with atomic_folder(self.settings.output_dir) as folder:
-                write_results(folder, results, {"verb": self.command, "config": self.plain_config})
+                write_results(folder, results, {"recipe": recipe, "config": self.plain_config})
             print(f"scores: {self.settings.output_dir}")
+
+
+def model_identity(path: str, data: DataSettings, locale: str, split: Split) -> Identity:
+    """What the score of any model folder on a locale is of."""
+    name = Path(path).name
+    return Identity(Problem(locale, data, base="", split=split).plain(), {"approach": "model", "model": name}, 0, name)

@@ -4,14 +4,15 @@ from argparse import ArgumentTypeError
 from collections.abc import Collection, Mapping
 
 from mu_lightning.approaches.from_text.modes import MODES
+from mu_lightning.approaches.registry import APPROACHES
 from mu_lightning.commands.older_names import OLDER_BASELINES, OLDER_PREWEIGHTS
 from mu_lightning.data.corpus import SPLITS
 from mu_lightning.data.registry import CORPORA
-from mu_lightning.experiments.grid import BASELINES
+from mu_lightning.experiments.presets import BASELINES
 from mu_lightning.merging.registry import METHODS
 from mu_lightning.models.poolings import POOLINGS
 from mu_lightning.models.votes import VOTES
-from mu_lightning.reporting.filtering import OLD_TYPES, TYPES
+from mu_lightning.reporting.filtering import OLD_TYPES
 from mu_lightning.typology.weights import WEIGHT_SOURCES
 from mu_lightning.utilities.errors import unknown
 
@@ -59,7 +60,7 @@ def with_names(meaning: str, registry: Collection[str]) -> str:
 
 BASELINE = NameOf("baseline", BASELINES, OLDER_BASELINES)
 CORPUS = NameOf("corpus", CORPORA)
-EXPERIMENT_TYPE = NameOf("experiment type", (*TYPES, *OLD_TYPES))
+EXPERIMENT_TYPE = NameOf("experiment type", (*APPROACHES, "model", *OLD_TYPES))
 METHOD = NameOf("merge method", METHODS)
 POOLING = NameOf("pooling", POOLINGS)
 PREWEIGHT = NameOf("weight source", WEIGHT_SOURCES, OLDER_PREWEIGHTS)

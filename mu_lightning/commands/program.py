@@ -22,7 +22,7 @@ COMMANDS: dict[str, str] = {
     "merge": "merge source models into one for a target",
     "ensemble": "let source models vote on a target",
     "nxn": "score every source model on every locale",
-    "sweep": "run a grid of targets, merge methods, weights, votes and baselines",
+    "sweep": "run a grid of targets by approaches by seeds",
     "reproduce": "recompute a stored result and say whether it is the same",
     "sts": "score sentence embeddings against people's judgements of similarity",
     "data": "describe a corpus before anything is trained on it",
@@ -83,9 +83,7 @@ def _run(command: str, argv: list[str]) -> int:
     if command in LIGHTNING_COMMANDS:
         status: int = importlib.import_module("mu_lightning.commands.fit").run(command, argv)
         return status
-    # What a result came from may be any command, so `reproduce` is given the program itself.
-    more = (main,) if command == "reproduce" else ()
-    status = importlib.import_module(f"mu_lightning.commands.{command}").run(argv, *more)
+    status = importlib.import_module(f"mu_lightning.commands.{command}").run(argv)
     return status
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
+from mu_lightning.approaches.registry import APPROACHES
 from mu_lightning.commands.names import CORPUS, EXPERIMENT_TYPE, SPLIT
 from mu_lightning.commands.parsing import OneLineErrors, command_parser
 from mu_lightning.locales import locale_list
-from mu_lightning.reporting.filtering import TYPES
 from mu_lightning.utilities.files import reserved
 
 
@@ -28,7 +28,8 @@ def parser() -> OneLineErrors:
         type=EXPERIMENT_TYPE,
         nargs="+",
         default=None,
-        help=f"only these: {', '.join(TYPES)}; similarity and average are merges with URIEL and with equal weights",
+        help=f"only these: {', '.join((*APPROACHES, 'model'))}; similarity and average are merges with URIEL and with "
+        "equal weights",
     )
     add("--corpus", type=CORPUS, default=None, help=f"only results of this corpus: {CORPUS.names}")
     add("--split", type=SPLIT, default=None, help=f"only results of this split: {SPLIT.names}")

@@ -1,6 +1,5 @@
 """The command `reproduce`: a stored result from its recipe, once more."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from mu_lightning.commands.arguments import add_worker_arguments
@@ -12,7 +11,7 @@ def parser() -> OneLineErrors:
     result = command_parser(
         "reproduce",
         "Recomputes a result, or every result of a folder, from its recipe, and says whether all its "
-        "predictions come out the same. The status is 1 if any differs. Results of fit are trained anew.",
+        "predictions come out the same. The status is 1 if any differs. What was trained for a result is trained anew.",
     )
     add = result.add_argument
     add("folder", type=Path, help="the result's folder, a results folder or an N-by-N folder")
@@ -22,12 +21,8 @@ def parser() -> OneLineErrors:
     return result
 
 
-def run(argv: list[str], run_verb: Callable[[list[str]], int] | None = None) -> int:
+def run(argv: list[str]) -> int:
     """Recomputes and compares; returns the exit status: 1 if a result differs.
-
-    Args:
-        argv: the command's arguments.
-        run_verb: runs the program with the arguments given.
 
     Raises:
         UserError: what `reproduce` raises.
@@ -38,11 +33,7 @@ def run(argv: list[str], run_verb: Callable[[list[str]], int] | None = None) -> 
 
     agreed, differing = 0, 0
     verdicts = reproduce(
-        arguments.folder,
-        workers_from(arguments),
-        models_dir=arguments.models_dir,
-        data_dir=arguments.data_dir,
-        run_verb=run_verb,
+        arguments.folder, workers_from(arguments), models_dir=arguments.models_dir, data_dir=arguments.data_dir
     )
     for verdict in verdicts:
         agreed += verdict.agrees

@@ -1,8 +1,9 @@
-"""The command `sweep`: targets by merges, votes and baselines, from a grid."""
+"""The command `sweep`: problems by approaches by seeds, from a grid."""
 
 import json
 from argparse import SUPPRESS
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,15 @@ from mu_lightning.commands.arguments import (
     add_scoring_arguments,
     add_typology_arguments,
     add_worker_arguments,
+    corpus_from,
     models_from,
     settings_from,
 )
 from mu_lightning.commands.names import BASELINE, METHOD, PREWEIGHT, TEXTS, VOTE
 from mu_lightning.commands.parsing import OneLineErrors, command_parser
-from mu_lightning.experiments.grid import BASELINES
+from mu_lightning.experiments.presets import BASELINES
 from mu_lightning.locales import locale, locale_list
+from mu_lightning.settings import EMBEDDED_BASE, DataSettings, GuardSettings, ModelSettings
 from mu_lightning.utilities.adapters.parser_arguments import arguments
 from mu_lightning.utilities.errors import UserError, unknown
 from mu_lightning.utilities.locks import locked
@@ -32,13 +35,25 @@ if TYPE_CHECKING:
 
 def parser() -> OneLineErrors:
     """The command's arguments."""
+    from mu_lightning.approaches.registry import APPROACHES
+
     result = command_parser(
         "sweep",
-        "Runs a grid of targets by merges, votes and baselines, each a cell of its own on the disk. Cells "
-        "that are there are skipped, one that fails is recorded and the rest go on; the status is 1 if any failed.",
+        "Runs a grid of targets by approaches by seeds, each a cell of its own on the disk. Source models are read "
+        "from --models-dir, or trained once for each seed where it names none. Cells that are there are skipped, one "
+        "that trains goes on from its checkpoint, one that fails is recorded and the rest go on; the status is 1 if "
+        "any failed.",
     )
     add = result.add_argument
     add("--target-languages", type=str, nargs="+", default=None, help="the targets, or all")
+    add(
+        "--approaches",
+        type=str | dict[str, Any],
+        nargs="+",
+        default=[],
+        help="entries with 'approach' and its parameters, of which lists are gone through: "
+        + "; ".join(f"{name}: {kind.summary}" for name, kind in APPROACHES.items()),
+    )
     add(
         "--methods",
         type=str | dict[str, Any],
@@ -63,15 +78,22 @@ def parser() -> OneLineErrors:
         default=[],
         help="; ".join(f"{name}: {meaning}" for name, meaning in BASELINES.items()),
     )
-    add("--seeds", type=int, nargs="+", default=[0], help="random seeds, for stochastic methods and shuffled weights")
+    seeds = "random seeds, for training, stochastic methods and shuffled weights"
+    add("--seeds", type=int, nargs="+", default=[0], help=seeds)
     add("--sources", type=str, nargs="+", default=None, help="the locales that may be sources (default: all)")
     add_typology_arguments(result)
     add_models_arguments(result)
+    result.set_defaults(models_dir=None)
     add("--base-model", type=str | None, default=None, help=SUPPRESS)
     add("--joint-model", type=str | None, default=None, help="the model's folder for the baseline joint")
     add("--fisher-data-mode", type=TEXTS, default=None, help=f"texts to learn from: {TEXTS.names}")
     add("--num-fisher-examples", type=int, default=100, help="train utterances of a locale to learn from")
     add_scoring_arguments(result)
+    add("--train-batch-size", type=int, default=DataSettings.batch_size, help="utterances in one training step")
+    add("--limit-train", type=int | None, default=None, help="at most so many train utterances of each locale")
+    add("--trainer", type=dict[str, Any], default={}, help="of training: arguments of Lightning's Trainer")
+    result.add_class_arguments(ModelSettings, "model", skip={"base"})
+    result.add_class_arguments(GuardSettings, "guard")
     add_worker_arguments(result)
     add("--output-dir", type=Path | None, default=None, help="the results' folder (default: runs/sweep_CORPUS_SPLIT)")
     add("--locales", type=str, nargs="+", default=None, help="only these of the targets")
@@ -90,39 +112,33 @@ def run(argv: list[str]) -> int:
         UserError: what `plan_sweep` raises, or a key that the grid does not know.
     """
     argv = _with_grids(argv)
-    arguments = parser().parse_args(argv)
+    own = parser()
+    arguments = own.parse_args(argv)
     if arguments.list_modes:
-        from mu_lightning.experiments.grid import list_modes
+        from mu_lightning.experiments.presets import list_modes
 
         print(list_modes())
         return 0
     from mu_lightning.commands.arguments import scoring_from, workers_from
-    from mu_lightning.experiments.sweep import plan_sweep, run_sweep
-    from mu_lightning.experiments.sweep_folder import summary
 
     scoring = scoring_from(arguments)
     targets = _targets(arguments, scoring.open().locales)
     if arguments.list_locales:
         print("\n".join(f"{number:>2}  {tag}  {locale(tag).name}" for number, tag in enumerate(targets)))
         return 0
+    from mu_lightning.experiments.sweep import plan_sweep, run_sweep
+    from mu_lightning.experiments.sweep_folder import summary
+
     workers = workers_from(arguments)
-    grid = _grid(arguments, targets)
-    models = models_from(arguments) or {}
+    given = arguments.models_dir is not None or arguments.models_csv is not None
+    models = models_from(arguments) if given else None
     folder = arguments.output_dir or Path("runs") / f"sweep_{scoring.corpus}_{scoring.split}"
+    grid = _grid(own.instantiate(arguments), targets, models)
     with nullcontext() if arguments.dry_run else locked(folder):
-        sweep = plan_sweep(
-            grid,
-            scoring,
-            models,
-            folder,
-            base=_base(arguments, grid, models),
-            joint_model=arguments.joint_model,
-            learning=_learning(arguments, grid),
-        )
+        sweep = plan_sweep(grid, folder, models=models, joint_model=arguments.joint_model)
         print(sweep.describe(), flush=True)
         if arguments.dry_run:
-            for cell in sweep.cells:
-                print(f"{cell.target}/{cell.key}  {cell.name}: {', '.join(cell.sources)}")
+            print("\n".join(_line(cell) for cell in sweep.cells))
             return 0
         failures = run_sweep(sweep, workers)
     print("\n" + summary(sweep))
@@ -130,6 +146,11 @@ def run(argv: list[str]) -> int:
         print(f"failed: {sweep.place(cell) / 'error.json'}")
     print(f"results: {folder}")
     return 1 if failures else 0
+
+
+def _line(cell: Any) -> str:
+    sources = f": {', '.join(cell.sources)}" if cell.sources else ""
+    return f"{cell.target}/{cell.key}  {cell.identity.label}, seed {cell.seed}{sources}"
 
 
 def _with_grids(argv: list[str]) -> list[str]:
@@ -187,39 +208,70 @@ def _targets(arguments: Namespace, available: tuple[str, ...]) -> list[str]:
     return wanted
 
 
-def _grid(arguments: Namespace, targets: list[str]) -> "Grid":
+def _grid(arguments: Namespace, targets: list[str], models: dict[str, Path | str] | None) -> "Grid":
+    from mu_lightning.approaches.base import Problem, Training
     from mu_lightning.experiments.grid import Grid
+    from mu_lightning.experiments.presets import Request, approaches_of
 
-    return Grid(
-        targets=targets,
+    training = Training(arguments.model, arguments.trainer, arguments.guard)
+    request = Request(
+        approaches=[entry if isinstance(entry, str) else dict(entry) for entry in arguments.approaches],
         methods=[entry if isinstance(entry, str) else dict(entry) for entry in arguments.methods],
         preweights=arguments.preweights,
         modes=arguments.modes,
         num_languages=arguments.num_languages,
         votes=arguments.voting_methods,
         baselines=arguments.baselines,
-        seeds=arguments.seeds,
-        sources=locale_list(arguments.sources),
         typology=settings_from(arguments),
+        text=arguments.fisher_data_mode,
+        num_examples=arguments.num_fisher_examples,
+        training=training,
+        given=models is not None,
+        joint_given=arguments.joint_model is not None,
+    )
+    approaches = approaches_of(request)
+    sources = locale_list(arguments.sources)
+    problem = Problem(
+        target=targets[0] if targets else "",
+        data=_data(arguments),
+        base=_base(arguments, models, sources, any(_needs_base(approach) for approach in approaches)),
+        sources=None if sources is None else tuple(sources),
+        split=arguments.split,
+    )
+    problems = [replace(problem, target=target) for target in targets]
+    return Grid(problems, approaches, arguments.seeds, request.alone, request.source_training)
+
+
+def _data(arguments: Namespace) -> DataSettings:
+    return DataSettings(
+        **corpus_from(arguments).corpus_values(),
+        batch_size=arguments.train_batch_size,
+        eval_batch_size=arguments.batch_size,
+        max_length=arguments.max_length,
+        limit_train=arguments.limit_train,
     )
 
 
-def _base(arguments: Namespace, grid: "Grid", models: dict[str, Path | str]) -> str | None:
-    """The base that was named, or else, where a method needs one, the one that the sources say they started from."""
+def _needs_base(approach: Any) -> bool:
+    return approach.name == "one_shot" and approach.merge_method.needs_base
+
+
+def _base(arguments: Namespace, models: dict[str, Path | str] | None, sources: list[str] | None, needed: bool) -> str:
+    """The base that is named, or else the one that the given sources say they started from."""
     given = arguments.base_model or arguments.base
-    if given is not None and (arguments.base_model or "/" in given or resource(given).is_dir()):
+    if given is not None and (models is None or arguments.base_model or "/" in given or resource(given).is_dir()):
         return str(given)
-    from mu_lightning.experiments.grid import check_grid, needs_base, sources_of
+    if models is None:
+        return str(EMBEDDED_BASE)
     from mu_lightning.merging.folders.hub_folders import local_folder
     from mu_lightning.results.model_records import recorded_base
 
-    check_grid(grid, has_base=True, has_joint=arguments.joint_model is not None)
-    sources = sources_of(grid, list(models))
-    return recorded_base({tag: local_folder(models[tag]) for tag in sources}) if needs_base(grid) else None
-
-
-def _learning(arguments: Namespace, grid: "Grid") -> Any:
-    from mu_lightning.approaches.from_text.learning import Learning
-
-    seed = grid.seeds[0] if grid.seeds else 0
-    return Learning(arguments.fisher_data_mode, arguments.num_fisher_examples, seed)
+    missing = [tag for tag in sources or () if tag not in models]
+    if missing:
+        raise UserError(f"no source model for {', '.join(missing)}; available: {', '.join(sorted(models))}")
+    try:
+        return recorded_base({tag: local_folder(models[tag]) for tag in sources or models})
+    except UserError:
+        if needed:
+            raise
+        return ""  # nobody says it, and nothing needs it

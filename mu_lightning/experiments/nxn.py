@@ -6,14 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mu_lightning.approaches.evaluation_context import Bench, Scoring, prepare
+from mu_lightning.approaches.base import Cell, Problem
+from mu_lightning.approaches.evaluation_context import EvaluationContext, Scoring, prepare
+from mu_lightning.approaches.single import TARGET, Single
 from mu_lightning.approaches.tasks import RowTask, Scored
 from mu_lightning.experiments.workers import Workers
 from mu_lightning.results.cells import is_done, is_whole, write_cell
+from mu_lightning.results.identity import Identity, plain
 from mu_lightning.results.matrix import LONG, ROWS, NByN, read_nxn
 from mu_lightning.results.provenance import read_manifest, versions
 from mu_lightning.results.results import Result
 from mu_lightning.results.store import MATRIX, NXN, RESULTS
+from mu_lightning.settings import DataSettings
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import atomic_file, clear_temporaries, write_json
 from mu_lightning.utilities.progress import progress
@@ -33,14 +37,14 @@ class NByNRun:
         models: source -> model folder or hub id.
         locales: the columns.
         folder: where the matrix goes.
-        bench: models and tokenised splits.
+        context: models and tokenized splits.
     """
 
     scoring: Scoring
     models: Mapping[str, Path | str]
     locales: tuple[str, ...]
     folder: Path
-    bench: Bench
+    context: EvaluationContext
 
     def manifest(self) -> dict[str, Any]:
         """What ``nxn.json`` says."""
@@ -49,7 +53,7 @@ class NByNRun:
             "sources": list(self.models),
             "locales": list(self.locales),
             "models": {name: str(path) for name, path in self.models.items()},
-            "fingerprints": self.bench.fingerprints,
+            "fingerprints": self.context.fingerprints,
             "versions": versions(),
         }
 
@@ -57,7 +61,7 @@ class NByNRun:
 def plan_nxn(
     scoring: Scoring, models: Mapping[str, Path | str], locales: tuple[str, ...] | None, folder: Path
 ) -> NByNRun:
-    """Checks models, split and locales, and what `folder` holds of an earlier run; tokenises.
+    """Checks models, split and locales, and what `folder` holds of an earlier run; tokenizes.
 
     Args:
         scoring: what is scored.
@@ -90,7 +94,7 @@ def run_nxn(run: NByNRun, workers: Workers) -> NByN:
     if done:
         print(f"{done} of {len(run.models)} rows are there already")
     failed = []
-    for task, outcome in progress(workers.outcomes(run.bench, tasks), len(tasks), "rows of the matrix"):
+    for task, outcome in progress(workers.outcomes(run.context, tasks), len(tasks), "rows of the matrix"):
         assert isinstance(task, RowTask)
         if outcome.error:
             failed.append(f"{task.source}: {outcome.error}")
@@ -137,36 +141,40 @@ def write_matrix(matrix: NByN) -> None:
 
 def _write_row(run: NByNRun, source: str, found: Scored) -> None:
     results = [
-        Result(f"source {source}", found.scores[tag], "target-labels" if tag == source else "none")
+        Result(
+            single_identity(run.scoring, tag, source), found.scores[tag], "target-labels" if tag == source else "none"
+        )
         for tag in run.locales
     ]
-    cell = {
-        "experiment_type": "source",
-        "sources": [source],
-        "num_languages": 1,
-        "corpus": run.scoring.corpus,
-        "split": run.scoring.split,
-    }
     write_cell(
         run.folder / ROWS / source,
         results,
-        cell,
         cost={
             "seconds": round(sum(found.seconds.values()), 4),
             "peak_bytes": found.peak_bytes,
             "model_bytes": max(found.model_bytes.values()),
         },
         recipe={
-            "verb": "nxn",
-            "scoring": run.scoring.plain(),
+            "command": "nxn",
+            "problem": plain(problem_of(run.scoring, source)),
             "models": {source: str(run.models[source])},
-            "task": {"kind": "row", "source": source, "locales": list(run.locales)},
         },
         fingerprints={
-            "rows": run.bench.fingerprints["rows"],
-            "models": {source: run.bench.fingerprints["models"][source]},
+            "rows": run.context.fingerprints["rows"],
+            "models": {source: run.context.fingerprints["models"][source]},
         },
     )
+
+
+def problem_of(scoring: Scoring, target: str) -> Problem:
+    """A target of what is scored; nothing is said of the base of its models."""
+    data = DataSettings(**scoring.corpus_values(), eval_batch_size=scoring.batch_size, max_length=scoring.max_length)
+    return Problem(target, data, base="", split=scoring.split)
+
+
+def single_identity(scoring: Scoring, target: str, source: str) -> Identity:
+    """What the score of a given source model on a target is of."""
+    return Cell(problem_of(scoring, target), Single(TARGET if source == target else source)).identity
 
 
 def _check_earlier(run: NByNRun) -> None:
@@ -186,7 +194,7 @@ def _check_earlier(run: NByNRun) -> None:
                 f"{run.folder} holds a matrix of other {name}: {_short(before, now)}; name another --output-dir"
             )
     for source, before in earlier["fingerprints"]["models"].items():
-        now = run.bench.fingerprints["models"].get(source, before)
+        now = run.context.fingerprints["models"].get(source, before)
         if before != now and is_done(run.folder / ROWS / source):
             raise UserError(
                 f"the model of {source} has changed since its row in {run.folder} was made: remove "

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mu_lightning.approaches.evaluation_context import Bench, Tensors
+from mu_lightning.approaches.evaluation_context import EvaluationContext, Tensors
 from mu_lightning.approaches.from_text.learning import HeldTensors
 from mu_lightning.approaches.tasks import Outcome, Task, attempt
 from mu_lightning.experiments.ray_cluster import connect
@@ -71,12 +71,12 @@ class RayWorkers:
         self._at_a_time = max_workers or 2 * max(1, int(room))
         self._stored: dict[Tensors, RayTensors] = {}
 
-    def outcomes(self, bench: Bench, tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
+    def outcomes(self, context: EvaluationContext, tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
         """Runs the tasks; gives each with what came of it, in the order in which they end."""
         ray = self._ray
         if not tasks:
             return
-        bench_reference = ray.put(self._portable(bench))
+        context_reference = ray.put(self._portable(context))
         remote = ray.remote(max_retries=RETRIES)(_work)
         waiting, running = deque(tasks), dict[Any, Task]()
         try:
@@ -85,7 +85,7 @@ class RayWorkers:
                     task = waiting.popleft()
                     threads = min(task.resources.threads, self._most_cpus)
                     placed = remote.options(num_cpus=threads, num_gpus=1 if self._gpu else 0)
-                    running[placed.remote([bench_reference], self._shared(task), threads)] = task
+                    running[placed.remote([context_reference], self._shared(task), threads)] = task
                 (done, *_), _ = ray.wait(list(running), num_returns=1)
                 try:
                     outcome = ray.get(done)
@@ -97,12 +97,12 @@ class RayWorkers:
             for reference in running:
                 ray.cancel(reference, force=True)
 
-    def _portable(self, bench: Bench) -> Bench:
-        """The bench with everything by reference."""
+    def _portable(self, context: EvaluationContext) -> EvaluationContext:
+        """The context with everything by reference."""
         return replace(
-            bench,
-            models={name: self._store(tensors) for name, tensors in bench.models.items()},
-            base=None if bench.base is None else self._store(bench.base),
+            context,
+            models={name: self._store(tensors) for name, tensors in context.models.items()},
+            base=None if context.base is None else self._store(context.base),
             device="cuda" if self._gpu else "cpu",
         )
 
@@ -131,15 +131,15 @@ def _most_cpus(ray: Any) -> int:
     return max([1, *(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])])
 
 
-_held: tuple[Any, Bench] | None = None
+_held: tuple[Any, EvaluationContext] | None = None
 
 
-def _work(bench_reference: list[Any], task: Task, threads: int) -> Outcome:
-    """Runs a task in a worker, which keeps the bench from one task to the next."""
+def _work(context_reference: list[Any], task: Task, threads: int) -> Outcome:
+    """Runs a task in a worker, which keeps the context from one task to the next."""
     import ray
 
     global _held
-    (reference,) = bench_reference
+    (reference,) = context_reference
     if _held is None or _held[0] != reference:
         _held = (reference, ray.get(reference))
     torch.set_num_threads(threads)

@@ -1,87 +1,81 @@
-"""Targets by merges, votes and baselines: plans the cells, runs those that are missing, and stores each as it ends."""
+"""Problems by approaches by seeds: plans the cells, runs those that are missing, and stores each as it ends."""
 
+import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mu_lightning.approaches.evaluation_context import Bench, Scoring, prepare
-from mu_lightning.approaches.from_text.learning import Learning, LearningTask
-from mu_lightning.approaches.one_shot import MergeTask
-from mu_lightning.approaches.tasks import Outcome, PanelTask, RowTask, Task
-from mu_lightning.checkpoints import load_tokenizer
-from mu_lightning.experiments.grid import Grid, Planned, check_grid, expand
-from mu_lightning.experiments.sweep_folder import (
-    JOINT,
-    Sweep,
-    check_earlier,
-    described,
-    store,
-    write_manifest,
-    write_tables,
-)
+from mu_lightning.approaches.base import Cell
+from mu_lightning.approaches.evaluation_context import EvaluationContext, prepare, prepare_rows, scoring_of
+from mu_lightning.approaches.from_text.learning import own_learning, shared_learning, with_text
+from mu_lightning.approaches.joint import GIVEN
+from mu_lightning.approaches.tasks import BuildTask, Outcome, PanelTask, Task
+from mu_lightning.approaches.trained import TrainTask
+from mu_lightning.experiments.grid import Grid, check_grid, expand
+from mu_lightning.experiments.sweep_folder import Sweep, check_earlier, store, write_manifest, write_tables
+from mu_lightning.experiments.trainings import model_names, trainings_of
 from mu_lightning.experiments.workers import Workers
-from mu_lightning.merging.folders.hub_folders import local_folder
-from mu_lightning.merging.registry import find_method
-from mu_lightning.results.cells import is_whole, write_failure
+from mu_lightning.results.cells import KEPT_FILES, is_whole, write_failure
 from mu_lightning.results.store import ERROR
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import clear_temporaries
 from mu_lightning.utilities.progress import progress
 
-SHARED = ".shared"
+SHARED, RUNS = ".shared", ".runs"
 
 
 def plan_sweep(
     grid: Grid,
-    scoring: Scoring,
-    models: Mapping[str, Path | str],
     folder: Path,
     *,
-    base: Path | str | None = None,
+    models: Mapping[str, Path | str] | None = None,
     joint_model: Path | str | None = None,
-    learning: Learning | None = None,
 ) -> Sweep:
     """Checks the grid, models and data against each other, and what `folder` holds of an earlier sweep.
 
     Args:
         grid: what is asked.
-        scoring: what is scored.
-        models: source -> model folder or hub id.
         folder: where results go.
-        base: what the sources started from; None where no method needs it.
-        joint_model: for the baseline ``joint``.
-        learning: which texts methods that learn from texts read.
+        models: source -> model folder or hub id, where source models are given.
+        joint_model: a model of several locales, where one is given.
 
     Raises:
         UserError: whatever would make a cell fail that can be known before.
     """
-    learning = learning or Learning()
-    check_grid(grid, has_base=base is not None, has_joint=joint_model is not None)
-    cells = expand(grid, list(models))
+    check_grid(grid)
+    problem = grid.problems[0]
+    corpus = problem.open()
+    targets = [one.target for one in grid.problems]
+    available = [tag for tag in corpus.locales if tag not in targets] if models is None else list(models)
+    cells = expand(grid, available)
     if not cells:
-        raise UserError("the sweep has no cells: none of its targets has what its baselines ask for")
-    every = dict(models) | ({} if joint_model is None else {JOINT: joint_model})
-    used = [name for name in every if any(name in cell.sources for cell in cells)]
-    targets = list(dict.fromkeys(cell.target for cell in cells))
-    bench = prepare(scoring, {name: every[name] for name in used}, targets, base=base)
-    bench = with_learning(learning, bench, scoring, cells, every)
-    sweep = Sweep(grid, scoring, {name: every[name] for name in used}, base, learning, folder, cells, bench)
+        raise UserError("the sweep has no cells: none of its targets has what its approaches need")
+    given = dict(models or {}) | ({} if joint_model is None else {GIVEN: joint_model})
+    sweep = Sweep(grid, folder, tuple(cells), given, context_of(cells, given))
     check_earlier(sweep)
     return sweep
 
 
-def with_learning(
-    learning: Learning, bench: Bench, scoring: Scoring, cells: Sequence[Planned], models: Mapping[str, Path | str]
-) -> Bench:
-    """The bench with the texts that the cells' methods read; raises UserError where they are not to be had."""
-    if not any(cell.kind == "merge" and find_method(cell.method or "").needs_statistics for cell in cells):
-        return bench
-    return learning.with_texts(bench, scoring, cells, load_tokenizer(local_folder(next(iter(models.values())))))
+def context_of(cells: Sequence[Cell], given: Mapping[str, Path | str]) -> EvaluationContext:
+    """What cells are scored in: the rows, and the models that are given."""
+    problem = cells[0].problem
+    targets = list(dict.fromkeys(cell.target for cell in cells))
+    used = {name for cell in cells if not cell.trained for name in cell.needs.models}
+    lacking = sorted(used - set(given))
+    if lacking:
+        raise UserError(f"no model is given for {', '.join(lacking)}: name --models-dir, or let the sweep train models")
+    if not used:
+        return prepare_rows(scoring_of(problem), problem.base, targets)
+    wanted = {name: path for name, path in given.items() if name in used}
+    base = problem.base if any(cell.needs.base for cell in cells) else None
+    context = prepare(scoring_of(problem), wanted, targets, base=base)
+    return with_text(context, [cell for cell in cells if not cell.trained])
 
 
-def run_sweep(sweep: Sweep, workers: Workers) -> list[Planned]:
+def run_sweep(sweep: Sweep, workers: Workers) -> list[Cell]:
     """Runs the cells that are not there yet and stores each as it ends; returns those that failed."""
     for place in {sweep.place(cell).parent for cell in sweep.cells}:
         clear_temporaries(place)
@@ -92,18 +86,22 @@ def run_sweep(sweep: Sweep, workers: Workers) -> list[Planned]:
     failed = [cell for cell in waiting if (sweep.place(cell) / ERROR).exists()]
     if failed:
         print(f"{len(failed)} cells failed before and are tried again", flush=True)
-    failures: list[Planned] = []
+    failures: list[Cell] = []
     for cell, outcome in progress(outcomes(sweep, workers, waiting), len(waiting), "cells"):
+        run = sweep.folder / RUNS / cell.key
         try:
             if not outcome.error:
-                store(sweep, cell, outcome.value)
+                store(sweep, cell, outcome.value, [run / name for name in KEPT_FILES if (run / name).is_file()])
+                shutil.rmtree(run, ignore_errors=True)
                 continue
-            write_failure(sweep.place(cell), outcome.error, outcome.traceback, described(sweep, cell))
+            write_failure(sweep.place(cell), outcome.error, outcome.traceback, cell.identity.plain())
         except UserError as error:  # something else has come into its place
             print(f"{sweep.place(cell)} is not stored: {error}", flush=True)
         failures.append(cell)
     if not failures:
         _remove_shared(sweep.folder / SHARED)
+        with suppress(OSError):
+            (sweep.folder / RUNS).rmdir()
     write_tables(sweep.folder)
     return failures
 
@@ -117,73 +115,105 @@ def _remove_shared(folder: Path) -> None:
         folder.rmdir()
 
 
-def outcomes(sweep: Sweep, workers: Workers, waiting: Sequence[Planned]) -> Iterator[tuple[Planned, Outcome]]:
-    """Runs cells and gives each with what came of it: first what the merges must know from texts, then all the rest."""
-    merges = [cell for cell in waiting if cell.kind == "merge"]
-    shared = sweep.folder / SHARED if workers.share_files else None
-    needed = sweep.learning.tasks(merges, shared, sweep.bench)
-    learnt: dict[tuple[str, str, tuple[str, ...]], Outcome] = {}
-    for learning, outcome in workers.outcomes(sweep.bench, needed):
-        assert isinstance(learning, LearningTask)
-        learnt[learning.kind, learning.source, learning.locales] = outcome
-    work: list[tuple[Task, list[Planned]]] = []
-    for cell in merges:
-        wanted = sweep.learning.wanted(cell)
-        broken = next((learnt[what] for what in wanted.values() if learnt[what].error), None)
-        if broken is not None:
-            yield cell, broken
+def outcomes(sweep: Sweep, workers: Workers, waiting: Sequence[Cell]) -> Iterator[tuple[Cell, Outcome]]:
+    """Runs cells and gives each with what came of it: first what trains, then what is made of trained models."""
+    training = [cell for cell in waiting if cell.needs.trains]
+    resting = [cell for cell in waiting if not cell.needs.trains]
+    tasks: list[Task] = list(trainings_of(resting, sweep.folder))
+    tasks += [BuildTask(cell, sweep.folder / RUNS / cell.key) for cell in training]
+    places: dict[str, Path | str] = {}
+    broken: dict[str, Outcome] = {}
+    for task, outcome in workers.outcomes(sweep.context, tasks):
+        if isinstance(task, BuildTask):
+            yield task.cell, outcome
             continue
-        statistics = {source: learnt[what].value for source, what in wanted.items()} or None
-        own = sweep.learning.for_merge(cell, sweep.bench, sweep.scoring)
-        work.append((merge_task(cell, statistics, own), [cell]))
-    work += _scoring_tasks([cell for cell in waiting if cell.kind != "merge"])
-    again: list[Planned] = []
-    for cells, outcome in _run(sweep, workers, work):
-        if outcome.error and len(cells) > 1:
-            again += cells
+        assert isinstance(task, TrainTask)
+        names = model_names(task)
+        if outcome.error:
+            broken |= dict.fromkeys(names.values(), outcome)
         else:
-            yield from ((cell, outcome) for cell in cells)
+            places |= {names[name]: path for name, path in outcome.value.items()}
+    usable = []
+    for cell in resting:
+        lost = next((broken[name] for name in cell.models.values() if name in broken), None)
+        if lost is None:
+            usable.append(cell)
+        else:
+            yield cell, lost
+    if usable:
+        yield from _of_models(sweep, workers, usable, places)
+
+
+def _of_models(
+    sweep: Sweep, workers: Workers, cells: Sequence[Cell], trained: Mapping[str, Path | str]
+) -> Iterator[tuple[Cell, Outcome]]:
+    """Runs what is made of models: merges, after what they learn from text; votes, in shared passes."""
+    context = _with_models(sweep.context, cells, trained)
+    shared = sweep.folder / SHARED if workers.share_files else None
+    needed = {cell.key: shared_learning(cell, cell.models, context, shared) for cell in cells}
+    learning = {task.key: task for found in needed.values() for task in found.values()}
+    learned = {task.key: outcome for task, outcome in workers.outcomes(context, list(learning.values()))}
+    work: list[tuple[Task, list[Cell]]] = []
+    for cell in cells:
+        if cell.approach.vote(cell) is not None:
+            continue
+        found = {source: learned[task.key] for source, task in needed[cell.key].items()}
+        lost = next((outcome for outcome in found.values() if outcome.error), None)
+        if lost is not None:
+            yield cell, lost
+            continue
+        statistics = {source: outcome.value for source, outcome in found.items()} or None
+        own = own_learning(cell, cell.models, context)
+        work.append((BuildTask(cell, sweep.folder / RUNS / cell.key, cell.models, statistics, own), [cell]))
+    voting = [cell for cell in cells if cell.approach.vote(cell) is not None]
+    again: list[Cell] = []
+    for own_cells, outcome in _run(context, workers, [*work, *panels(voting)]):
+        if outcome.error and len(own_cells) > 1:
+            again += own_cells
+        else:
+            yield from ((cell, outcome) for cell in own_cells)
     # What shared a pass with a cell that failed is tried on its own.
-    for cells, outcome in _run(sweep, workers, [pair for cell in again for pair in _scoring_tasks([cell])]):
-        yield cells[0], outcome
+    for own_cells, outcome in _run(context, workers, [pair for cell in again for pair in panels([cell])]):
+        yield own_cells[0], outcome
+
+
+def _with_models(
+    context: EvaluationContext, cells: Sequence[Cell], trained: Mapping[str, Path | str]
+) -> EvaluationContext:
+    """The context with the models that were trained; they are checked as given ones are."""
+    if not trained:
+        return context
+    problem = cells[0].problem
+    base = problem.base if any(cell.needs.base for cell in cells) else None
+    added = prepare(scoring_of(problem), trained, [], base=base)
+    models = {**context.fingerprints["models"], **added.fingerprints["models"]}
+    whole = replace(
+        context,
+        models={**context.models, **added.models},
+        config=added.config,
+        base=added.base or context.base,
+        fingerprints={**context.fingerprints, "models": models},
+    )
+    return with_text(whole, cells)
+
+
+def panels(cells: Sequence[Cell]) -> Iterator[tuple[PanelTask, list[Cell]]]:
+    """Cells that only ask for models' logits: a target's in one pass for each seed, each model once."""
+    groups: dict[tuple[str, int], list[Cell]] = defaultdict(list)
+    for cell in cells:
+        groups[cell.target, cell.seed if cell.trained else -1].append(cell)
+    for (target, _), own in groups.items():
+        votes: dict[str, Any] = {}
+        for cell in own:
+            vote, weights = cell.approach.vote(cell) or ("", {})
+            votes[cell.key] = (vote, {cell.models[name]: weight for name, weight in weights.items()})
+        members = tuple(dict.fromkeys(name for _, weights in votes.values() for name in weights))
+        yield PanelTask(target, members, votes), own
 
 
 def _run(
-    sweep: Sweep, workers: Workers, work: Sequence[tuple[Task, list[Planned]]]
-) -> Iterator[tuple[list[Planned], Outcome]]:
+    context: EvaluationContext, workers: Workers, work: Sequence[tuple[Task, list[Cell]]]
+) -> Iterator[tuple[list[Cell], Outcome]]:
     owners = {id(task): cells for task, cells in work}
-    for task, outcome in workers.outcomes(sweep.bench, [task for task, _ in work]):
+    for task, outcome in workers.outcomes(context, [task for task, _ in work]):
         yield owners[id(task)], outcome
-
-
-def merge_task(cell: Planned, statistics: Mapping[str, Any] | None = None, own: Any = None) -> MergeTask:
-    """The task of a merge's cell."""
-    assert cell.method is not None
-    return MergeTask(
-        key=cell.key,
-        locale=cell.target,
-        sources=cell.sources,
-        weights=cell.weights,
-        method=cell.method,
-        parameters=cell.parameters,
-        seed=cell.seed or 0,
-        statistics=statistics,
-        learning=own,
-    )
-
-
-def _scoring_tasks(cells: Sequence[Planned]) -> Iterator[tuple[Task, list[Planned]]]:
-    """The tasks that score models as they are: a target's voters in one pass, those asked for alone among them."""
-    by_target: dict[str, list[Planned]] = defaultdict(list)
-    for cell in cells:
-        by_target[cell.target].append(cell)
-    for target, own in by_target.items():
-        votes = [cell for cell in own if cell.kind == "ensemble"]
-        members = list(dict.fromkeys(name for cell in votes for name in cell.sources))
-        together = [cell for cell in own if cell.kind != "ensemble" and cell.sources[0] in members]
-        if votes:
-            asked = {cell.key: (cell.vote or "", cell.weights) for cell in votes}
-            yield PanelTask(target, tuple(members), asked, with_members=bool(together)), [*votes, *together]
-        for cell in own:
-            if cell.kind != "ensemble" and cell not in together:
-                yield RowTask(cell.sources[0], (target,)), [cell]

@@ -2,29 +2,31 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mu_lightning.approaches.evaluation_context import Bench, Scoring
-from mu_lightning.approaches.from_text.learning import Learning
-from mu_lightning.approaches.one_shot import merge_details
+from mu_lightning.approaches.base import Cell
+from mu_lightning.approaches.evaluation_context import EvaluationContext
+from mu_lightning.approaches.one_shot import OneShot
 from mu_lightning.approaches.tasks import Scored
-from mu_lightning.experiments.grid import Grid, Planned
-from mu_lightning.merging.registry import find_method
+from mu_lightning.experiments.grid import Grid
+from mu_lightning.experiments.merge_details import merge_details
 from mu_lightning.results.cells import write_cell
-from mu_lightning.results.provenance import read_manifest, versions
-from mu_lightning.results.results import Result, Supervision
+from mu_lightning.results.identity import plain
+from mu_lightning.results.naming import names
+from mu_lightning.results.provenance import versions
+from mu_lightning.results.results import Result
 from mu_lightning.results.store import read_store
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import atomic_file, refuse_existing, write_json
+from mu_lightning.utilities.reading import read_json_object
 from mu_lightning.utilities.tables import counted, text_table
 
 MANIFEST = "sweep.json"
-JOINT = "joint"
-_FIELDS = {"scoring": dict, "base": str | None, "learning": dict, "typology": dict, "models": dict}
+_FIELDS = {"problem": dict, "models": dict}
 
 
 @dataclass(frozen=True)
@@ -33,130 +35,90 @@ class Sweep:
 
     Attributes:
         grid: what was asked.
-        scoring: what is scored.
-        models: source -> model folder or hub id; the joint model is among them.
-        base: folder or hub id of what the sources started from.
-        learning: which texts methods that learn from texts read.
         folder: where results go.
         cells: every cell, target by target.
-        bench: models, tokenised splits and texts.
+        given: source -> model folder or hub id, where models are given.
+        context: tokenized splits, and the models that are given.
     """
 
     grid: Grid
-    scoring: Scoring
-    models: Mapping[str, Path | str]
-    base: Path | str | None
-    learning: Learning
     folder: Path
-    cells: Sequence[Planned]
-    bench: Bench
+    cells: Sequence[Cell]
+    given: Mapping[str, Path | str]
+    context: EvaluationContext
 
-    def place(self, cell: Planned) -> Path:
+    def place(self, cell: Cell) -> Path:
         """A cell's folder."""
         return self.folder / cell.target / cell.key
 
     def describe(self) -> str:
-        """How many cells of which kind, in a line."""
-        kinds = Counter(cell.kind for cell in self.cells)
-        parts = ", ".join(counted(count, kind) for kind, count in kinds.items())
+        """How many cells of which approach, in a line."""
+        kinds = Counter(cell.approach.name for cell in self.cells)
+        parts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
         targets = len({cell.target for cell in self.cells})
         return f"{counted(len(self.cells), 'cell')} for {counted(targets, 'target')} ({parts}), in {self.folder}"
 
 
-def store(sweep: Sweep, cell: Planned, found: Scored) -> None:
-    """Writes a cell: scores, what ran, how to recompute it."""
-    part = own_part(cell, found)
-    scores = found.scores[part]
-    merged = cell.kind == "merge"
+def store(sweep: Sweep, cell: Cell, found: Scored, files: Sequence[Path] = ()) -> None:
+    """Writes a cell: scores, what ran, how to recompute it.
+
+    Args:
+        sweep: the sweep.
+        cell: the cell.
+        found: its scores, under its key.
+        files: copied into its folder.
+    """
+    supervision = found.supervision
+    if cell.target in cell.sources:
+        supervision = "target-labels"
+    details = ({"weights": cell.weights} if cell.weights else {}) | dict(found.details)
+    models = sweep.context.fingerprints["models"]
     write_cell(
         sweep.place(cell),
-        [Result(cell.name, scores, _supervision(sweep, cell), found.details)],
-        described(sweep, cell),
-        cost=found.cost(part),
-        recipe=_recipe(sweep, cell),
+        [Result(cell.identity, found.scores[cell.key], supervision, details)],
+        cost=found.cost(cell.key),
+        recipe=recipe_of(cell, sweep.given),
         fingerprints={
-            "rows": {cell.target: sweep.bench.fingerprints["rows"][cell.target]},
-            "models": {name: sweep.bench.fingerprints["models"][name] for name in cell.sources},
+            "rows": {cell.target: sweep.context.fingerprints["rows"][cell.target]},
+            "models": {name: models[own] for name, own in cell.models.items() if own in models},
         },
-        merge_details=merge_details(cell, sweep.models, sweep.base) if merged else None,
+        merge_details=merge_details(cell, sweep.given) if isinstance(cell.approach, OneShot) else None,
+        files=files,
     )
 
 
-def own_part(cell: Planned, found: Scored) -> str:
-    """What a cell's scores are called among its task's."""
-    if cell.kind == "ensemble":
-        return cell.key
-    return cell.target if cell.target in found.scores else cell.sources[0]
-
-
-def _supervision(sweep: Sweep, cell: Planned) -> Supervision:
-    if cell.kind == "merge":
-        return sweep.learning.supervision(cell)
-    return "target-labels" if cell.target in cell.sources else "none"
-
-
-def described(sweep: Sweep, cell: Planned) -> dict[str, Any]:
-    """A cell in the terms of the results store."""
-    base = sweep.base
+def recipe_of(cell: Cell, given: Mapping[str, Path | str]) -> dict[str, Any]:
+    """What recomputes a cell beside its identity: where its data, base and models lie."""
+    problem = cell.problem
     return {
-        "target": cell.target,
-        "experiment_type": cell.kind,
-        "method": cell.method,
-        "parameters": dict(cell.parameters),
-        "preweight": cell.preweight,
-        "vote": cell.vote,
-        "num_languages": None if cell.method == JOINT else len(cell.sources),
-        "seed": cell.seed,
-        "sources": [] if cell.method == JOINT else list(cell.sources),
-        "weights": dict(cell.weights),
-        "corpus": sweep.scoring.corpus,
-        "split": sweep.scoring.split,
-        "base": None if base is None else Path(base).name,
-    }
-
-
-def _recipe(sweep: Sweep, cell: Planned) -> dict[str, Any]:
-    method = None if cell.kind != "merge" else find_method(cell.method or "")
-    own = {key: value for key, value in asdict(cell).items() if value not in (None, {})}
-    return {
-        "verb": "sweep",
-        "scoring": sweep.scoring.plain(),
-        "models": {name: str(sweep.models[name]) for name in cell.sources},
-        "base": str(sweep.base) if method is not None and method.sees_base and sweep.base is not None else None,
-        "task": {"kind": "cell", "cell": own},
-        "learning": sweep.learning.plain() if method is not None and method.needs_statistics else None,
-        "typology": {key: None if value is None else str(value) for key, value in asdict(sweep.grid.typology).items()},
+        "command": "sweep",
+        "problem": {**plain(problem), "sources": list(cell.sources)},
+        "models": {} if cell.trained else {name: str(given[name]) for name in cell.needs.models},
     }
 
 
 def _manifest(sweep: Sweep) -> dict[str, Any]:
+    problem = sweep.grid.problems[0].plain()
     return {
-        "scoring": sweep.scoring.plain(),
-        "base": None if sweep.base is None else str(sweep.base),
-        "learning": sweep.learning.plain(),
-        "typology": {key: None if value is None else str(value) for key, value in asdict(sweep.grid.typology).items()},
-        "models": {name: str(path) for name, path in sweep.models.items()},
-        "fingerprints": {kind: dict(found) for kind, found in sweep.bench.fingerprints.items()},
-        "grid": {key: value for key, value in asdict(replace(sweep.grid)).items() if key != "typology"},
+        "problem": {key: value for key, value in problem.items() if key not in ("target", "sources")},
+        "models": {name: str(path) for name, path in sweep.given.items()},
+        "fingerprints": {kind: dict(found) for kind, found in sweep.context.fingerprints.items()},
+        "targets": [one.target for one in sweep.grid.problems],
+        "approaches": [approach.plain() for approach in sweep.grid.approaches],
+        "seeds": list(sweep.grid.seeds),
         "versions": versions(),
     }
 
 
 def check_earlier(sweep: Sweep) -> None:
-    """Refuses to put cells beside others of the same name that were made otherwise."""
+    """Refuses to put cells beside others that were made from other data or models."""
     path = sweep.folder / MANIFEST
     if not path.is_file():
         refuse_existing(sweep.folder, "something else than a sweep")
         return
-    earlier, here = read_manifest(path, _FIELDS), _manifest(sweep)
-    for part in ("scoring", "base", "learning", "typology"):
-        if earlier[part] != here[part] and None not in (earlier[part], here[part]):
-            raise UserError(
-                f"{sweep.folder} holds a sweep with another {part} ({_difference(earlier[part], here[part])}): "
-                "name another --output-dir"
-            )
+    earlier, here = _earlier(path), _manifest(sweep)
     for kind in ("rows", "models"):
-        before, now = earlier["fingerprints"][kind], here["fingerprints"][kind]
+        before, now = earlier["fingerprints"].get(kind, {}), here["fingerprints"].get(kind, {})
         changed = [name for name in before if name in now and before[name] != now[name]]
         if changed:
             raise UserError(
@@ -165,20 +127,21 @@ def check_earlier(sweep: Sweep) -> None:
             )
 
 
-def _difference(before: Any, now: Any) -> str:
-    if not isinstance(before, dict):
-        return f"{before} there, {now} asked for"
-    return ", ".join(
-        f"{key} {before[key]} there, {now.get(key)} asked for" for key in before if before[key] != now[key]
-    )
+def _earlier(path: Path) -> dict[str, Any]:
+    """What an earlier sweep wrote; raises UserError for that of an earlier version."""
+    if "scoring" in read_json_object(path):
+        raise UserError(
+            f"{path.parent} holds a sweep of an earlier version, whose cells cannot stand beside those of this one: "
+            "name another --output-dir"
+        )
+    return read_manifest(path, _FIELDS)
 
 
 def write_manifest(sweep: Sweep) -> None:
     """Writes what the cells are made of, beside what those of earlier sweeps in the folder were."""
     here, path = _manifest(sweep), sweep.folder / MANIFEST
     if path.is_file():
-        earlier = read_manifest(path, _FIELDS)
-        here["base"] = here["base"] or earlier["base"]
+        earlier = _earlier(path)
         here["models"] = earlier["models"] | here["models"]
         for kind in ("rows", "models"):
             here["fingerprints"][kind] = earlier["fingerprints"][kind] | here["fingerprints"][kind]
@@ -195,19 +158,21 @@ def write_tables(folder: Path) -> None:
 
 
 def summary(sweep: Sweep) -> str:
-    """The mean accuracy over the targets of everything that every target has, the best first."""
+    """The mean accuracy over targets and seeds of everything that every target has, the best first."""
     scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for cell in read_store(sweep.folder).cells:
-        if cell.experiment_type != "source":
-            count = "" if cell.num_languages in (None, 1) else f", {cell.num_languages} sources"
-            scores[cell.name + count][cell.target].append(cell.accuracy)
-        elif cell.target not in cell.sources:
-            scores["best of the sources scored alone"][cell.target].append(cell.accuracy)
-            scores["mean of the sources scored alone"][cell.target].append(cell.accuracy)
+    alone: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    cells = read_store(sweep.folder).cells
+    for name, cell in zip(names([cell.identity for cell in cells]), cells, strict=True):
+        if cell.kind == "single" and cell.target not in cell.sources and cell.identity.get("source") != "nearest":
+            alone[cell.target][cell.seed].append(cell.accuracy)
+        else:
+            scores[name][cell.target].append(cell.accuracy)
+    for target, seeds in alone.items():
+        scores["best single source (picked using test labels)"][target] = [max(values) for values in seeds.values()]
+        scores["mean of single sources"][target] = [float(np.mean(values)) for values in seeds.values()]
     rows = []
     for name, by_target in scores.items():
-        over = max if name.startswith("best of") else np.mean
-        values = [float(over(values)) for values in by_target.values()]
+        values = [float(np.mean(found)) for found in by_target.values()]
         rows.append((name, float(np.mean(values)), min(values), max(values), len(values)))
     rows.sort(key=lambda row: (-row[4], -row[1]))
     return text_table(

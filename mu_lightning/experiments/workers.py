@@ -25,7 +25,7 @@ from typing import Any, Protocol
 
 import torch
 
-from mu_lightning.approaches.evaluation_context import Bench
+from mu_lightning.approaches.evaluation_context import EvaluationContext
 from mu_lightning.approaches.tasks import Outcome, Resources, Task, attempt
 from mu_lightning.merging.engine.torch_threads import torch_threads
 from mu_lightning.utilities.errors import UserError
@@ -35,7 +35,7 @@ ATTEMPTS = 3
 
 
 class Workers(Protocol):
-    """What runs tasks on a bench.
+    """What runs tasks on a context.
 
     Attributes:
         share_files: whether the workers see this process' files.
@@ -43,7 +43,7 @@ class Workers(Protocol):
 
     share_files: bool
 
-    def outcomes(self, bench: Bench, tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
+    def outcomes(self, context: EvaluationContext, tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
         """Runs the tasks; gives each with what came of it, in the order in which they end."""
 
 
@@ -97,9 +97,9 @@ class ThisProcess:
     def __init__(self, device: str = "cpu") -> None:
         self.device = device
 
-    def outcomes(self, bench: Bench, tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
+    def outcomes(self, context: EvaluationContext, tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
         """Runs the tasks in order."""
-        here = replace(bench, device=self.device)
+        here = replace(context, device=self.device)
         for task in tasks:
             with torch_threads(min(task.resources.threads, cores())):
                 outcome = attempt(task, here)
@@ -118,7 +118,7 @@ class Processes:
     def __init__(self, chosen: Sequence[str]) -> None:
         self.devices = list(chosen)
 
-    def outcomes(self, bench: Bench, tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
+    def outcomes(self, context: EvaluationContext, tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
         """Starts the tasks in the given order, each as soon as there is a worker, a device and cores for it.
 
         A task whose worker dies runs again, `ATTEMPTS` times at most. Where workers die one after another while they
@@ -127,7 +127,7 @@ class Processes:
         if not tasks:
             return
         with temporary_folder(Path(tempfile.gettempdir()) / "mu-lightning-workers", private=True) as scratch:
-            _store(scratch / "bench", bench)
+            _store(scratch / "context", context)
             with _workers(scratch, self.devices[: len(tasks)]) as workers:
                 yield from self._outcomes(workers, tasks)
 
@@ -182,7 +182,7 @@ class _Worker:
     would leave this one waiting for ever.
 
     Args:
-        scratch: where the bench lies, and tasks and outcomes are exchanged.
+        scratch: where the context lies, and tasks and outcomes are exchanged.
         number: which worker it is.
         device: where it computes.
     """
@@ -282,13 +282,13 @@ def _end_with_parent(scratch: Path) -> None:
 
 def _work(scratch: Path, task_path: Path, outcome_path: Path, device: str) -> None:
     task: Task = _load(task_path)
-    bench = _bench(scratch / "bench", device)
+    context = _context(scratch / "context", device)
     torch.set_num_threads(min(task.resources.threads, cores()))
     task_path.unlink()
-    _store(outcome_path, attempt(task, bench))
+    _store(outcome_path, attempt(task, context))
 
 
 @lru_cache(maxsize=1)
-def _bench(path: Path, device: str) -> Bench:
-    bench: Bench = _load(path)
-    return replace(bench, device=device)
+def _context(path: Path, device: str) -> EvaluationContext:
+    context: EvaluationContext = _load(path)
+    return replace(context, device=device)

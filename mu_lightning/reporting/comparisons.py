@@ -11,7 +11,7 @@ from mu_lightning.evaluation.statistics import baselines
 from mu_lightning.evaluation.statistics.paired import McNemar, mcnemar
 from mu_lightning.evaluation.statistics.ranks import TIE, Ranking, SignedRanks, holm, rank_methods, signed_ranks
 from mu_lightning.evaluation.statistics.resampling import Bootstrap, Correctness, Difference
-from mu_lightning.reporting.evidence import JOINT, OWN_RUN, UNIFORM, Evidence, Method
+from mu_lightning.reporting.evidence import EQUAL_AVERAGE, JOINT, Evidence, Method
 
 OWN_EQUAL = "its own with equal weights"
 OWN_SHUFFLED = "its own with shuffled typology"
@@ -21,7 +21,7 @@ BASELINES = (
     baselines.BEST_ZERO_SHOT,
     baselines.MEAN_ZERO_SHOT,
     JOINT,
-    UNIFORM,
+    EQUAL_AVERAGE,
     OWN_EQUAL,
     OWN_SHUFFLED,
 )
@@ -157,7 +157,7 @@ class Comparisons:
     @cached_property
     def reference(self) -> str | None:
         """The baseline that tables and figures mark differences to: the first there is of the honest ones."""
-        for name in (baselines.BEST_SOURCE, UNIFORM, baselines.BEST_ZERO_SHOT, baselines.MEAN_ZERO_SHOT):
+        for name in (baselines.BEST_SOURCE, EQUAL_AVERAGE, baselines.BEST_ZERO_SHOT, baselines.MEAN_ZERO_SHOT):
             if name in self.baselines:
                 return name
         return self.baselines[0] if self.baselines else None
@@ -173,17 +173,14 @@ class Comparisons:
         """The classifier that a method has to beat on a target under a baseline's name; None where there is none."""
         entries = self.evidence.entries
         label: str | None = baseline
-        own_run = baseline + OWN_RUN
-        if own_run != method.label and self._same_run((method.label, target), (own_run, target)):
-            return own_run, target
         if baseline == baselines.BEST_SOURCE:
             seeds = entries.get((method.label, target), {})
             used = next((entry.sources for entry in seeds.values() if entry.sources), ())
             best = baselines.best_source(target, used, self.evidence.accuracies.get(target, {}))
             if method.kind != "baseline" and best is not None:
                 return _source(best.source), target
-        elif baseline == UNIFORM:
-            label = self._uniform(method)
+        elif baseline == EQUAL_AVERAGE:
+            label = self._equal_average(method)
         elif baseline == OWN_EQUAL:
             label = self._sibling(method, "equal")
         elif baseline == OWN_SHUFFLED:
@@ -257,7 +254,7 @@ class Comparisons:
         """The plain questions that these results can speak to."""
         methods = list(self.evidence.methods.values())
         zero_shot = [method for method in methods if method.zero_shot]
-        merges = [method for method in zero_shot if method.kind == "merge"]
+        merges = [method for method in zero_shot if method.kind == "one_shot"]
         votes = [method for method in zero_shot if method.kind == "ensemble"]
         iterative = [method for method in zero_shot if method.kind == "iterative"]
         uriel = [method for method in zero_shot if method.preweight == "uriel"]
@@ -274,6 +271,11 @@ class Comparisons:
              [self._pairs(method, baselines.BEST_SOURCE) for method in votes if method.preweight != "shuffled"]),
             ("Does merging while training beat merging once?", "merging while training", "merging once",
              [self._once(one, merges) for one in iterative]),
+            ("Does merging while training beat joint training?", "merging while training", "one model on pooled data",
+             [self._pairs(one, JOINT) for one in iterative]),
+            ("Does merging while training beat the best source?", "merging while training",
+             "the best source of those used, an upper bound",
+             [self._pairs(one, baselines.BEST_SOURCE) for one in iterative]),
         ]  # fmt: skip
         found = [self._answer(*question) for question in questions]
         answered = [one for one in found if one is not None]
@@ -290,9 +292,7 @@ class Comparisons:
         count = sum(bool(family) for family in families)
         return Answer(question, first, second, count, len(by_target), self._difference(pairs), ranks)
 
-    def _uniform(self, method: Method) -> str | None:
-        if UNIFORM in self.evidence.methods:
-            return UNIFORM
+    def _equal_average(self, method: Method) -> str | None:
         every = self._equal_averages
         # Of as many sources where there is a choice; a method of two sources is compared with the only one there is.
         same = [one for one in every if method.num_languages in (one.num_languages, None)] if len(every) > 1 else every
@@ -301,7 +301,7 @@ class Comparisons:
     @cached_property
     def _equal_averages(self) -> list[Method]:
         methods = self.evidence.methods.values()
-        return [one for one in methods if (one.kind, one.method, one.preweight) == ("merge", "linear", "equal")]
+        return [one for one in methods if (one.kind, one.method, one.preweight) == ("one_shot", "linear", "equal")]
 
     def _sibling(self, method: Method, preweight: str) -> str | None:
         return self._labels.get((method.family, preweight)) if method.preweight == "uriel" else None
@@ -321,20 +321,10 @@ class Comparisons:
         return [((one.label, target), (other.label, target)) for target in shared]
 
     def _once(self, iterative: Method, merges: Sequence[Method]) -> list[tuple[Key, Key]]:
-        """An iterative method beside the same merges made once: of its own run where there are such."""
-        found: list[tuple[Key, Key]] = []
-        alike = [one for one in merges if one.method == iterative.method and one.preweight == iterative.preweight]
-        for target in self.evidence.targets_of(iterative.label):
-            own: Key = (iterative.label, target)
-            same_run = [one for one in alike if self._same_run(own, (one.label, target))]
-            others = [one for one in alike if _alike(one, iterative) and not one.label.endswith(OWN_RUN)]
-            keys = [(one.label, target) for one in same_run or others]
-            found += [(own, key) for key in keys if key in self.evidence.entries]
-        return found
-
-    def _same_run(self, one: Key, other: Key) -> bool:
-        folders = [self.evidence.folder(str(label), target) for label, target in (one, other)]
-        return folders[0] is not None and folders[0] == folders[1]
+        """An iterative method beside the same merges made once, of models trained as its own where there are such."""
+        alike = [one for one in merges if one.method == iterative.method and _alike(one, iterative)]
+        same = [one for one in alike if one.training == iterative.training]
+        return [pair for one in same or alike for pair in self._between(iterative, one)]
 
     def _accuracy(self, key: Key) -> float:
         name, target = key

@@ -4,18 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mu_lightning.evaluation.statistics import baselines
 from mu_lightning.evaluation.statistics.resampling import Correctness
 from mu_lightning.results.matrix import NByN
-from mu_lightning.results.store import Cell, Damage, Store
+from mu_lightning.results.store import Damage, Store, StoredCell
 
-JOINT = "joint multilingual"
-UNIFORM = "uniform average"
-OWN_RUN = ", own run"  # of results of `fit --compare`, whose sources were trained in that run
+JOINT = "one model on pooled data"
+EQUAL_AVERAGE = "average with equal weights"
 # Chosen by the rows that they are scored on: no method that one could use.
 ORACLES = (baselines.BEST_SOURCE, baselines.BEST_ZERO_SHOT)
 
@@ -26,11 +24,12 @@ class Method:
 
     Attributes:
         label: what it is called.
-        kind: the cells' experiment type.
+        kind: its approach's name, ``baseline`` for what single source models make, ``model`` for a tested folder.
         preweight: where its weights come from, None where it has none.
         method: the merge method, None where nothing is merged.
         num_languages: how many sources it takes.
         family: what stays the same when only the weights come from elsewhere.
+        training: how its models are trained, None where they are given.
         supervision: the most that any of its results has looked at of its target.
     """
 
@@ -39,7 +38,8 @@ class Method:
     preweight: str | None = None
     method: str | None = None
     num_languages: int | None = None
-    family: tuple[Any, ...] = ()
+    family: str = ""
+    training: str | None = None
     supervision: str = "none"
 
     @property
@@ -50,8 +50,7 @@ class Method:
     @property
     def competes(self) -> bool:
         """Whether it is a way to classify a language without labels, which excludes upper bounds and mere means."""
-        label = self.label.removesuffix(OWN_RUN)
-        return self.zero_shot and label not in (*ORACLES, baselines.MEAN_ZERO_SHOT)
+        return self.zero_shot and self.label not in (*ORACLES, baselines.MEAN_ZERO_SHOT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +69,7 @@ class Entry:
     macro_f1: float
     marks: Correctness | None
     sources: tuple[str, ...] = ()
-    cell: Cell | None = None
+    cell: StoredCell | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +115,7 @@ class Evidence:
         return [target for target in self.targets if (label, target) in self.entries]
 
     @cached_property
-    def cells(self) -> list[tuple[str, Cell]]:
+    def cells(self) -> list[tuple[str, StoredCell]]:
         """Every stored result that is reported on, with its method's label."""
         return [
             (label, entry.cell)

@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Colors that stay apart for the color-blind (Okabe and Ito 2008) and on light and dark paper alike.
-KINDS = {"merge": "#0072b2", "ensemble": "#d55e00", "iterative": "#009e73", "baseline": "#7d8590", "model": "#cc79a7"}
+KINDS = {
+    "one_shot": "#0072b2",
+    "ensemble": "#d55e00",
+    "iterative": "#009e73",
+    "joint": "#e69f00",
+    "single": "#56b4e9",
+    "baseline": "#7d8590",
+    "model": "#cc79a7",
+}
 # The report's page replaces these three by its own, so that a figure follows light and dark.
 INK, MUTED, LINE = "#1b1f24", "#5b6471", "#d0d5dc"
 STYLE: Any = {  # of matplotlib, for `rc_context`

@@ -4,12 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mu_lightning.results.matrix import NByN
-from mu_lightning.results.store import Cell, Store
+from mu_lightning.results.store import Store, StoredCell
 from mu_lightning.utilities.errors import UserError, unknown
 
-TYPES = ("merge", "ensemble", "iterative", "baseline", "model", "source")
-# The words of the older scripts' --experiment-types for what are now two arguments.
-OLD_TYPES = {"similarity": ("merge", "uriel"), "average": ("merge", "equal")}
+# The words of older versions and scripts: an approach, and for two of them where the weights come from.
+OLD_TYPES: dict[str, tuple[str, str | None]] = {
+    "similarity": ("one_shot", "uriel"),
+    "average": ("one_shot", "equal"),
+    "merge": ("one_shot", None),
+    "source": ("single", None),
+    "baseline": ("joint", None),
+}
 
 
 @dataclass(frozen=True)
@@ -18,7 +23,7 @@ class Filters:
 
     Attributes:
         locales: targets.
-        experiment_types: the cells' types, or ``similarity`` and ``average`` as the older scripts named them.
+        experiment_types: names of approaches, ``model``, or what older versions and scripts called them.
         corpus: of a folder with results of several corpora.
         split: of a folder with results of several splits.
     """
@@ -29,7 +34,7 @@ class Filters:
     split: str | None = None
 
 
-def filtered(store: Store, filters: Filters) -> list[Cell]:
+def filtered(store: Store, filters: Filters) -> list[StoredCell]:
     """The results that the filters leave; raises UserError where one names what is not there, or nothing is left."""
     cells = list(store.cells)
     for name in ("corpus", "split"):
@@ -39,35 +44,34 @@ def filtered(store: Store, filters: Filters) -> list[Cell]:
             if known and wanted not in known:
                 raise unknown(f"{name} of the results", wanted, known)
             cells = [cell for cell in cells if getattr(cell, name) in (wanted, None)]
-    types = {cell.experiment_type for cell in cells}
+    types = {cell.kind for cell in cells}
     for wanted in filters.experiment_types or ():
-        if wanted not in (*TYPES, *OLD_TYPES):
-            raise unknown("experiment type", wanted, (*TYPES, *OLD_TYPES))
         if cells and wanted not in types | set(OLD_TYPES):
-            raise UserError(
-                f"{store.folder} has no result of the experiment type '{wanted}': it has {', '.join(sorted(types))}"
-            )
+            raise unknown(f"approach of the results in {store.folder}", wanted, sorted(types | set(OLD_TYPES)))
     chosen = [cell for cell in cells if _of_type(cell, filters.experiment_types)]
     if filters.locales is not None:
         chosen = [cell for cell in chosen if cell.target in filters.locales]
     if cells and not chosen:
         raise UserError(
             f"the filters leave nothing of the {len(cells)} results in {store.folder}: there are the targets "
-            f"{', '.join(sorted({cell.target for cell in cells}))} and the experiment types {', '.join(sorted(types))}"
+            f"{', '.join(sorted({cell.target for cell in cells}))} and the approaches {', '.join(sorted(types))}"
         )
     return chosen
 
 
-def _of_type(cell: Cell, wanted: Sequence[str] | None) -> bool:
-    # Single source models are no experiment: they say what the others have to beat.
-    if wanted is None or cell.experiment_type in (*wanted, "source"):
+def _of_type(cell: StoredCell, wanted: Sequence[str] | None) -> bool:
+    # Single source models say what the others have to beat.
+    if wanted is None or cell.kind in (*wanted, "single"):
         return True
-    return (cell.experiment_type, cell.preweight) in [OLD_TYPES[name] for name in wanted if name in OLD_TYPES]
+    return any(
+        cell.kind == kind and preweight in (None, cell.preweight)
+        for kind, preweight in (OLD_TYPES[name] for name in wanted if name in OLD_TYPES)
+    )
 
 
-def scored_targets(cells: Sequence[Cell], nxn: NByN | None, filters: Filters) -> list[str]:
+def scored_targets(cells: Sequence[StoredCell], nxn: NByN | None, filters: Filters) -> list[str]:
     """The targets to report on, in the alphabet's order; raises UserError where a filter names another."""
-    scored = {cell.target for cell in cells if cell.experiment_type != "source"}
+    scored = {cell.target for cell in cells if cell.kind != "single" or cell.identity.get("source") == "nearest"}
     if not scored and nxn is not None:
         scored = set(nxn.locales) & set(filters.locales or nxn.locales)
     for wanted in filters.locales or ():

@@ -9,12 +9,13 @@ import numpy as np
 
 from mu_lightning.evaluation.statistics import baselines
 from mu_lightning.evaluation.statistics.resampling import Correctness
-from mu_lightning.reporting.evidence import OWN_RUN, Entry, Evidence, Method
+from mu_lightning.reporting.evidence import Entry, Evidence, Method
 from mu_lightning.reporting.filtering import Filters, filtered, only_one, scored_targets
-from mu_lightning.reporting.naming import labels, plain_label
+from mu_lightning.results.identity import Identity, digest_of
 from mu_lightning.results.matrix import NByN
+from mu_lightning.results.naming import names
 from mu_lightning.results.results import Predictions
-from mu_lightning.results.store import Cell, Damage, Store
+from mu_lightning.results.store import Damage, Store, StoredCell
 from mu_lightning.utilities.errors import UserError
 
 
@@ -67,50 +68,52 @@ class _Builder:
     left_out: list[Damage] = field(default_factory=list)
     _ids: dict[bytes, np.ndarray] = field(default_factory=dict)
     _rows: dict[str, int] = field(default_factory=dict)
+    _alone: dict[tuple[str, str], dict[int, tuple[float, Correctness]]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
 
-    def add_cells(self, cells: Sequence[Cell]) -> None:
+    def add_cells(self, cells: Sequence[StoredCell]) -> None:
         """Adds the results that were scored on the rows that most of their target's were; the others are left out."""
-        # Results with a recipe come first: of two of one name the other is left out.
-        cells = sorted(cells, key=lambda cell: not cell.recipe)
         found = [cell.predictions() for cell in cells]
         contents: dict[str, Counter[int]] = defaultdict(Counter)
         for cell, predictions in zip(cells, found, strict=True):
             contents[cell.target][_content(predictions)] += 1
         self._rows = {target: counts.most_common(1)[0][0] for target, counts in contents.items()}
-        recorded = self.nxn is not None or any(cell.recipe for cell in cells)
-        for cell, label, predictions in zip(cells, labels(cells), found, strict=True):
-            if recorded and not cell.recipe and cell.experiment_type in ("merge", "ensemble", "baseline"):
-                label += OWN_RUN if cell.method != "joint" else ""
+        called = names([cell.identity for cell in cells])
+        for cell, label, predictions in zip(cells, called, found, strict=True):
             if _content(predictions) == self._rows[cell.target]:
                 self._add(cell, label, self._marks(predictions))
             else:
-                reason = f"'{cell.name}' was scored on other rows of {cell.target} than most results"
+                reason = f"'{label}' was scored on other rows of {cell.target} than most results"
                 self.left_out.append(Damage(cell.folder, reason))
 
-    def _add(self, cell: Cell, label: str, marks: Correctness) -> None:
-        if cell.experiment_type == "source":
-            (source,) = cell.sources or (cell.name,)
-            self.accuracies[cell.target][source] = cell.accuracy
-            self.source_marks[cell.target][source] = marks
-            return
+    def _add(self, cell: StoredCell, label: str, marks: Correctness) -> None:
+        if cell.kind == "single" and not competes_alone(cell.identity):
+            (source,) = cell.sources
+            self._alone[cell.target, source][cell.seed] = (cell.accuracy, marks)
+            found = self._alone[cell.target, source].values()
+            self.accuracies[cell.target][source] = float(np.mean([accuracy for accuracy, _ in found]))
+            self.source_marks[cell.target][source] = _mean([one for _, one in found])
+            if source != cell.target:
+                return
         seeds = self.entries.setdefault((label, cell.target), {})
-        seed = cell.seed or 0
-        if seed in seeds:
-            other = seeds[seed].cell
+        if cell.seed in seeds:
+            other = seeds[cell.seed].cell
             where = "" if other is None else f" in {other.folder.relative_to(self.store.folder)}"
-            reason = f"a second result of '{label}' on {cell.target} with seed {seed}, beside the one{where}"
+            reason = f"a second result of '{label}' on {cell.target} with seed {cell.seed}, beside the one{where}"
             self.left_out.append(Damage(cell.folder, reason))
             return
-        seeds[seed] = Entry(cell.accuracy, cell.macro_f1, marks, cell.sources, cell)
+        seeds[cell.seed] = Entry(cell.accuracy, cell.macro_f1, marks, cell.sources, cell)
         known = self.methods.get(label)
-        more = label.removeprefix(plain_label(cell))
+        training = cell.identity.get("training")
         self.methods[label] = Method(
             label,
-            cell.experiment_type,
+            cell.kind,
             cell.preweight,
             cell.method,
-            cell.num_languages,
-            (cell.experiment_type, cell.method, cell.vote, cell.num_languages, more),
+            len(cell.sources),
+            family_of(cell.identity),
+            None if training is None else digest_of(training),
             _more(known.supervision if known else "none", cell.supervision),
         )
 
@@ -159,6 +162,25 @@ class _Builder:
     def _marks(self, found: Predictions) -> Correctness:
         ids = np.asarray(found.ids)
         return Correctness(self._ids.setdefault(ids.tobytes(), ids), found.labels == found.predictions)
+
+
+def competes_alone(identity: Identity) -> bool:
+    """Whether a single model is a method of its own: one that is chosen without looking at scores."""
+    return identity.get("source") == "nearest"
+
+
+def family_of(identity: Identity) -> str:
+    """What stays the same when only the weights of an approach come from elsewhere."""
+    approach = {key: value for key, value in identity.approach.items() if key not in ("preweight", "weights")}
+    problem = {key: value for key, value in identity.problem.items() if key not in ("target", "sources")}
+    return digest_of([approach, problem])
+
+
+def _mean(marks: Sequence[Correctness]) -> Correctness:
+    """Of several seeds' models the share that got each row right."""
+    if len(marks) == 1:
+        return marks[0]
+    return Correctness(marks[0].ids, np.mean([one.right for one in marks], axis=0))
 
 
 def _content(found: Predictions) -> int:

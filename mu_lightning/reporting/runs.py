@@ -324,14 +324,15 @@ def _missing(evidence: Evidence) -> list[list[Value]]:
 
 def _about(evidence: Evidence, cell: Mapping[str, Any]) -> bool:
     """Whether a failure is within the report's targets; one that does not say is."""
-    target = cell.get("target")
+    target = (cell.get("problem") or {}).get("target")
     filtered = {cell.target for cell in evidence.store.cells} - set(evidence.targets)
     return target is None or target not in filtered
 
 
 def _what(cell: Mapping[str, Any]) -> str:
-    names = ("target", "experiment_type", "method", "vote", "preweight", "num_languages", "seed")
-    return ", ".join(f"{name.replace('_', ' ')} {cell[name]}" for name in names if cell.get(name) is not None)
+    if "label" not in cell:
+        return ""
+    return f"{cell['problem']['target']}, {cell['label']}, seed {cell['seed']}"
 
 
 def _number(value: float) -> Value:

@@ -231,7 +231,7 @@ def _chosen(evidence: Evidence) -> dict[tuple[str, tuple[str, ...]], int]:
     """(target, sources) -> number of results that used them."""
     used: Counter[tuple[str, tuple[str, ...]]] = Counter()
     for _, cell in evidence.cells:
-        if cell.experiment_type in ("merge", "ensemble", "iterative") and cell.sources:
+        if cell.kind in ("one_shot", "ensemble", "iterative") and cell.sources:
             used[cell.target, tuple(cell.sources)] += 1
     return dict(used)
 

@@ -1,6 +1,7 @@
 """Writes the cells of a results folder: what was scored and what failed. `store` reads them back."""
 
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +12,9 @@ from mu_lightning.results.store import ERROR, MERGE_DETAILS, RESULTS, read_cells
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import atomic_folder, set_aside, write_json, write_text
 
-FILES = (RESULTS, PREDICTIONS, TABLE, MERGE_DETAILS, ERROR)  # all that a cell's folder may hold
+# What a run leaves that its cell keeps: what each merge changed, as tables, a page and pictures.
+KEPT_FILES = ("history.json", "merges.csv", "merges.html", "merges.png", "merges.svg")
+FILES = (RESULTS, PREDICTIONS, TABLE, MERGE_DETAILS, ERROR, *KEPT_FILES)  # all that a cell's folder may hold
 
 
 def is_done(folder: Path) -> bool:
@@ -41,23 +44,23 @@ def _problem(folder: Path) -> str | None:
 def write_cell(
     folder: Path,
     results: Sequence[Result],
-    cell: Mapping[str, Any],
     *,
     cost: Mapping[str, float | None] | None = None,
     recipe: Mapping[str, Any] | None = None,
     fingerprints: Mapping[str, Any] | None = None,
     merge_details: str | None = None,
+    files: Sequence[Path] = (),
 ) -> None:
     """Writes a cell's folder atomically, in the place of an earlier attempt.
 
     Args:
         folder: the cell's folder.
-        results: its scores; a result's details may have a key ``cell`` with what differs from the others' cell.
-        cell: what was scored: the fields of `mu_lightning.results.store.Cell`.
+        results: its scores, each with what it is of.
         cost: ``seconds``, ``peak_bytes`` and ``model_bytes``.
-        recipe: what recomputes it: ``verb`` and ``arguments``.
+        recipe: where the data, base and models lay that it was made from.
         fingerprints: of data and models.
         merge_details: the text of ``merge_details.txt``.
+        files: copied beside it, such as the history of a run's merges.
 
     Raises:
         UserError: `folder` already holds a result.
@@ -66,8 +69,9 @@ def write_cell(
     with atomic_folder(folder) as temporary:
         if merge_details is not None:
             write_text(temporary / MERGE_DETAILS, merge_details)
+        for path in files:
+            shutil.copyfile(path, temporary / path.name)
         provenance = {
-            "cell": dict(cell),
             "cost": dict(cost or {}),
             "recipe": dict(recipe or {}),
             "fingerprints": dict(fingerprints or {}),

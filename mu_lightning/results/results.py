@@ -9,6 +9,8 @@ from zipfile import ZipFile
 import numpy as np
 
 from mu_lightning.evaluation.metrics import Scores
+from mu_lightning.results.identity import Identity
+from mu_lightning.results.naming import names
 from mu_lightning.results.provenance import versions
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import atomic_file, write_json, write_text
@@ -33,25 +35,27 @@ class Result:
     """One way to classify, scored on one locale's test split.
 
     Attributes:
-        name: what it is called in tables.
+        identity: what it is of.
         scores: how it did.
         supervision: what of the scored locale it has looked at.
         details: anything else worth keeping, as plain values, such as merge weights.
+        note: what its line in a table says beside its name.
     """
 
-    name: str
+    identity: Identity
     scores: Scores
     supervision: Supervision = "none"
     details: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
 
-    def row(self) -> tuple[str, ...]:
+    def row(self, name: str) -> tuple[str, ...]:
         """Its line in a table."""
         low, high = self.scores.interval
         if not self.scores.scored:
             why = "no labels" if len(self.scores.ids) else "no rows"
             return (self.name, self.scores.locale, "not scored", why, "", _USE[self.supervision])
         return (
-            self.name,
+            f"{name} ({self.note})" if self.note else name,
             self.scores.locale,
             f"{self.scores.accuracy:.3f}",
             f"{low:.3f} to {high:.3f}",
@@ -70,7 +74,12 @@ class Predictions(NamedTuple):
 
 def show(results: Sequence[Result]) -> str:
     """The results as a table for the terminal."""
-    return text_table(HEADER, [result.row() for result in results])
+    return text_table(HEADER, _rows(results))
+
+
+def _rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
+    called = names([result.identity for result in results])
+    return [result.row(name) for name, result in zip(called, results, strict=True)]
 
 
 def write_results(folder: Path, results: Sequence[Result], provenance: Mapping[str, Any]) -> None:
@@ -85,9 +94,15 @@ def write_results(folder: Path, results: Sequence[Result], provenance: Mapping[s
     }
     with atomic_file(folder / PREDICTIONS) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, **arrays)
-    write_text(folder / TABLE, markdown_table(HEADER, [result.row() for result in results]))
+    write_text(folder / TABLE, markdown_table(HEADER, _rows(results)))
     summaries = [
-        {"name": result.name, "supervision": result.supervision, **result.scores.summary(), **result.details}
+        {
+            "name": result.identity.label,
+            "identity": result.identity.plain(),
+            "supervision": result.supervision,
+            **result.scores.summary(),
+            **result.details,
+        }
         for result in results
     ]
     write_json(folder / "results.json", {"results": summaries, **provenance, "versions": versions()})

@@ -2,8 +2,8 @@
 
 A results folder holds cells, each a folder at any depth:
 
-- ``results.json``, written last, marks it whole: ``results`` (scores), ``cell`` (what was scored), ``cost``, ``recipe``
-  (what recomputes it), ``fingerprints`` and ``versions``;
+- ``results.json``, written last, marks it whole: ``results`` (each with its ``identity`` and scores), ``cost``,
+  ``recipe`` (where its models and data lay), ``fingerprints`` and ``versions``;
 - ``predictions.npz``: for each result's number i ``ids_i``, ``labels_i`` and ``predictions_i``;
 - ``merge_details.txt`` where a merge was made;
 - instead of all these ``error.json`` where the cell failed.
@@ -22,8 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mu_lightning.results.results import PREDICTIONS, Predictions, read_predictions
-from mu_lightning.results.run_folders import cells_of_run
+from mu_lightning.evaluation.metrics import Scores
+from mu_lightning.results.identity import Identity, read_identity
+from mu_lightning.results.naming import names
+from mu_lightning.results.results import PREDICTIONS, Predictions, Result, read_predictions
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.reading import read_json_object
 
@@ -34,8 +36,12 @@ RESULTS, ERROR, MERGE_DETAILS = "results.json", "error.json", "merge_details.txt
 NXN, MATRIX = "nxn.json", "evaluation_matrix.csv"
 MAX_RECORD = 16 * 2**20  # bytes of a JSON file
 MAX_FOLDERS = 200_000
-_CELL_FIELDS = ("experiment_type", "method", "preweight", "vote", "num_languages", "seed", "corpus", "split", "base")
-_SCORES = ("name", "supervision", "locale", "accuracy", "macro_f1", "interval", "rows", "cell")
+_SCORES = ("name", "identity", "supervision", "locale", "accuracy", "macro_f1", "interval", "rows", "weights")
+# Of results whose file says not what they are of.
+OLD = (
+    "was written by an earlier version, whose results do not say which approach with which parameters they are of: run "
+    "the command again in another --output-dir, or read it with mu-lightning 0.1.0"
+)
 
 
 @dataclass(frozen=True)
@@ -54,69 +60,98 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One way to classify one locale, scored.
+class StoredCell:
+    """One way to classify one locale, scored and stored.
 
     Attributes:
         folder: where it is stored.
         place: its number among the results of that folder.
-        name: what it is called in tables.
-        target: the locale that was scored.
-        experiment_type: ``merge``, ``ensemble``, ``iterative``, ``baseline``, ``source`` (a source model alone), or
-            ``model`` (any model folder that was tested).
-        method: the merge method; of a baseline which (``native``, ``best_source``, ``best_zero_shot``, ``joint`` ...).
-        preweight: where the sources' weights came from.
-        vote: of an ensemble: how it voted.
-        num_languages: how many sources.
-        seed: of the run, or of the draw.
-        sources: the sources' locales, in order.
-        weights: source -> weight, where there are weights.
-        corpus: name of the corpus.
-        split: the rows that were scored.
-        base: name of the base that the sources started from.
-        supervision: what was looked at of the target: ``none``, ``target-unlabelled``, ``target-dev-labels`` or
-            ``target-labels``.
+        identity: what it is of.
         accuracy: share of rows predicted right, 0 to 1.
         macro_f1: 0 to 1.
         interval: 95 % interval of the accuracy.
         rows: how many rows were scored.
+        supervision: what was looked at of the target: ``none``, ``target-unlabelled``, ``target-dev-labels`` or
+            ``target-labels``.
+        weights: source -> weight, where there are weights.
         details: anything else that the result says of itself.
         cost: what it took.
-        recipe: what recomputes it: a verb and its arguments.
+        recipe: where the models, base and data lay that it was made from.
         fingerprints: locale -> split -> SHA-256 of the rows, and of the models.
         versions: of the project and of the packages that decide results.
     """
 
     folder: Path
     place: int
-    name: str
-    target: str
-    experiment_type: str
+    identity: Identity
     accuracy: float
     macro_f1: float
     interval: tuple[float, float]
     rows: int
     supervision: str = "none"
-    method: str | None = None
-    preweight: str | None = None
-    vote: str | None = None
-    num_languages: int | None = None
-    seed: int | None = None
-    sources: tuple[str, ...] = ()
     weights: Mapping[str, float] = field(default_factory=dict)
-    corpus: str | None = None
-    split: str | None = None
-    base: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     cost: Cost = field(default_factory=Cost)
     recipe: Mapping[str, Any] = field(default_factory=dict)
     fingerprints: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def target(self) -> str:
+        """The locale that was scored."""
+        return self.identity.target
+
+    @property
+    def kind(self) -> str:
+        """Its approach's name in the registry, or ``model`` for any model folder that was tested."""
+        return self.identity.kind
+
+    @property
+    def seed(self) -> int:
+        """Of its trainings and of what it drew."""
+        return self.identity.seed
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The sources' locales, in order."""
+        return self.identity.sources
+
+    @property
+    def preweight(self) -> str | None:
+        """Where the sources' weights came from; None where it has none."""
+        found: str | None = self.identity.get("preweight")
+        return found
+
+    @property
+    def method(self) -> str | None:
+        """The merge method, of a merge made once or while training."""
+        found: str | None = (self.identity.get("merge") or {}).get("method") or self.identity.get("method")
+        return found
+
+    @property
+    def corpus(self) -> str | None:
+        """The corpus' name."""
+        found: str | None = self.identity.problem["data"]["corpus"]
+        return found
+
+    @property
+    def split(self) -> str:
+        """The rows that were scored."""
+        return str(self.identity.problem["split"])
+
     def predictions(self) -> Predictions:
         """Reads the predictions; they are not kept."""
         (found,) = read_predictions(self.folder, [self.place])
         return found
+
+    def result(self, note: str = "") -> Result:
+        """Itself as it was before it was stored; its predictions are read.
+
+        Args:
+            note: what its line in a table says beside its name.
+        """
+        scores = Scores(self.target, *self.predictions(), self.accuracy, self.macro_f1, self.interval)
+        return Result(self.identity, scores, self.supervision, self.details, note)  # type: ignore[arg-type]
 
     @property
     def merge_details(self) -> str | None:
@@ -156,7 +191,7 @@ class Store:
     """
 
     folder: Path
-    cells: tuple[Cell, ...]
+    cells: tuple[StoredCell, ...]
     failed: tuple[Failure, ...]
     damaged: tuple[Damage, ...]
     matrices: tuple[Path, ...]
@@ -165,11 +200,20 @@ class Store:
         """The cells as a data frame, one a row; predictions stay on the disk."""
         import pandas
 
+        called = names([cell.identity for cell in self.cells])
         rows = [
             {
                 "target": cell.target,
-                "name": cell.name,
-                **{name: getattr(cell, name) for name in _CELL_FIELDS},
+                "name": name,
+                "approach": cell.kind,
+                "method": cell.method,
+                "preweight": cell.preweight,
+                "vote": cell.identity.get("vote_method"),
+                "num_languages": len(cell.sources),
+                "seed": cell.seed,
+                "corpus": cell.corpus,
+                "split": cell.split,
+                "base": cell.identity.problem["base"],
                 "sources": " ".join(cell.sources),
                 "weights": json.dumps(dict(cell.weights)),
                 "supervision": cell.supervision,
@@ -181,9 +225,10 @@ class Store:
                 "seconds": cell.cost.seconds,
                 "peak_bytes": cell.cost.peak_bytes,
                 "model_bytes": cell.cost.model_bytes,
+                "identity": cell.identity.digest,
                 "folder": cell.folder.relative_to(self.folder).as_posix(),
             }
-            for cell in self.cells
+            for name, cell in zip(called, self.cells, strict=True)
         ]
         return pandas.DataFrame(rows)
 
@@ -196,7 +241,7 @@ def read_store(folder: Path) -> Store:
     """
     if not folder.is_dir():
         raise UserError(f"no results: there is no folder {folder}")
-    cells: list[Cell] = []
+    cells: list[StoredCell] = []
     failed: list[Failure] = []
     damaged: list[Damage] = []
     matrices: list[Path] = []
@@ -225,7 +270,7 @@ def read_store(folder: Path) -> Store:
     return Store(folder, tuple(cells), tuple(failed), tuple(damaged), tuple(matrices))
 
 
-def read_cells(folder: Path) -> list[Cell]:
+def read_cells(folder: Path) -> list[StoredCell]:
     """The results of one folder, checked.
 
     Raises:
@@ -234,10 +279,11 @@ def read_cells(folder: Path) -> list[Cell]:
     record = read_json_object(folder / RESULTS, max_bytes=MAX_RECORD)
     try:
         results = record["results"]
-        described = [record["cell"]] * len(results) if "cell" in record else cells_of_run(record)
+        if any("identity" not in result for result in results):
+            raise UserError(f"{folder / RESULTS} {OLD}")
         cells = [
-            _cell(folder, place, result, {**cell, **result.get("cell", {})}, record)
-            for place, (result, cell) in enumerate(zip(results, described, strict=True))
+            _cell(folder, place, result, record)
+            for place, result in enumerate(results)
             if result["accuracy"] is not None  # a target without labels has predictions and no score
         ]
     except (ArithmeticError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -282,42 +328,37 @@ def _may_hold_results(folder: Path) -> bool:
     return True  # it cannot be looked into
 
 
-def _cell(folder: Path, place: int, result: dict[str, Any], cell: dict[str, Any], record: dict[str, Any]) -> Cell:
+def _cell(folder: Path, place: int, result: dict[str, Any], record: dict[str, Any]) -> StoredCell:
     low, high = result["interval"]
     cost = record.get("cost", {})
-    found = Cell(
+    found = StoredCell(
         folder=folder,
         place=place,
-        name=result["name"],
-        target=result["locale"],
+        identity=read_identity(result["identity"]),
         accuracy=float(result["accuracy"]),
         macro_f1=float(result["macro_f1"]),
         interval=(float(low), float(high)),
         rows=result["rows"],
         supervision=result["supervision"],
-        **{name: cell.get(name) for name in _CELL_FIELDS if name != "experiment_type"},
-        experiment_type=cell["experiment_type"],
-        sources=tuple(cell.get("sources") or ()),
-        weights=dict(cell.get("weights") or {}),
+        weights=dict(result.get("weights") or {}),
         details={name: value for name, value in result.items() if name not in _SCORES},
         cost=Cost(**{name: cost.get(name) for name in Cost.__dataclass_fields__}),
         recipe=record.get("recipe", {}),
-        fingerprints=record.get("fingerprints", record.get("test_fingerprints", {})),
+        fingerprints=record.get("fingerprints", {}),
         versions=record.get("versions", {}),
     )
     _check_types(found)
     return found
 
 
-def _check_types(cell: Cell) -> None:
+def _check_types(cell: StoredCell) -> None:
     """Raises ValueError where a file says what no run writes."""
     shares = (cell.accuracy, cell.macro_f1, *cell.interval)
     numbers = [*cell.weights.values(), *(value for value in vars(cell.cost).values() if value is not None)]
     expected = {
-        str: (cell.name, cell.target, cell.experiment_type, cell.supervision, *cell.sources, *cell.weights),
-        str | None: (cell.method, cell.preweight, cell.vote, cell.corpus, cell.split, cell.base),
-        int | None: (cell.num_languages, cell.seed),
-        int: (cell.rows,),
+        str: (cell.target, cell.kind, cell.identity.label, cell.supervision, *cell.sources, *cell.weights),
+        str | None: (cell.method, cell.preweight, cell.corpus, cell.split, cell.identity.problem.get("base")),
+        int: (cell.rows, cell.seed),
         int | float: numbers,
         dict: (cell.recipe, cell.fingerprints, cell.versions),
     }
@@ -329,14 +370,15 @@ def _check_types(cell: Cell) -> None:
         raise ValueError("a score, cost or weight is out of range")
 
 
-def _check(cell: Cell, found: Predictions) -> None:
+def _check(cell: StoredCell, found: Predictions) -> None:
     ids, labels, predictions = found
+    label = cell.identity.label
     if not len(ids) == len(labels) == len(predictions) == cell.rows:
-        raise UserError(f"{PREDICTIONS} has {len(predictions)} rows for '{cell.name}', {RESULTS} says {cell.rows}")
+        raise UserError(f"{PREDICTIONS} has {len(predictions)} rows for '{label}', {RESULTS} says {cell.rows}")
     accuracy = float(np.mean(labels == predictions)) if cell.rows else float("nan")
     if not abs(accuracy - cell.accuracy) < 1e-9:
         raise UserError(
-            f"the predictions of '{cell.name}' have an accuracy of {accuracy:.4f}, {RESULTS} says {cell.accuracy:.4f}"
+            f"the predictions of '{label}' have an accuracy of {accuracy:.4f}, {RESULTS} says {cell.accuracy:.4f}"
         )
 
 

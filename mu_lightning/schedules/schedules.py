@@ -83,9 +83,19 @@ class Schedule(ABC):
     def reason(self, now: Moment, past: Past) -> str | None:
         """Returns the reason to merge now, without the merge at the end."""
 
+    def plain(self) -> dict[str, Any]:
+        """Name and parameters, as a configuration has them."""
+        return {"name": self.name, **{field.name: getattr(self, field.name) for field in fields(self)}}
+
+    def describe(self) -> str:
+        """The schedule in a few words, with the parameters that are not the defaults."""
+        changed = [field for field in fields(self) if getattr(self, field.name) != field.default]
+        more = " ".join(f"{field.name.replace('_', ' ')} {getattr(self, field.name)}" for field in changed)
+        return f"{self.name} ({more})" if more else self.name
+
     def state(self, past: Past) -> dict[str, Any]:
         """Returns name, parameters and current state of the schedule as plain values."""
-        return {"name": self.name, **{field.name: getattr(self, field.name) for field in fields(self)}}
+        return self.plain()
 
 
 @dataclass(frozen=True)
@@ -98,7 +108,10 @@ class EveryEpochs(Schedule):
     def reason(self, now: Moment, past: Past) -> str | None:
         if not (now.epoch_end and self.n and now.epoch % self.n == 0):
             return None
-        return f"every {self.n} epochs" if self.n > 1 else "every epoch"
+        return self.describe()
+
+    def describe(self) -> str:
+        return {0: "at the end", 1: "every epoch"}.get(self.n, f"every {self.n} epochs")
 
 
 @dataclass(frozen=True)
@@ -112,6 +125,9 @@ class EverySteps(Schedule):
     def reason(self, now: Moment, past: Past) -> str | None:
         if now.step == 0 or now.step % self.n:
             return None
+        return self.describe()
+
+    def describe(self) -> str:
         return f"every {self.n} steps" if self.n > 1 else "every step"
 
 
@@ -120,6 +136,9 @@ class AtEnd(Schedule):
     """Merges once, at the end of training."""
 
     name: ClassVar[str] = "at-end"
+
+    def describe(self) -> str:
+        return "at the end"
 
     def reason(self, now: Moment, past: Past) -> str | None:
         return None
@@ -281,6 +300,12 @@ class AnyOf(Schedule):
 
     def reason(self, now: Moment, past: Past) -> str | None:
         return next((reason for one in self.schedules if (reason := one.reason(now, past))), None)
+
+    def plain(self) -> dict[str, Any]:
+        return {"name": self.name, "schedules": [schedule.plain() for schedule in self.schedules]}
+
+    def describe(self) -> str:
+        return " or ".join(schedule.describe() for schedule in self.schedules)
 
     def state(self, past: Past) -> dict[str, Any]:
         return {"name": self.name, "schedules": [schedule.state(past) for schedule in self.schedules]}

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from mu_lightning.data.corpus import Corpus
 from mu_lightning.languages import not_among
 from mu_lightning.locales import locale as known_locale
-from mu_lightning.results.run_folders import POOLED, WITHOUT
 from mu_lightning.settings import RunSettings
 from mu_lightning.utilities.errors import UserError
 
 ALL = "all"
+POOLED, WITHOUT = "multilingual", "without-"  # names of members of several locales
 NAMED = 8  # locales that a name spells out; a file's name may have 255 bytes
 
 

@@ -20,8 +20,8 @@ from mu_lightning.data.module import IntentDataModule
 from mu_lightning.data.turns import Turns
 from mu_lightning.evaluation.loop import moved, packed
 from mu_lightning.models.cpu import bucket_size
-from mu_lightning.results.run_folders import POOLED
 from mu_lightning.training.fitting import stacked
+from mu_lightning.training.members import POOLED
 from mu_lightning.training.run_plan import RunPlan
 from mu_lightning.utilities.process_memory import PeakMemory, private_memory, release_memory
 from mu_lightning.utilities.progress import progress

@@ -25,13 +25,13 @@ from mu_lightning.models.reading import (
     vocabulary_subset_of,
 )
 from mu_lightning.models.vocabulary_subset import VocabularySubset
-from mu_lightning.results.run_folders import POOLED
 from mu_lightning.settings import RunSettings
 from mu_lightning.training.callbacks import check_callbacks
 from mu_lightning.training.checkpointing.resuming import BEGUN, resumes
 from mu_lightning.training.data_checks import check_rows, check_target, check_target_labels
 from mu_lightning.training.members import (
     ALL,
+    POOLED,
     check_models,
     excluded_locales,
     models_to_train,

@@ -7,8 +7,14 @@ from typing import Any
 
 import pytest
 
+from mu_lightning.approaches.base import Problem, identity_of
+from mu_lightning.approaches.one_shot import OneShot
+from mu_lightning.approaches.registry import APPROACHES
+from mu_lightning.approaches.single import Single
 from mu_lightning.checkpoints import load_base, load_tokenizer, save_model
 from mu_lightning.data import registry
+from mu_lightning.results.identity import Identity
+from mu_lightning.settings import DataSettings
 
 MODELS = ("de-DE", "en-US", "nl-NL")
 
@@ -33,6 +39,32 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory, corpus: Any, tiny_base:
             parameter.data.add_(parameter.data.roll(seed), alpha=0.2 * seed)
         save_model(folder / f"tiny_small_{tag}", model, load_tokenizer(tiny_base), details)
     return folder
+
+
+@pytest.fixture(scope="session")
+def identity() -> Callable[..., Identity]:
+    """What a result is of: ``identity("ties", target="af-ZA", sources=..., seed=0, **parameters)``.
+
+    The first word is an approach's name, or a merge method: it is merged once then.
+    """
+
+    def make(
+        what: str = "linear",
+        target: str = "af-ZA",
+        sources: Sequence[str] = ("de-DE", "en-US", "it-IT"),
+        seed: int = 0,
+        corpus: str = "cldr",
+        split: Any = "test",
+        **parameters: Any,
+    ) -> Identity:
+        problem = Problem(target, DataSettings(corpus=corpus), "xlm-r-cldr", split=split)
+        kind = APPROACHES.get(what, OneShot)
+        if kind is not Single:
+            parameters = {"num_languages": len(sources), **parameters}
+        approach = kind(**parameters, **({} if what in APPROACHES else {"method": what}))
+        return identity_of(problem, approach, seed, sources)
+
+    return make
 
 
 @pytest.fixture(scope="session")

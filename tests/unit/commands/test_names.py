@@ -12,7 +12,7 @@ from mu_lightning.commands import names
 from mu_lightning.commands.manual import flags, parser_of
 from mu_lightning.commands.names import NameOf
 from mu_lightning.data.registry import CORPORA
-from mu_lightning.experiments.grid import BASELINES
+from mu_lightning.experiments.presets import BASELINES
 from mu_lightning.merging import registry
 from mu_lightning.models.poolings import POOLINGS
 from mu_lightning.models.votes import VOTES

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 import cli
-from mu_lightning.approaches.evaluation_context import Bench, Scoring, prepare
+from mu_lightning.approaches.evaluation_context import EvaluationContext, Scoring, prepare
 from mu_lightning.approaches.tasks import Resources, RowTask
 from mu_lightning.experiments.ray_cluster import connect
 from mu_lightning.experiments.ray_workers import RayWorkers
@@ -43,12 +43,12 @@ class Marked:
     def name(self) -> str:
         return self.row.name
 
-    def run(self, bench: Bench) -> Any:
+    def run(self, context: EvaluationContext) -> Any:
         first = not list(self.folder.glob(f"{self.row.source}-*"))
         (self.folder / f"{self.row.source}-{os.getpid()}").touch()
         if first and self.row.source == "en-US":
             time.sleep(60)
-        return self.row.run(bench)
+        return self.row.run(context)
 
 
 @pytest.fixture(scope="module")
@@ -69,14 +69,14 @@ def test_a_killed_workers_task_runs_again_and_all_results_are_those_of_this_proc
     cluster: None, models_dir: Path, tmp_path: Path
 ) -> None:
     models = {tag: models_dir / f"tiny_small_{tag}" for tag in MODELS}
-    bench = prepare(Scoring("small", batch_size=16), models, ["af-ZA", "nl-NL"])
+    context = prepare(Scoring("small", batch_size=16), models, ["af-ZA", "nl-NL"])
     rows = [RowTask(tag, ("af-ZA", "nl-NL")) for tag in MODELS]
-    expected = {task.source: outcome.value for task, outcome in ThisProcess().outcomes(bench, rows)}  # type: ignore[attr-defined]
+    expected = {task.source: outcome.value for task, outcome in ThisProcess().outcomes(context, rows)}  # type: ignore[attr-defined]
     killer = threading.Thread(target=kill_the_waiting_worker, args=(tmp_path,), daemon=True)
     killer.start()
     found = {
         task.name: outcome
-        for task, outcome in RayWorkers("local", 2, "cpu").outcomes(bench, [Marked(row, tmp_path) for row in rows])
+        for task, outcome in RayWorkers("local", 2, "cpu").outcomes(context, [Marked(row, tmp_path) for row in rows])
     }
     killer.join(timeout=5)
     assert not killer.is_alive()
@@ -108,13 +108,13 @@ class Threads:
     name: str
     resources: Resources
 
-    def run(self, bench: Bench) -> tuple[int, str]:
+    def run(self, context: EvaluationContext) -> tuple[int, str]:
         return torch.get_num_threads(), os.environ.get("http_proxy", "")
 
 
 def test_a_task_has_the_threads_that_it_asks_for_as_far_as_there_are(cluster: None) -> None:
     tasks = [Threads(str(count), Resources(threads=count)) for count in (1, 2, 99)]
-    found = RayWorkers("local", 2, "cpu").outcomes(Bench({}, {}, {}, batch_size=1), tasks)
+    found = RayWorkers("local", 2, "cpu").outcomes(EvaluationContext({}, {}, {}, batch_size=1), tasks)
     assert {task.name: outcome.value for task, outcome in found} == {"1": (1, ""), "2": (2, ""), "99": (2, "")}
 
 
@@ -138,9 +138,9 @@ def test_ray_that_would_listen_to_the_network_is_refused(monkeypatch: pytest.Mon
 
 
 def test_an_error_in_a_task_is_its_outcome(cluster: None, models_dir: Path) -> None:
-    bench = prepare(Scoring("small"), {"nl-NL": models_dir / "tiny_small_nl-NL"}, ["af-ZA"])
+    context = prepare(Scoring("small"), {"nl-NL": models_dir / "tiny_small_nl-NL"}, ["af-ZA"])
     tasks = [RowTask("nl-NL", ("af-ZA",)), RowTask("xx-XX", ("af-ZA",))]
-    found = {task.name: outcome for task, outcome in RayWorkers("local", 2).outcomes(bench, tasks)}
+    found = {task.name: outcome for task, outcome in RayWorkers("local", 2).outcomes(context, tasks)}
     assert found["nl-NL"].error == ""
     assert found["xx-XX"].error == "KeyError: 'xx-XX'"
 

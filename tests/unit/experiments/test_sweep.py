@@ -1,4 +1,4 @@
-"""The verb `sweep`: each cell is what it is alone, finished ones are skipped, failed ones recorded, grids checked."""
+"""The command `sweep`: cells are what they are alone, finished ones are skipped, failed ones are recorded."""
 
 import json
 import shutil
@@ -9,13 +9,12 @@ import pytest
 import yaml
 
 import cli
-from mu_lightning.approaches.comparison import merge_once
 from mu_lightning.approaches.evaluation_context import FileTensors
 from mu_lightning.evaluation.loop import evaluate
+from mu_lightning.merging.engine.in_memory import merge_tensors
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.ensemble import Ensemble
-from mu_lightning.results.store import Cell, Store, read_store
-from mu_lightning.settings import MergeSettings
+from mu_lightning.results.store import Store, StoredCell, read_store
 from mu_lightning.typology.plan import TypologySettings, plan_sources, reweighted
 
 MODELS = ("de-DE", "en-US", "nl-NL")
@@ -50,8 +49,9 @@ def store(models_dir: Path, corpus: Any, tmp_path_factory: pytest.TempPathFactor
     return read_store(output)
 
 
-def only(store: Store, **fields: Any) -> Cell:
-    (found,) = [cell for cell in store.cells if all(getattr(cell, name) == value for name, value in fields.items())]
+def only(store: Store, label: str, target: str = "af-ZA", seed: int = 0) -> StoredCell:
+    """The one result of that label."""
+    (found,) = [cell for cell in store.cells if (cell.identity.label, cell.target, cell.seed) == (label, target, seed)]
     return found
 
 
@@ -61,38 +61,42 @@ def classifiers(models_dir: Path) -> dict[str, IntentClassifier]:
 
 def test_it_has_each_cell_once_and_what_cannot_differ_is_run_once(store: Store) -> None:
     assert (store.failed, store.damaged) == ((), ())
-    keys = {cell.folder.name for cell in store.cells if cell.target == "nl-NL"}
-    plain = ("linear", "ties_density-0.5", "slerp")
-    merges = {f"merge_{method}_{weights}_n2" for method in plain for weights in ("equal", "uriel")}
-    shuffled = {f"merge_{method}_shuffled_n2_seed{seed}" for method in plain for seed in (0, 1)}
-    dare = {f"merge_dare_ties_{weights}_n2_seed{seed}" for weights in GRID["preweights"] for seed in (0, 1)}
-    votes = {"ensemble_majority_n2", "ensemble_soft_equal_n2", "ensemble_soft_uriel_n2"}
-    votes |= {"ensemble_soft_shuffled_n2_seed0", "ensemble_soft_shuffled_n2_seed1"}
-    assert keys == merges | shuffled | dare | votes | {"native", "source_de-DE", "source_en-US"}
+    found = [(cell.identity.label, cell.seed) for cell in store.cells if cell.target == "nl-NL"]
+    plain = ("linear", "ties (density 0.5)", "slerp")
+    merges = {(f"merged once, {method}, {weights}", 0) for method in plain for weights in ("equal", "URIEL")}
+    shuffled = {(f"merged once, {method}, shuffled", seed) for method in plain for seed in (0, 1)}
+    weights = ("equal", "URIEL", "shuffled")
+    dare = {(f"merged once, dare_ties, {name}", seed) for name in weights for seed in (0, 1)}
+    votes = {("ensemble, majority", 0), ("ensemble, soft, equal", 0), ("ensemble, soft, URIEL", 0)}
+    votes |= {("ensemble, soft, shuffled", 0), ("ensemble, soft, shuffled", 1)}
+    alone = {("trained on target labels (ceiling)", 0), ("source de-DE", 0), ("source en-US", 0)}
+    assert set(found) == merges | shuffled | dare | votes | alone
+    assert len(found) == len(set(found))
 
 
 def test_a_merge_is_the_merge_scored(store: Store, models_dir: Path, data_module: Any) -> None:
     plan = plan_sources("af-ZA", available=MODELS, num_languages=2, settings=TypologySettings(top_k=51))
     loaders = data_module(max_length=64).eval_loaders("test", ["af-ZA"])
-    members = {tag: found for tag, found in classifiers(models_dir).items() if tag in plan.sources}
-    for preweight, seed in (("uriel", 0), ("shuffled", 1)):
+    members = classifiers(models_dir)
+    for preweight, label, seed in (("uriel", "URIEL", 0), ("shuffled", "shuffled", 1)):
         weights = reweighted(plan, preweight, seed)
-        ordered = {tag: members[tag] for tag in plan.sources}
-        expected = evaluate(merge_once(ordered, weights, MergeSettings(), 0), loaders)["af-ZA"]
-        found = only(store, target="af-ZA", method="linear", preweight=preweight, seed=seed)
-        assert found.weights == weights
+        states = {tag: members[tag].merge_state() for tag in plan.sources}
+        merged = members[plan.sources[0]].with_merged(merge_tensors("linear", states, weights))
+        expected = evaluate(merged, loaders)["af-ZA"]
+        found = only(store, f"merged once, linear, {label}", seed=seed)
+        assert found.weights == pytest.approx(weights)
         assert found.predictions().predictions.tolist() == expected.predictions.tolist()
         assert found.sources == plan.sources
         assert "Method: linear" in (found.merge_details or "")
 
 
 def test_a_vote_is_the_ensemble_scored(store: Store, models_dir: Path, data_module: Any) -> None:
-    found = only(store, target="af-ZA", vote="soft", preweight="uriel")
+    found = only(store, "ensemble, soft, URIEL")
     members = classifiers(models_dir)
     module = Ensemble({tag: members[tag] for tag in found.sources}, found.weights, "soft")
     expected = evaluate(module, data_module(max_length=64).eval_loaders("test", ["af-ZA"]))["af-ZA"]
     assert found.predictions().predictions.tolist() == expected.predictions.tolist()
-    merged = only(store, target="af-ZA", method="linear", preweight="uriel")
+    merged = only(store, "merged once, linear, URIEL")
     assert found.cost.model_bytes == 2 * (merged.cost.model_bytes or 0) > 0
 
 
@@ -101,10 +105,10 @@ def test_a_source_that_is_among_the_voters_scores_as_it_does_alone(
 ) -> None:
     loaders = data_module(max_length=64).eval_loaders("test", ["af-ZA"])
     for tag, model in classifiers(models_dir).items():
-        found = only(store, target="af-ZA", experiment_type="source", sources=(tag,))
+        found = only(store, f"source {tag}")
         assert found.predictions().predictions.tolist() == evaluate(model, loaders)["af-ZA"].predictions.tolist()
         assert found.supervision == "none"
-    assert only(store, target="nl-NL", method="native").supervision == "target-labels"
+    assert only(store, "trained on target labels (ceiling)", "nl-NL").supervision == "target-labels"
 
 
 def test_finished_cells_are_skipped_and_a_damaged_or_failed_one_is_made_anew(
@@ -113,7 +117,8 @@ def test_finished_cells_are_skipped_and_a_damaged_or_failed_one_is_made_anew(
     output = tmp_path / "results"
     shutil.copytree(store.folder, output)
     times = {path: path.stat().st_mtime_ns for path in output.glob("*/*/results.json")}
-    damaged, failed = output / "af-ZA" / "merge_linear_uriel_n2", output / "af-ZA" / "merge_ties_density-0.5_uriel_n2"
+    labels = ("merged once, linear, URIEL", "merged once, ties (density 0.5), URIEL")
+    damaged, failed = (output / "af-ZA" / only(store, label).folder.name for label in labels)
     (damaged / "predictions.npz").write_bytes(b"half")
     shutil.rmtree(failed)
     failed.mkdir()
@@ -169,19 +174,13 @@ def test_a_cell_that_fails_is_recorded_and_the_rest_go_on(
     grid |= {"top_k": 51, "baselines": "sources"}
     assert sweep(models_dir, tmp_path / "results", grid) == 1
     found = read_store(tmp_path / "results")
-    assert {cell.folder.name for cell in found.cells} == {
-        "merge_linear_uriel_n1",
-        "ensemble_soft_uriel_n1",
-        "source_nl-NL",
-        "source_de-DE",
-    }
-    assert {failure.folder.name for failure in found.failed} == {
-        "merge_linear_uriel_n3",
-        "ensemble_soft_uriel_n3",
-        "source_en-US",
-    }
+    merge, vote = "merged once, linear, URIEL", "ensemble, soft, URIEL"
+    whole = {(cell.identity.label, len(cell.sources)) for cell in found.cells}
+    assert whole == {(merge, 1), (vote, 1), ("source nl-NL", 1), ("source de-DE", 1)}
+    broken = {(failure.cell["label"], len(failure.cell["problem"]["sources"])) for failure in found.failed}
+    assert broken == {(merge, 3), (vote, 3), ("source en-US", 1)}
     assert {failure.error for failure in found.failed} == {"OSError: the disk is gone"}
-    assert found.failed[0].cell["target"] == "af-ZA"
+    assert found.failed[0].cell["problem"]["target"] == "af-ZA"
     assert "failed: " in capsys.readouterr().out
 
 
@@ -193,9 +192,9 @@ def test_methods_that_learn_from_texts_learn_once_for_each_source_and_say_what_t
     learnt = []
     learn = LearningTask._learn
 
-    def counting(self: LearningTask, bench: Any) -> Any:
+    def counting(self: LearningTask, context: Any) -> Any:
         learnt.append(self.name)
-        return learn(self, bench)
+        return learn(self, context)
 
     monkeypatch.setattr(LearningTask, "_learn", counting)
     grid = {
@@ -216,7 +215,7 @@ def test_methods_that_learn_from_texts_learn_once_for_each_source_and_say_what_t
         ("regmean", "none"),
         ("regmean_plus", "none"),
     }
-    # What the verb `merge` makes of the same is the same model.
+    # What the command `merge` makes of the same is the same model.
     merged = tmp_path / "merged"
     common = ["--corpus", "small", "--target-lang", "af-ZA", "--models-dir", str(models_dir), "--top-k", "51"]
     for method in ("fisher", "regmean"):
@@ -226,7 +225,7 @@ def test_methods_that_learn_from_texts_learn_once_for_each_source_and_say_what_t
         test = ["test", "--model-path", str(merged / method), "--corpus", "small", "--locales", "af-ZA"]
         assert cli.main([*test, "--output-dir", str(scored), "--trainer.enable_progress_bar", "false"]) == 0
         (alone,) = read_store(scored).cells
-        cell = only(found, target="af-ZA", method=method, preweight="uriel")
+        cell = only(found, f"merged once, {method}, URIEL")
         assert alone.predictions().predictions.tolist() == cell.predictions().predictions.tolist()
 
 
@@ -257,11 +256,14 @@ def test_processes_give_the_same_as_this_process(store: Store, models_dir: Path,
         ({"seeds": [-1]}, "seeds must be whole numbers of at least 0"),
         ({"sources": ["sv-SE"]}, "no source model for sv-SE"),
         ({"preweights": ["manual"]}, "manual weights are of one target"),
-        ({"baselines": ["joint"]}, "the baseline joint needs joint_model"),
-        ({"fisher_data_mode": "targt", "methods": ["fisher"]}, "unknown fisher data mode 'targt'"),
+        ({"approaches": ["mergedonce"]}, "unknown approach 'mergedonce'"),
+        ({"approaches": [{"method": "ties"}]}, "an entry of approaches is a name, or a mapping with 'approach'"),
+        ({"approaches": [{"approach": "one_shot", "methd": "ties"}]}, "did you mean method"),
+        ({"approaches": [{"approach": "iterative", "merge": {"sync": "pul"}}]}, "Expected"),
+        ({"approaches": [{"approach": "iterative", "merge": {"schedule": "evry"}}]}, "unknown schedule 'evry'"),
+        ({"fisher_data_mode": "targt", "methods": ["fisher"]}, "fisher data mode 'targt'"),
         ({"methods": [], "voting_methods": [], "baselines": []}, "nothing to sweep over"),
         ({"split": "tset"}, "unknown split 'tset'"),
-        ({"temperature": 0.5}, "another typology"),
     ],
 )
 def test_a_grid_that_cannot_be_is_refused_before_anything_runs(
@@ -288,12 +290,12 @@ def test_modes_locales_and_parts_of_them(models_dir: Path, tmp_path: Path, capsy
     common = ["--corpus", "small", "--models-dir", str(models_dir), "--num-languages", "2", "--top-k", "51"]
     modes = ["--modes", "baseline", "similarity", "average", "--dry-run", "--max-locales", "2"]
     assert cli.main(["sweep", *common, *modes, "--output-dir", str(tmp_path / "none")]) == 0
-    planned = [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]]
-    assert planned == [
-        "af-ZA/merge_linear_uriel_n2",
-        "af-ZA/merge_linear_equal_n2",
-        "en-US/native",
-        "en-US/merge_linear_uriel_n2",
-        "en-US/merge_linear_equal_n2",
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert [(line.partition("/")[0], line.partition("  ")[2].partition(", seed")[0]) for line in lines] == [
+        ("af-ZA", "merged once, linear, URIEL"),
+        ("af-ZA", "merged once, linear, equal"),
+        ("en-US", "trained on target labels (ceiling)"),
+        ("en-US", "merged once, linear, URIEL"),
+        ("en-US", "merged once, linear, equal"),
     ]
     assert not (tmp_path / "none").exists()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mu_lightning.approaches.evaluation_context import Bench
+from mu_lightning.approaches.evaluation_context import EvaluationContext
 from mu_lightning.approaches.from_text.learning import HeldTensors
 from mu_lightning.approaches.tasks import Outcome, Resources
 from mu_lightning.experiments import workers
@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from worker_tasks import CutFile, Ran, Sleep, Touch, Unpicklable
 
 # Larger than a pipe: what a dead process no longer reads must keep nobody waiting.
-BENCH = Bench({"large": HeldTensors({"weight": torch.zeros(1 << 18)})}, {}, {}, batch_size=1)
+BENCH = EvaluationContext({"large": HeldTensors({"weight": torch.zeros(1 << 18)})}, {}, {}, batch_size=1)
 ALONE, DEVICE = Resources(threads=2), Resources(device=True)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from mu_lightning.evaluation.metrics import Scores, score
 from mu_lightning.results.cells import write_cell, write_failure
+from mu_lightning.results.identity import Identity
 from mu_lightning.results.results import Result, write_results
 from mu_lightning.utilities.files import write_json
 
@@ -31,35 +32,27 @@ def first(count: int, rows: int = ROWS) -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
-def add_cell() -> Callable[..., Path]:
-    """Writes a cell: ``add_cell(folder, target, right, experiment_type="merge", method="linear", ...)``."""
+def add_cell(identity: Callable[..., Identity]) -> Callable[..., Path]:
+    """Writes a cell: ``add_cell(folder, target, right, "ties", preweight="uriel", ...)``, see `identity`."""
 
     def add(
-        folder: Path, target: str, right: np.ndarray, *, prefix: str = "", supervision: Any = "none",
-        recipe: Mapping[str, Any] | None = None, fingerprints: Mapping[str, Any] | None = None, **cell: Any,
+        folder: Path, target: str, right: np.ndarray, what: str = "linear", *, prefix: str = "",
+        supervision: Any = "none", fingerprints: Mapping[str, Any] | None = None,
+        details: Mapping[str, Any] | None = None, **of: Any,
     ) -> Path:  # fmt: skip
-        described = {"experiment_type": "merge", "corpus": "cldr", "split": "test", "seed": 0, **cell}
-        name = "_".join(
-            str(described.get(part, "")) for part in ("experiment_type", "method", "vote", "preweight", "seed")
-        )
-        place = folder / target / (name + prefix)
-        result = Result(name, scores(target, right, prefix), supervision)
+        found = identity(what, target, **of)
+        place = folder / target / f"{what}-{found.digest[:8]}{prefix}"
+        result = Result(found, scores(target, right, prefix), supervision, details or {})
         cost = {"seconds": 1.5, "peak_bytes": 2**30, "model_bytes": 2**20}
-        write_cell(
-            place,
-            [result],
-            described,
-            cost=cost,
-            recipe={"verb": "sweep"} if recipe is None else recipe,
-            fingerprints=fingerprints,
-        )
+        recipe = {"command": "sweep", "problem": {}, "models": {}}
+        write_cell(place, [result], cost=cost, recipe=recipe, fingerprints=fingerprints)
         return place
 
     return add
 
 
 @pytest.fixture(scope="session")
-def add_matrix() -> Callable[..., Path]:
+def add_matrix(identity: Callable[..., Identity]) -> Callable[..., Path]:
     """Writes an N-by-N folder: ``add_matrix(folder, {source: {locale: right}})``."""
 
     def add(folder: Path, right: Mapping[str, Mapping[str, np.ndarray]], split: str = "test", labels: int = 3) -> Path:
@@ -67,9 +60,14 @@ def add_matrix() -> Callable[..., Path]:
         write_json(folder / "nxn.json", {"sources": [*right], "locales": locales, "corpus": "cldr", "split": split})
         table: list[Sequence[Any]] = [["source", *locales]]
         for source, columns in right.items():
-            results = [Result(source, scores(locale, columns[locale], labels=labels)) for locale in locales]
-            cell = {"experiment_type": "source", "sources": [source], "corpus": "cldr", "split": split}
-            write_results(folder / "rows" / source, results, {"cell": cell})
+            results = [
+                Result(
+                    identity("single", locale, [source], split=split, source="target" if source == locale else source),
+                    scores(locale, columns[locale], labels=labels),
+                )
+                for locale in locales
+            ]
+            write_results(folder / "rows" / source, results, {})
             table.append([source, *(result.scores.accuracy for result in results)])
         with (folder / "evaluation_matrix.csv").open("w", newline="") as stream:
             csv.writer(stream).writerows(table)
@@ -90,24 +88,22 @@ def make_matrix(add_matrix: Callable[..., Path]) -> Callable[[Path], Path]:
 
 
 @pytest.fixture(scope="session")
-def make_results(add_cell: Callable[..., Path]) -> Callable[[Path], Path]:
+def make_results(add_cell: Callable[..., Path], identity: Callable[..., Identity]) -> Callable[[Path], Path]:
     """Writes a results folder, for each of three targets linear merges and a vote, and a failure.
 
     Right are 30 rows with URIEL weights, 20 with equal ones, 25 and 27 with shuffled ones, and 32 for the vote.
     """
-    used = {"sources": ["de-DE", "en-US", "it-IT"], "num_languages": 3}
     weights = {"de-DE": 0.5, "en-US": 0.3, "it-IT": 0.2}
     equal = dict.fromkeys(weights, 1 / 3)
 
     def make(folder: Path) -> Path:
         for target in TARGETS:
-            add_cell(folder, target, first(30), method="linear", preweight="uriel", weights=weights, **used)
-            add_cell(folder, target, first(20), method="linear", preweight="equal", weights=equal, **used)
+            add_cell(folder, target, first(30), preweight="uriel", details={"weights": weights})
+            add_cell(folder, target, first(20), preweight="equal", details={"weights": equal})
             for seed, count in ((0, 25), (1, 27)):
-                add_cell(folder, target, first(count), method="linear", preweight="shuffled", seed=seed, **used)
-            add_cell(folder, target, first(32), experiment_type="ensemble", vote="soft", preweight="uriel", **used)
-        what = {"target": "af-ZA", "method": "slerp"}
-        write_failure(folder / "af-ZA" / "merge_slerp", "slerp merges two", "", what)
+                add_cell(folder, target, first(count), preweight="shuffled", seed=seed)
+            add_cell(folder, target, first(32), "ensemble", vote_method="soft", preweight="uriel")
+        write_failure(folder / "af-ZA" / "slerp", "slerp merges two", "", identity("slerp").plain())
         return folder
 
     return make

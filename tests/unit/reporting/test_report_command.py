@@ -83,7 +83,8 @@ def test_the_report_is_whole_in_every_format(report: tuple[Path, str]) -> None:
     assert re.findall(r"^## (.*)$", markdown, re.MULTILINE) == SECTIONS
     for text in (printed, markdown):  # sentences with the numbers in them
         assert (
-            "The best method that saw no label of the target is “vote soft, URIEL”: mean accuracy 53.3\u00a0%" in text
+            "The best method that saw no label of the target is “ensemble, soft, URIEL”: mean accuracy 53.3\u00a0%"
+            in text
         )
         assert "URIEL weights against equal weights: +16.7 points" in text
     # Whatever the pages name is there, and whatever is there the pages name.
@@ -130,11 +131,11 @@ def test_the_tables_hold_the_numbers(report: tuple[Path, str]) -> None:
     folder, _ = report
     with (folder / "tables" / "scores.csv").open(encoding="utf-8", newline="") as lines:
         scores = {(row["method"], row["target"]): row for row in csv.DictReader(lines)}
-    assert float(scores["vote soft, URIEL", "sq-AL"]["accuracy"]) == pytest.approx(32 / 60)
-    assert scores["linear, shuffled URIEL", "sq-AL"]["seeds"] == "2"
+    assert float(scores["ensemble, soft, URIEL", "sq-AL"]["accuracy"]) == pytest.approx(32 / 60)
+    assert scores["merged once, linear, shuffled", "sq-AL"]["seeds"] == "2"
     with (folder / "tables" / "one_target.csv").open(encoding="utf-8", newline="") as lines:
         tests = {(row["method"], row["baseline"], row["target"]): row for row in csv.DictReader(lines)}
-    one = tests["linear, URIEL", "best source of those used", "af-ZA"]
+    one = tests["merged once, linear, URIEL", "best source of those used", "af-ZA"]
     assert (one["only_method_right"], one["only_baseline_right"]) == ("8", "0")
     html = (folder / "report.html").read_text(encoding="utf-8")
     table = html.partition('id="table-scores"')[2].partition("</figure>")[0]
@@ -147,14 +148,14 @@ def test_gaps_are_said_and_not_averaged_and_iterative_runs_are_drawn(
     results: Path, tmp_path: Path, add_cell: Add
 ) -> None:
     right = np.arange(60) < 60
-    broken = add_cell(results, "af-ZA", right, method="ties", preweight="uriel")
+    broken = add_cell(results, "af-ZA", right, "ties", preweight="uriel")
     record = json.loads((broken / "results.json").read_text(encoding="utf-8"))
     record["results"][0]["accuracy"] = 0.5
     (broken / "results.json").write_text(json.dumps(record), encoding="utf-8")
-    half = add_cell(results, "es-ES", right, method="ties", preweight="uriel")
+    half = add_cell(results, "es-ES", right, "ties", preweight="uriel")
     (half / "results.json").unlink()
-    add_cell(results, "sq-AL", right, method="ties", preweight="uriel")
-    run = add_cell(results, "af-ZA", right, experiment_type="iterative", method="linear", preweight="uriel")
+    add_cell(results, "sq-AL", right, "ties", preweight="uriel")
+    run = add_cell(results, "af-ZA", right, "iterative", preweight="uriel")
     names = ("index", "committed", "accuracy_before", "accuracy_after", "before/de-DE", "before/ensemble")
     further = [f"es-ES/{name}" for name in names[2:]]  # a second target of the same run
     rows = [
@@ -166,13 +167,13 @@ def test_gaps_are_said_and_not_averaged_and_iterative_runs_are_drawn(
     assert cli.main(["report", str(results), "--output-dir", str(tmp_path / "report")]) == 0
     markdown = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
     gaps = markdown.partition("## Missing, failed, damaged")[2].partition("\n## ")[0]
-    assert "| af-ZA/merge_slerp |" in gaps
+    assert "| af-ZA/slerp |" in gaps
     assert "slerp merges two" in gaps
     assert "have an accuracy of 1.0000, results.json says 0.5000" in gaps
     assert "half-written" in gaps
-    assert "| ties, URIEL | all but sq-AL | – |" in gaps
+    assert "| merged once, ties, URIEL | all but sq-AL | – |" in gaps
     assert "Not in these numbers: 1 failed result, 2 damaged results (see below)." in markdown
-    assert "| ties, URIEL | none | **100.0**" not in markdown  # the mean of one target is no best mean
+    assert "| merged once, ties, URIEL | none | **100.0**" not in markdown  # the mean of one target is no best mean
     assert (tmp_path / "report" / "figures" / "timelines.png").stat().st_size > 5000
     with (tmp_path / "report" / "tables" / "timelines.csv").open(encoding="utf-8", newline="") as lines:
         assert [row["committed"] for row in csv.DictReader(lines)] == ["True", "False"] * 2
@@ -181,8 +182,8 @@ def test_gaps_are_said_and_not_averaged_and_iterative_runs_are_drawn(
 
 
 def test_one_target_and_one_method_are_enough(tmp_path: Path, add_cell: Add) -> None:
-    add_cell(tmp_path / "results", "af-ZA", np.arange(60) < 30, method="linear", preweight="uriel")
-    assert cli.main(["report", str(tmp_path / "results"), "--output-dir", str(tmp_path / "report")]) == 0
+    add_cell(tmp_path / "results", "af-ZA", np.arange(60) < 30, "linear", preweight="uriel")
+    assert cli.main(["report", str(tmp_path / "results"), "--output", str(tmp_path / "report")]) == 0
     markdown = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
     assert "1 method on 1 target: af-ZA (cldr, test split); 1 result, 1 seed." in markdown
     assert "There is no baseline to compare with." in markdown

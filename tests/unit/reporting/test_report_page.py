@@ -17,6 +17,7 @@ import pytest
 import cli
 from mu_lightning.evaluation.metrics import score
 from mu_lightning.locales import LOCALES
+from mu_lightning.results.identity import Identity
 from mu_lightning.results.results import Result, write_results
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -142,34 +143,28 @@ class Browser:
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory, add_matrix: Callable[..., Path]) -> Path:
+def page(
+    tmp_path_factory: pytest.TempPathFactory, add_matrix: Callable[..., Path], identity: Callable[..., Identity]
+) -> Path:
     """The page of a report on 49 targets and 30 methods, with a 49 x 49 matrix."""
     folder = tmp_path_factory.mktemp("large")
     generator = np.random.default_rng(0)
     targets = list(LOCALES)[:49]
     ids, labels = np.array([str(row) for row in range(40)]), np.zeros(40, dtype=int)
-    kinds = [("merge", {"method": f"method_{number}"}) for number in range(12)]
-    kinds += [("ensemble", {"vote": f"vote_{number}"}) for number in range(3)]
-    for kind, more in kinds:
+    kinds = [("linear", {"parameters": {"number": number}}) for number in range(12)]
+    kinds += [("ensemble", {"vote_method": f"vote_{number}"}) for number in range(3)]
+    for number, (what, more) in enumerate(kinds):
         for preweight in ("uriel", "equal"):
-            cell = {
-                "experiment_type": kind,
-                "preweight": preweight,
-                "seed": 0,
-                "corpus": "cldr",
-                "split": "test",
-                **more,
-            }
             results = []
             for target in targets:
                 sources = [tag for tag in targets if tag != target][:5]
                 weights = dict(zip(sources, (0.3, 0.25, 0.2, 0.15, 0.1), strict=True))
-                own = {"cell": {"sources": sources, "weights": weights, "num_languages": 5}}
                 predictions = (generator.random(40) > 0.6).astype(int)
-                results.append(Result(kind, score(target, ids, labels, predictions), details=own))
+                found = identity(what, target, sources, preweight=preweight, **more)
+                results.append(Result(found, score(target, ids, labels, predictions), details={"weights": weights}))
             cost = {"seconds": 2.0, "peak_bytes": 2**30, "model_bytes": 2**28}
-            place = folder / "results" / "_".join((kind, *more.values(), preweight))
-            write_results(place, results, {"cell": cell, "cost": cost, "recipe": {"verb": "sweep"}})
+            recipe = {"command": "sweep", "problem": {}, "models": {}}
+            write_results(folder / "results" / f"{number}-{preweight}", results, {"cost": cost, "recipe": recipe})
     right = {source: {target: generator.random(40) < 0.5 for target in targets} for source in targets}
     matrix = add_matrix(folder / "nxn", right, labels=1)
     assert (

@@ -1,6 +1,7 @@
 """The N-by-N matrix, as it is read back."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from mu_lightning.evaluation.metrics import score
 from mu_lightning.results.cells import write_cell
+from mu_lightning.results.identity import Identity
 from mu_lightning.results.matrix import read_nxn
 from mu_lightning.results.results import Result
 from mu_lightning.results.store import read_store
@@ -17,21 +19,23 @@ SOURCES, LOCALES = ("de-DE", "nl-NL"), ("af-ZA", "de-DE", "nl-NL")
 RIGHT = {("de-DE", "af-ZA"): 3, ("de-DE", "de-DE"): 9, ("de-DE", "nl-NL"): 4, ("nl-NL", "af-ZA"): 6}
 
 
-def row(source: str) -> list[Result]:
+def row(source: str, identity: Callable[..., Identity]) -> list[Result]:
     labels, ids = np.zeros(10, dtype=np.int64), np.array([f"id/{number}" for number in range(10)])
     found = []
     for locale in LOCALES:
         predictions = (np.arange(10) >= RIGHT.get((source, locale), 5)).astype(np.int64)
-        found.append(Result(source, score(locale, ids, labels, predictions)))
+        found.append(
+            Result(identity("single", locale, [source], source=source), score(locale, ids, labels, predictions))
+        )
     return found
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, identity: Callable[..., Identity]) -> Path:
     manifest = {"sources": SOURCES, "locales": LOCALES, "corpus": "cldr", "split": "test"}
     (tmp_path / "nxn.json").write_text(json.dumps(manifest))
     for source in SOURCES:
-        write_cell(tmp_path / "rows" / source, row(source), {"experiment_type": "source", "sources": [source]})
+        write_cell(tmp_path / "rows" / source, row(source, identity))
     return tmp_path
 
 

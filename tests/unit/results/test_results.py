@@ -8,13 +8,22 @@ import numpy as np
 import pytest
 
 from mu_lightning.evaluation.metrics import score
+from mu_lightning.results.identity import Identity
 from mu_lightning.results.results import HEADER, Result, show, write_results
+
+
+def identity(label: str, locale: str = "af-ZA") -> Identity:
+    return Identity({"target": locale, "data": {"corpus": "cldr"}}, {"approach": label.split()[0]}, 0, label)
 
 
 def result(name: str = "native", locale: str = "af-ZA", right: int = 75, **more: Any) -> Result:
     labels = np.arange(100) % 5
     predictions = np.where(np.arange(100) < right, labels, 5)
-    return Result(name, score(locale, np.array([f"id/{row}" for row in range(100)]), labels, predictions), **more)
+    return Result(
+        identity(name, locale),
+        score(locale, np.array([f"id/{row}" for row in range(100)]), labels, predictions),
+        **more,
+    )
 
 
 @pytest.fixture
@@ -22,17 +31,24 @@ def results() -> list[Result]:
     return [
         result(supervision="target-labels"),
         result("iterative merging", right=60, supervision="target-dev-labels", details={"weights": {"nl-NL": 1.0}}),
-        result("best source", right=50),
+        result("best source", right=50, note="of 5"),
     ]
 
 
 def test_a_row_gives_the_numbers_and_what_was_looked_at(results: list[Result]) -> None:
-    assert [row.row()[0] for row in results] == ["native", "iterative merging", "best source"]
+    assert [row.row("name")[0] for row in results] == ["name", "name", "name (of 5)"]
     low, high = results[0].scores.interval
     macro_f1 = results[0].scores.macro_f1
-    assert results[0].row() == ("native", "af-ZA", "0.750", f"{low:.3f} to {high:.3f}", f"{macro_f1:.3f}", "train")
-    assert [row.row()[-1] for row in results] == ["train", "dev", "none"]
-    assert result(supervision="target-unlabelled").row()[-1] == "none (its text)"
+    assert results[0].row("native") == (
+        "native",
+        "af-ZA",
+        "0.750",
+        f"{low:.3f} to {high:.3f}",
+        f"{macro_f1:.3f}",
+        "train",
+    )
+    assert [row.row("")[-1] for row in results] == ["train", "dev", "none"]
+    assert result(supervision="target-unlabelled").row("")[-1] == "none (its text)"
 
 
 def test_the_terminals_table_has_a_line_a_result(results: list[Result]) -> None:

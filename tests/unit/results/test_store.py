@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile
@@ -14,60 +15,55 @@ import pytest
 from mu_lightning.evaluation.metrics import score
 from mu_lightning.results import store as results_store
 from mu_lightning.results.cells import is_done, write_cell, write_failure
-from mu_lightning.results.results import Result, write_results
+from mu_lightning.results.identity import Identity
+from mu_lightning.results.results import Result
 from mu_lightning.results.store import Cost, read_store
 from mu_lightning.utilities.errors import UserError
 
 WEIGHTS = {"nl-NL": 0.75, "de-DE": 0.25}
-CELL = {
-    "target": "af-ZA",
-    "experiment_type": "merge",
-    "method": "ties",
-    "preweight": "uriel",
-    "num_languages": 2,
-    "seed": 3,
-    "sources": list(WEIGHTS),
-    "weights": WEIGHTS,
-    "corpus": "cldr",
-    "split": "test",
-    "base": "xlm-r-cldr",
-}
-
 HEADER = {"descr": "|u1", "fortran_order": False}
-
-
-def result(name: str = "ties, uriel weights", right: int = 30, locale: str = "af-ZA", **details: Any) -> Result:
-    labels = np.arange(40) % 5
-    predictions = np.where(np.arange(40) < right, labels, 5)
-    return Result(
-        name, score(locale, np.array([f"id/{row}" for row in range(40)]), labels, predictions), "none", details
-    )
+Make = Callable[..., Result]
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def result(identity: Callable[..., Identity]) -> Make:
+    """A result of which `right` of 40 rows are right."""
+
+    def make(what: str = "ties", right: int = 30, locale: str = "af-ZA", details: Any = None, **of: Any) -> Result:
+        labels = np.arange(40) % 5
+        predictions = np.where(np.arange(40) < right, labels, 5)
+        scores = score(locale, np.array([f"id/{row}" for row in range(40)]), labels, predictions)
+        return Result(identity(what, locale, list(WEIGHTS), seed=3, **of), scores, "none", details or {})
+
+    return make
+
+
+@pytest.fixture
+def folder(tmp_path: Path, result: Make) -> Path:
     """A results folder with one cell that is whole."""
     write_cell(
         tmp_path / "af-ZA" / "ties",
-        [result(scale=2)],
-        CELL,
+        [result(details={"scale": 2, "weights": WEIGHTS})],
         cost={"seconds": 1.5, "peak_bytes": 10, "model_bytes": 5},
-        recipe={"verb": "sweep", "arguments": {"seed": 3}},
+        recipe={"command": "sweep", "models": {}},
         fingerprints={"af-ZA": {"test": "abc"}},
         merge_details="how it was merged",
     )
     return tmp_path
 
 
-def test_a_cell_is_read_back_as_it_was_written(folder: Path) -> None:
+def test_a_cell_is_read_back_as_it_was_written(folder: Path, result: Make) -> None:
     store = read_store(folder)
     assert (store.failed, store.damaged, store.matrices) == ((), (), ())
     (cell,) = store.cells
-    assert {name: getattr(cell, name) for name in CELL} == CELL | {"sources": tuple(WEIGHTS)}
-    assert (cell.name, cell.accuracy, cell.rows, cell.supervision) == ("ties, uriel weights", 0.75, 40, "none")
+    assert cell.identity == result().identity
+    assert (cell.target, cell.kind, cell.method, cell.preweight) == ("af-ZA", "one_shot", "ties", "uriel")
+    assert (cell.seed, cell.sources, cell.weights) == (3, tuple(WEIGHTS), WEIGHTS)
+    assert (cell.corpus, cell.split) == ("cldr", "test")
+    assert (cell.accuracy, cell.rows, cell.supervision) == (0.75, 40, "none")
     assert cell.interval[0] < 0.75 < cell.interval[1]
     assert cell.cost == Cost(1.5, 10, 5)
-    assert cell.recipe == {"verb": "sweep", "arguments": {"seed": 3}}
+    assert cell.recipe == {"command": "sweep", "models": {}}
     assert cell.fingerprints == {"af-ZA": {"test": "abc"}}
     assert cell.merge_details == "how it was merged"
     assert cell.details == {"scale": 2}
@@ -78,14 +74,19 @@ def test_a_cell_is_read_back_as_it_was_written(folder: Path) -> None:
     assert found.predictions.tolist() == expected.predictions.tolist()
 
 
-def test_several_results_of_a_folder_are_cells_of_their_own(tmp_path: Path) -> None:
-    votes = [
-        result(f"ensemble, {vote}", right, cell={"vote": vote}) for vote, right in (("soft", 20), ("majority", 10))
-    ]
-    write_cell(tmp_path / "votes", votes, CELL | {"experiment_type": "ensemble"})
+def test_several_results_of_a_folder_are_cells_of_their_own(tmp_path: Path, result: Make) -> None:
+    votes = [result("ensemble", right, vote_method=vote) for vote, right in (("soft", 20), ("majority", 10))]
+    write_cell(tmp_path / "votes", votes)
     cells = read_store(tmp_path).cells
-    assert [(cell.vote, cell.accuracy, cell.place) for cell in cells] == [("soft", 0.5, 0), ("majority", 0.25, 1)]
+    found = [(cell.identity.get("vote_method"), cell.accuracy, cell.place) for cell in cells]
+    assert found == [("soft", 0.5, 0), ("majority", 0.25, 1)]
     assert [int(np.sum(cell.predictions().predictions != 5)) for cell in cells] == [20, 10]
+
+
+def test_a_stored_result_is_the_result(folder: Path, result: Make) -> None:
+    found, expected = read_store(folder).cells[0].result("a note"), result()
+    assert (found.identity, found.note) == (expected.identity, "a note")
+    assert found.scores.summary() == expected.scores.summary()
 
 
 def test_the_table_has_a_row_a_cell(folder: Path) -> None:
@@ -94,22 +95,22 @@ def test_the_table_has_a_row_a_cell(folder: Path) -> None:
     assert json.loads(row["weights"]) == WEIGHTS
 
 
-def test_a_failure_is_recorded_and_gives_way_to_a_result(tmp_path: Path) -> None:
+def test_a_failure_is_recorded_and_gives_way_to_a_result(tmp_path: Path, result: Make) -> None:
     place = tmp_path / "cell"
-    write_failure(place, "no base", "Traceback ...", CELL)
+    write_failure(place, "no base", "Traceback ...", result().identity.plain())
     (failure,) = read_store(tmp_path).failed
-    assert (failure.error, failure.cell["method"]) == ("no base", "ties")
+    assert (failure.error, failure.cell["approach"]["method"]) == ("no base", "ties")
     assert failure.traceback == "Traceback ..."
     assert not is_done(place)
-    write_cell(place, [result()], CELL)
+    write_cell(place, [result()])
     assert is_done(place)
     store = read_store(tmp_path)
     assert (len(store.cells), store.failed) == (1, ())
 
 
-def test_a_result_is_never_written_over(folder: Path) -> None:
+def test_a_result_is_never_written_over(folder: Path, result: Make) -> None:
     with pytest.raises(UserError, match="already holds a result"):
-        write_cell(folder / "af-ZA" / "ties", [result(right=1)], CELL)
+        write_cell(folder / "af-ZA" / "ties", [result(right=1)])
     assert read_store(folder).cells[0].accuracy == 0.75
 
 
@@ -156,41 +157,21 @@ def test_what_a_killed_write_left_is_passed_over(folder: Path) -> None:
     assert len(read_store(folder).cells) == 1
 
 
-def test_a_training_run_is_read_as_its_iterative_result_and_baselines(tmp_path: Path) -> None:
-    names = [
-        "native",
-        "best source (nl-NL)",
-        "merged once, shuffled URIEL weights",
-        "ensemble, soft",
-        "iterative merging",
-    ]
-    found = [result(name, weights=WEIGHTS) if "," in name or "it" in name else result(name) for name in names]
-    config = {
-        "target_lang": "af-ZA",
-        "preweight": "uriel",
-        "merge": {"method": "ties"},
-        "data": {"corpus": "cldr"},
-        "model": {"base": "checkpoints/xlm-r-cldr"},
-    }
-    write_results(tmp_path / "run", found, {"verb": "fit", "seed": 5, "config": config})
-    (tmp_path / "run" / "merged").mkdir()
-    for file in ("config.json", "merge_details.txt"):
-        (tmp_path / "run" / "merged" / file).write_text("{}")
-    store = read_store(tmp_path)
-    assert store.damaged == ()
-    fields = [(cell.experiment_type, cell.method, cell.preweight, cell.vote) for cell in store.cells]
-    assert fields == [
-        ("baseline", "native", None, None),
-        ("baseline", "best_source", None, None),
-        ("merge", "ties", "shuffled", None),
-        ("ensemble", None, "uriel", "soft"),
-        ("iterative", "ties", "uriel", None),
-    ]
-    assert store.cells[1].sources == ("nl-NL",)
-    assert store.cells[4].weights == WEIGHTS
-    assert {(cell.corpus, cell.split, cell.base, cell.seed) for cell in store.cells} == {
-        ("cldr", "test", "xlm-r-cldr", 5)
-    }
+def test_a_result_of_an_earlier_version_is_refused_with_what_to_do(folder: Path) -> None:
+    path = folder / "af-ZA" / "ties" / "results.json"
+    record = json.loads(path.read_text())
+    del record["results"][0]["identity"]
+    path.write_text(json.dumps(record))
+    (damage,) = read_store(folder).damaged
+    assert "written by an earlier version" in damage.reason
+    assert "run the command again in another --output-dir" in damage.reason
+
+
+def test_a_changed_identity_is_noticed(folder: Path) -> None:
+    path = folder / "af-ZA" / "ties" / "results.json"
+    path.write_text(path.read_text().replace('"method": "ties"', '"method": "linear"'))
+    (damage,) = read_store(folder).damaged
+    assert "identity was changed" in damage.reason
 
 
 def test_an_unfinished_run_is_reported(tmp_path: Path) -> None:
@@ -244,9 +225,10 @@ def promises_more_than_it_holds(path: Path) -> None:
         ("results.json", edited(rows="40"), "40 is there in place of a int"),
         ("results.json", edited(accuracy=10**400), "OverflowError"),
         ("results.json", edited(interval=[0.1, float("nan")]), "out of range"),
-        ("results.json", edited(name=["a"]), "in place of a str"),
-        ("results.json", edited(cell=CELL | {"weights": {"nl-NL": float("inf")}}), "out of range"),
-        ("results.json", edited(cell=CELL | {"seed": True}), "True is there in place of a"),
+        ("results.json", edited(supervision=["a"]), "in place of a str"),
+        ("results.json", edited(weights={"nl-NL": float("inf")}), "out of range"),
+        ("results.json", edited(rows=True), "True is there in place of a"),
+        ("results.json", edited(identity={"problem": []}), "does not say what it is of"),
         ("predictions.npz", bomb, "unpacks to"),
         ("predictions.npz", promises_more_than_it_holds, "ids_0.npy holds no column"),
     ],

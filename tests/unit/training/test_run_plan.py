@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from mu_lightning.locales import LOCALES
-from mu_lightning.results.run_folders import POOLED
 from mu_lightning.settings import DataSettings, LoraSettings, MergeSettings, ModelSettings
-from mu_lightning.training.members import name_of
+from mu_lightning.training.members import POOLED, name_of
 from mu_lightning.training.run_plan import is_first_process
 from mu_lightning.utilities.errors import UserError
 
