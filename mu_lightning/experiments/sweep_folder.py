@@ -17,7 +17,7 @@ from mu_lightning.experiments.merge_details import merge_details
 from mu_lightning.results.cells import write_cell
 from mu_lightning.results.identity import plain
 from mu_lightning.results.naming import names
-from mu_lightning.results.provenance import versions
+from mu_lightning.results.provenance import read_manifest, versions
 from mu_lightning.results.results import Result
 from mu_lightning.results.store import read_store
 from mu_lightning.utilities.errors import UserError

@@ -12,7 +12,7 @@ from mu_lightning.commands.lightning_cli import FitCLI
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "configs").rglob("*.yaml"))
-SWEEPS = [name for name in CONFIGS if "/sweep" in name]
+SWEEPS = [name for name in CONFIGS if "/sweep" in name or "/approaches" in name]
 
 
 class Planned(FitCLI):
@@ -54,4 +54,5 @@ def test_a_shipped_grid_is_read_by_the_verb_sweep(name: str) -> None:
     asked = yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
     found = sweep.parser().parse_args(sweep._with_grids(["--config", str(ROOT / name)]))
     assert found.seeds == asked["seeds"]
-    assert sorted(found.methods) == sorted(asked["methods"])
+    assert sorted(found.methods) == sorted(asked.get("methods", []))
+    assert len(found.approaches) == len(asked.get("approaches", []))
