@@ -123,13 +123,13 @@ def test_finished_cells_are_skipped_and_a_damaged_or_failed_one_is_made_anew(
     shutil.rmtree(failed)
     failed.mkdir()
     (failed / "error.json").write_text(json.dumps({"error": "gone", "cell": {}, "traceback": ""}))
-    foreign = output / "af-ZA" / "source_nl-NL"
+    foreign = output / "af-ZA" / only(store, "source nl-NL").folder.name
     (foreign / "results.json").unlink()
     (foreign / "notes.txt").write_text("somebody's")
     (output / ".sweep.json.0000aaaa.tmp").write_text("half")
     assert sweep(models_dir, output, GRID) == 0
     printed = capsys.readouterr().out
-    assert (output / "af-ZA" / "source_nl-NL-2" / "notes.txt").read_text() == "somebody's"
+    assert (foreign.with_name(f"{foreign.name}-2") / "notes.txt").read_text() == "somebody's"
     assert not list(output.rglob(".*"))
     assert f"{len(times) - 3} of {len(times)} cells are there already" in printed
     assert "1 cells failed before and are tried again" in printed
@@ -141,7 +141,7 @@ def test_finished_cells_are_skipped_and_a_damaged_or_failed_one_is_made_anew(
         assert cell.predictions().predictions.tolist() == again.predictions().predictions.tolist()
 
 
-@pytest.mark.parametrize("content", ["", "[" * 10**5, "{}", '{"scoring": {}, "models": []}'])
+@pytest.mark.parametrize("content", ["", "[" * 10**5, "{}", '{"problem": {}, "models": []}'])
 def test_a_damaged_manifest_is_an_error_and_nothing_is_changed(
     models_dir: Path, tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,16 +8,19 @@ import pytest
 
 from mu_lightning.evaluation.metrics import score
 from mu_lightning.results.cells import is_whole, write_cell, write_failure
+from mu_lightning.results.identity import Identity
 from mu_lightning.results.results import Result
 from mu_lightning.results.store import read_store
 from mu_lightning.utilities.errors import UserError
 
-CELL = {"target": "af-ZA", "experiment_type": "merge"}
+IDENTITY = Identity(
+    {"target": "af-ZA", "split": "test", "data": {"corpus": "cldr"}}, {"approach": "one_shot"}, 0, "linear"
+)
 
 
 def write(folder: Path) -> None:
     rows = np.arange(4)
-    write_cell(folder, [Result("linear", score("af-ZA", np.array(list("abcd")), rows, rows))], CELL)
+    write_cell(folder, [Result(IDENTITY, score("af-ZA", np.array(list("abcd")), rows, rows))])
 
 
 def nothing(place: Path) -> None:
@@ -60,7 +63,7 @@ def damaged(place: Path) -> None:
 
 
 def failed(place: Path) -> None:
-    write_failure(place, "gone", "", CELL)
+    write_failure(place, "gone", "", IDENTITY.plain())
 
 
 def folder_of_a_files_name(place: Path) -> None:
