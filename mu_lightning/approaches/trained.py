@@ -13,9 +13,11 @@ from mu_lightning.approaches.tasks import ONE_THREAD, Resources
 from mu_lightning.checkpoints import model_folder_name
 from mu_lightning.settings import RunSettings
 from mu_lightning.training.checkpointing.resuming import BEGUN
+from mu_lightning.training.members import POOLED
 from mu_lightning.training.run import Trained, TrainingRun
 from mu_lightning.training.run_plan import plan_run
 from mu_lightning.utilities.errors import UserError
+from mu_lightning.utilities.reading import read_json_object
 
 
 def run_settings(problem: Problem, training: Training, seed: int, folder: Path, **more: Any) -> RunSettings:
@@ -100,32 +102,34 @@ class TrainTask:
         """What is shown while it runs."""
         return f"training {', '.join(self.models)} with seed {self.seed}"
 
+    @property
+    def pooled(self) -> str | None:
+        """The name of a model of several locales, which is trained by itself; None for models of one locale."""
+        return next((name for name, locales in self.models.items() if len(locales) > 1), None)
+
     def places(self) -> dict[str, Path]:
         """Name -> the model's folder."""
-        base, corpus = self.problem.base, self.problem.data.corpus
+        base, corpus, pooled = self.problem.base, self.problem.data.corpus, self.pooled
+        if pooled is not None:
+            return {pooled: self.models_dir / pooled / model_folder_name(base, corpus, POOLED)}
         return {name: self.models_dir / model_folder_name(base, corpus, name) for name in self.models}
 
     def run(self, context: EvaluationContext) -> dict[str, Path]:
-        """Trains, unless all models are there; returns their folders."""
+        """Trains the models that are not there; returns the folders of all."""
         places = self.places()
-        if all(place.is_dir() for place in places.values()):
+        missing = tuple(name for name, place in places.items() if not place.is_dir())
+        if not missing:
             return places
-        (first, *others) = self.models.items()
-        pooled = len(first[1]) > 1
-        if pooled and others:
-            raise ValueError("a pooled model is trained by itself")
-        settings = run_settings(
-            self.problem,
-            self.training,
-            self.seed,
-            self.folder,
-            locales=first[1] if pooled else tuple(tag for (tag,) in self.models.values()),
-            multilingual=pooled,
-            models_dir=self.folder / "models",
-        )
-        run, trained = _run(settings)
-        for name, (member, locales) in zip(self.models, run.plan.members.items(), strict=True):
-            run.exports.save(places[name], trained.member(member), locales, trained.trainer)
+        pooled, begun = self.pooled, self.folder / BEGUN
+        if pooled is not None:
+            more = {"locales": self.models[pooled], "multilingual": True, "models_dir": self.models_dir / pooled}
+        else:
+            # A run that was interrupted goes on with the models that it began with.
+            wanted = read_json_object(begun)["config"]["locales"] if begun.is_file() else missing
+            more = {"locales": tuple(wanted), "models_dir": self.models_dir}
+        run, trained = _run(run_settings(self.problem, self.training, self.seed, self.folder, **more))
+        for member, locales in run.plan.members.items():
+            run.exports.save(run.plan.exports[member], trained.member(member), locales, trained.trainer)
         shutil.rmtree(self.folder)
         return places
 
