@@ -21,11 +21,11 @@ from mu_lightning.settings.groups import (
     Moments,
     MomentsDtype,
     Outer,
-    PretrainSettings,
     Reweight,
     Sync,
     Vocabulary,
 )
+from mu_lightning.settings.pretrain import PretrainSettings
 from mu_lightning.settings.run import DEFAULT_MODELS_DIR, RunSettings
 from mu_lightning.settings.trainer import TRAINER_DEFAULTS, TrainerArguments
 from mu_lightning.settings.typology import DEFAULT_FEATURE_SET, SIMILARITY_SOURCES, TypologySettings

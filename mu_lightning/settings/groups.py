@@ -279,39 +279,3 @@ class GuardSettings:
     def __post_init__(self) -> None:
         check_number("guard.retries", self.retries, least=0)
         check_number("guard.rate_factor", self.rate_factor, above=0, most=1)
-
-
-@dataclass(frozen=True)
-class PretrainSettings:
-    """Settings of pretraining.
-
-    Attributes:
-        vocab_size: vocabulary size of the tokenizer.
-        layers: number of layers.
-        hidden_size: hidden size; the feed-forward size is four times as large.
-        heads: number of attention heads.
-        steps: number of optimizer steps.
-        batch_size: sequences per step.
-        learning_rate: peak learning rate, after warmup over 6 % of the steps.
-        pairs: share of sequences that are translation pairs.
-        mask_rate: share of the tokens to predict.
-    """
-
-    vocab_size: int = 12000
-    layers: int = 4
-    hidden_size: int = 128
-    heads: int = 4
-    steps: int = 4000
-    batch_size: int = 256
-    learning_rate: float = 2e-3
-    pairs: float = 0.7
-    mask_rate: float = 0.2
-
-    def __post_init__(self) -> None:
-        for name in ("vocab_size", "layers", "hidden_size", "heads", "steps", "batch_size"):
-            check_number(name, getattr(self, name), least=1)
-        if self.hidden_size % self.heads:
-            raise UserError(f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}")
-        check_number("learning_rate", self.learning_rate, above=0)
-        check_number("pairs", self.pairs, least=0, most=1)
-        check_number("mask_rate", self.mask_rate, above=0, below=1)
