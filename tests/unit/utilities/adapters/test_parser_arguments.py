@@ -1,5 +1,7 @@
 """What argparse keeps to itself about a parser's arguments is still where the adapter finds it."""
 
+import argparse
+
 from jsonargparse import ArgumentParser
 
 from mu_lightning.settings import GuardSettings
@@ -20,5 +22,9 @@ def test_a_parsers_arguments_are_all_found_those_of_groups_too() -> None:
 
 
 def test_no_line_of_the_help_ends_within_a_word() -> None:
-    lines = WholeWords("x")._split_lines("see --list-methods for sq-AL and de-DE", 12)
-    assert lines == ["see", "--list-methods", "for sq-AL", "and de-DE"]
+    words = "the methods that --list-methods names, for sq-AL, de-DE, en-US, nl-NL, ro-RO and it-IT"
+    parser = argparse.ArgumentParser(add_help=False, formatter_class=lambda prog: WholeWords(prog, width=40))
+    parser.add_argument("--a", help=words)
+    _, _, shown = parser.format_help().partition("--a A")
+    assert shown.count("\n") > 3
+    assert shown.split() == words.split(), "argparse splits help elsewhere now: mend adapters/parser_arguments.py"
