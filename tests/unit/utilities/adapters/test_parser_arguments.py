@@ -23,7 +23,7 @@ def test_a_parsers_arguments_are_all_found_those_of_groups_too() -> None:
 
 def test_no_line_of_the_help_ends_within_a_word() -> None:
     words = "the methods that --list-methods names, for sq-AL, de-DE, en-US, nl-NL, ro-RO and it-IT"
-    parser = argparse.ArgumentParser(add_help=False, formatter_class=lambda prog: WholeWords(prog, width=40))
+    parser = argparse.ArgumentParser(usage="x", add_help=False, formatter_class=lambda prog: WholeWords(prog, width=40))
     parser.add_argument("--a", help=words)
     _, _, shown = parser.format_help().partition("--a A")
     assert shown.count("\n") > 3
