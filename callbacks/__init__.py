@@ -1,4 +1,4 @@
-"""A checkout's short name of the callbacks: ``callbacks.merge`` and ``mu_lightning.callbacks.merge`` are one module."""
+"""Alias of ``mu_lightning.callbacks`` in a checkout: ``callbacks.merge`` is ``mu_lightning.callbacks.merge``."""
 
 import importlib
 import pkgutil

@@ -1,4 +1,4 @@
-"""RunCheckpoint: a run's checkpoints, at each interval, before merges and where the run is stopped."""
+"""RunCheckpoint: saves checkpoints at intervals, before merges and on a stop."""
 
 import time
 from collections.abc import Mapping
@@ -32,27 +32,27 @@ Place = Literal["start", "step", "before epoch end", "epoch end", "end"]
 
 
 class DurableCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint whole or not at all, flushed to the disk, with a manifest beside it."""
+    """Writes checkpoints atomically and durably, with a manifest."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        """Writes `checkpoint` to `path`; raises UserError where there is no room for it."""
+        """Writes a checkpoint; raises UserError if the disk is full."""
         write_checkpoint(checkpoint, Path(path))
 
 
 class RunCheckpoint(Checkpoint):
-    """Saves what a run needs to go on bit for bit, and keeps the last few.
+    """Saves checkpoints for exact resuming and keeps the most recent ones.
 
-    At the start, at each interval and at the end; before each merge if asked; and on SIGTERM or Ctrl-C at the end of
-    the step, after which it raises `Interrupted`. It stands last among the callbacks, so that an epoch's checkpoint
-    holds what the others did at the epoch's end.
+    Checkpoints are saved at the start, at intervals and at the end; optionally before merges; and on SIGTERM or Ctrl-C
+    at the end of the step, followed by `Interrupted`. It must be the last callback, so that checkpoints at the end of
+    an epoch include the actions of other callbacks.
 
     Args:
-        folder: where the checkpoints lie.
-        config: the run's configuration as plain values; a resumed run must have the same.
-        settings: intervals and how many to keep.
+        folder: folder of the checkpoints.
+        config: configuration of the run as plain values, which must be the same when resuming.
+        settings: intervals and number of checkpoints.
 
     Attributes:
-        failure: an error that stops the run at the end of the step, once everything is saved.
+        failure: an error that stops the run at the end of the step, after saving.
     """
 
     def __init__(self, folder: Path, config: Mapping[str, Any], settings: CheckpointSettings) -> None:
@@ -83,7 +83,7 @@ class RunCheckpoint(Checkpoint):
             self._save(trainer, "start")
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        # Here, and not at the end of the step before, all of that step has been logged.
+        # At this point, unlike at the end of the previous step, that step has been logged.
         if batch_idx == 0 or batch_idx % trainer.accumulate_grad_batches:
             return
         self._place = "step"
@@ -113,7 +113,7 @@ class RunCheckpoint(Checkpoint):
         self.signals.restore()
 
     def _save(self, trainer: Trainer, reason: str) -> Path:
-        """Saves, unless this very state is on the disk already."""
+        """Saves a checkpoint unless this state has been saved."""
         epochs = trainer.current_epoch + (self._place == "epoch end")
         before_merge = reason == BEFORE_MERGE
         name = f"epoch={epochs}-step={trainer.global_step}"
@@ -135,7 +135,7 @@ class RunCheckpoint(Checkpoint):
 
     def _before_merge(self, trainer: Trainer) -> None:
         if 0 < trainer.max_steps <= trainer.global_step:
-            return  # Lightning would go on from there with nothing, not even the end of the epoch
+            return  # Lightning would not run the end of the epoch when resuming from here
         assert self._merges is not None
         self._place = "before epoch end" if self._merges.at_epoch_end else "step"
         self._save(trainer, BEFORE_MERGE)
@@ -146,7 +146,7 @@ class RunCheckpoint(Checkpoint):
             self._save(trainer, "fault")
             raise self.failure
         signals.run_deferred()
-        # Every device ends at the same step, whichever of them got the signal.
+        # All devices stop at the same step, regardless of which one got the signal.
         if not strategy.reduce_boolean_decision(signals.received is not None, all=False):
             return
         name = signals.received or "SIGTERM"
@@ -176,7 +176,7 @@ class RunCheckpoint(Checkpoint):
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self._restored = checkpoint.get(RECORD)
         if self._restored is not None and self._restored["reason"] != BEFORE_MERGE:
-            # A run that was told to stop (early stopping) must not train on; before a merge there is still that to do.
+            # A stopped run (early stopping) must not resume training, except before a pending merge.
             trainer.should_stop = self._restored["should_stop"]
 
     def _go_on(self, trainer: Trainer, restored: Mapping[str, Any]) -> None:

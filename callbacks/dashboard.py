@@ -1,4 +1,4 @@
-"""Dashboard: what each merge changed, to every logger and to the run's folder."""
+"""Dashboard: reports each merge to all loggers and to the run folder."""
 
 import time
 from pathlib import Path
@@ -13,18 +13,18 @@ from .merge import MergeCallback
 
 
 class Dashboard(Callback):
-    """Reports each merge once it is made, under ``merge/*`` with the merge's index as the x axis.
+    """Reports each merge under ``merge/*``, with the index of the merge as the x axis.
 
-    Put it after the `MergeCallback` that it watches. It keeps ``merges.html``, ``merges.csv`` and ``merges.svg`` /
-    ``.png`` in `folder` up to date, and says one line a merge.
+    It must follow the `MergeCallback`. It updates ``merges.html``, ``merges.csv`` and ``merges.svg`` / ``.png`` in the
+    run folder, and prints one line per merge.
 
     Args:
-        merges: the callback whose merges are reported.
-        folder: the run's folder.
-        quiet: whether to leave out the line that is said of each merge.
+        merges: the merge callback.
+        folder: the run folder.
+        quiet: whether to print nothing.
     """
 
-    # A picture takes a second or so: it is drawn again once a hundred times as long has passed, and at the end.
+    # Plotting takes about a second: plots are updated after a hundred times as long, and at the end.
     PATIENCE = 100
 
     def __init__(self, merges: MergeCallback, folder: Path, quiet: bool = False) -> None:
@@ -36,7 +36,7 @@ class Dashboard(Callback):
 
     @rank_zero_only
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.reported:  # the files may have merges that the checkpoint has not, or be lost
+        if self.reported:  # files may have merges after the checkpoint, or be missing
             write_files(self.folder, self.merges.history[: self.reported])
 
     @rank_zero_only

@@ -1,4 +1,4 @@
-"""Guard: a member that breaks down is set back while the others go on; a full memory is met with smaller pieces."""
+"""Guard: restores members with non-finite gradients, and enables smaller micro-batches after out-of-memory errors."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,18 +17,17 @@ from .checkpoint import RunCheckpoint
 
 
 class Guard(Callback):
-    """Sets a member whose loss or gradient is not finite back to the last checkpoint, with a lower learning rate.
+    """Restores a member with a non-finite loss or gradient from the last checkpoint, with a lower learning rate.
 
-    The step that would have spoilt it is dropped for that member alone: the others' steps, batches and random numbers
-    are what they would have been. After `GuardSettings.retries` times the run stops, with a checkpoint. It also lets
-    the module halve its micro-batches where a device's memory does not suffice.
+    The step is skipped for this member only; other members are not affected. After `GuardSettings.retries` rollbacks
+    the run stops with a checkpoint. It also enables halving micro-batches after out-of-memory errors.
 
     Args:
-        checkpoints: what saves the run; members go back to its last checkpoint, and it stops the run.
-        settings: what to guard against, and how often.
+        checkpoints: callback that saves the run and stops it.
+        settings: settings of the guard.
 
     Attributes:
-        setbacks: member -> how often it was set back.
+        setbacks: number of rollbacks of each member.
     """
 
     def __init__(self, checkpoints: RunCheckpoint, settings: GuardSettings) -> None:
@@ -51,7 +50,7 @@ class Guard(Callback):
     def _set_back(self, trainer: Trainer, module: JointClassifier, name: str) -> None:
         saved = saved_checkpoints(self.checkpoints.folder)[-1]
         for parameter in module.member(name).parameters():
-            parameter.grad = None  # so the optimizer leaves it alone
+            parameter.grad = None  # skipped by the optimizer
         state = torch.load(saved.path, map_location="cpu", mmap=True, weights_only=True)
         _restore(module, trainer.optimizers[0], name, state)
         done = self.setbacks.get(name, 0)
@@ -60,7 +59,7 @@ class Guard(Callback):
         if done == self.settings.retries:
             self.checkpoints.failure = UserError(
                 f"{what}, after {done} times back to a checkpoint with a lower learning rate: the run stops with a "
-                f"checkpoint in {self.checkpoints.folder}; look at the rows of {name}, or go on with --resume and a "
+                f"checkpoint in {self.checkpoints.folder}; check the rows of {name}, or resume with --resume and a "
                 "higher --guard.retries or a lower --guard.rate_factor"
             )
             return
@@ -79,7 +78,7 @@ class Guard(Callback):
 
 
 def _broken(trainer: Trainer, module: JointClassifier) -> list[str]:
-    """The members whose loss or gradient is not finite, the same on every device; one wait for the device a step."""
+    """Returns members with a non-finite loss or gradient, synchronized over devices."""
     found = module.gradients.norms()
     names, norms = [], []
     for name in module.members:
@@ -98,7 +97,7 @@ def _broken(trainer: Trainer, module: JointClassifier) -> list[str]:
 def _restore(module: JointClassifier, optimizer: Optimizer, name: str, state: Mapping[str, Any]) -> None:
     prefix = f"members.{name}."
     for key, tensor in module.member(name).state_dict().items():
-        if prefix + key in state["state_dict"]:  # a frozen base is not in every checkpoint
+        if prefix + key in state["state_dict"]:  # checkpoints may lack a frozen base
             tensor.copy_(state["state_dict"][prefix + key])
     moments = state["optimizer_states"][0]
     for group, stored in zip(optimizer.param_groups, moments["param_groups"], strict=True):
@@ -106,7 +105,7 @@ def _restore(module: JointClassifier, optimizer: Optimizer, name: str, state: Ma
             continue
         for parameter, number in zip(group["params"], stored["params"], strict=True):
             found = moments["state"].get(number)
-            if found is None:  # of before its first step
+            if found is None:  # before the first step
                 optimizer.state.pop(parameter, None)
                 continue
             own = optimizer.state[parameter]

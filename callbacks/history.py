@@ -1,4 +1,4 @@
-"""History: the scores at each epoch's end and the merges, in a file that schedules can be replayed over."""
+"""History: writes scores and merges to a file, for replaying schedules."""
 
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,13 @@ from .merge import MergeCallback
 
 
 class History(Callback):
-    """Keeps ``history.json`` in the run's folder up to date: what ``python cli.py schedule`` reads.
+    """Updates ``history.json`` in the run folder, for ``python cli.py schedule``.
 
-    It is written whole each time from what the `MergeCallback` remembers, so a resumed run has no gap and no double.
+    It is rewritten from the state of the `MergeCallback`, so that resumed runs have no gaps or duplicates.
 
     Args:
-        merges: the callback whose scores and merges are written down; put this one after it.
-        folder: the run's folder.
+        merges: the merge callback; this callback must follow it.
+        folder: the run folder.
     """
 
     def __init__(self, merges: MergeCallback, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""KeptMerges: the merged models of the last merges and of the best one, as model folders in the run's folder."""
+"""KeptMerges: saves the merged models of recent merges and of the best merge in the run folder."""
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -17,16 +17,16 @@ Save = Callable[[Path, str, Mapping[str, Tensor], Sequence[dict[str, Any]]], Non
 
 
 class KeptMerges(Callback):
-    """Writes the merged model of each committed merge into ``merges/NNNN/``, and removes those no longer wanted.
+    """Saves the merged model of each kept merge in ``merges/NNNN/`` and removes old ones.
 
-    The last is always kept, and the best, by the primary target's dev accuracy; ``merges/kept.json`` says which is
-    which. With several targets the folder has one for each.
+    The last and the best one, by dev accuracy on the primary target, are always kept; see ``merges/kept.json``. With
+    several targets there is one folder for each.
 
     Args:
-        merges: the callback whose merged models are kept; put this one after it.
-        folder: the run's folder.
-        keep: so many last ones are kept; -1: all.
-        save: writes a model folder: its path, the target, the state dict, the merges up to that one.
+        merges: the merge callback; this callback must follow it.
+        folder: the run folder.
+        keep: number of recent models to keep; -1 for all.
+        save: saves a model folder, given its path, the target, the state dict and the merges so far.
     """
 
     def __init__(self, merges: MergeCallback, folder: Path, keep: int, save: Save) -> None:
@@ -37,7 +37,7 @@ class KeptMerges(Callback):
         self._seen = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # A run that goes on from a checkpoint makes the merges after it again.
+        # A resumed run repeats the merges after its checkpoint.
         committed = self._committed()
         self._seen = len(self.merges.history)
         if committed and not self._path(committed[-1]).is_dir():
@@ -51,12 +51,12 @@ class KeptMerges(Callback):
         self._update()
 
     def best(self) -> dict[str, Any] | None:
-        """The record of the committed merge whose model did best on the primary target's dev split."""
+        """Returns the record of the best merge by dev accuracy on the primary target."""
         after = {record["index"]: record["targets"][self.merges.target]["after"] for record in self._committed()}
         return max(self._committed(), key=lambda record: after[record["index"]], default=None)
 
     def _committed(self) -> list[dict[str, Any]]:
-        """The merges that gave the primary target a model."""
+        """Returns the merges that were kept for the primary target."""
         return [record for record in self.merges.history if record["targets"][self.merges.target]["committed"]]
 
     def _path(self, record: Mapping[str, Any]) -> Path:
@@ -67,7 +67,7 @@ class KeptMerges(Callback):
         if len(history) == self._seen:
             return
         new, self._seen = history[self._seen :], len(history)
-        # Only the last merge's models are at hand; there is never more than one new one.
+        # Only the models of the last merge are available; there is at most one new merge.
         if new[-1]["targets"][self.merges.target]["committed"]:
             self._write(new[-1])
         self._prune()
@@ -97,7 +97,7 @@ class KeptMerges(Callback):
 
 
 def _remove(path: Path) -> None:
-    """Removes a model folder; it loses its name first, so that no half of it is taken for a model."""
+    """Removes a model folder atomically, by renaming it first."""
     if path.is_dir():
         doomed = path.with_name(f".{path.name}.removed")
         shutil.rmtree(doomed, ignore_errors=True)

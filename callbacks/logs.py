@@ -1,4 +1,4 @@
-"""ContinuedLogs: a resumed run's logs go on from its checkpoint, without a gap and with nothing twice."""
+"""ContinuedLogs: continues the logs of a resumed run from its checkpoint, without gaps or duplicates."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ from mu_lightning.monitoring.loggers import ContinuedLogger
 
 
 class ContinuedLogs(Callback):
-    """Keeps in every checkpoint how far each log had come, and makes the logs what they were when one is read.
+    """Saves the position of each log in checkpoints, and truncates the logs when resuming.
 
-    It works on loggers that can be continued (`mu_lightning.monitoring.loggers`); all others are left as they are.
+    It supports the loggers in `mu_lightning.monitoring.loggers`; others are not changed.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class ContinuedLogs(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         fresh = trainer.global_step == 0 and self._positions is None
         for name, logger in self._loggers.items():
-            if fresh:  # a run that was killed before its first checkpoint starts anew
+            if fresh:  # a run that was killed before its first checkpoint starts from the beginning
                 logger.continue_from(None)
             elif self._positions and name in self._positions:
                 logger.continue_from(self._positions[name])

@@ -1,4 +1,4 @@
-"""Manifest: writes down what ran, before it runs."""
+"""Manifest: records the configuration of a run before it starts."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,11 +12,11 @@ from mu_lightning.utilities.files import write_json
 
 
 class Manifest(Callback):
-    """Writes ``manifest.json`` into the run's folder: configuration, versions, seed and fingerprints of the data.
+    """Writes ``manifest.json`` to the run folder: configuration, versions, seed and data fingerprints.
 
     Args:
-        folder: the run's folder.
-        config: the whole configuration, as plain values.
+        folder: the run folder.
+        config: the full configuration as plain values.
     """
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:

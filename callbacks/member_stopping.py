@@ -1,4 +1,4 @@
-"""MemberStopping: a member that gets no better stops to train, and the others go on."""
+"""MemberStopping: early stopping for each member."""
 
 from typing import Any
 
@@ -8,16 +8,16 @@ from mu_lightning.models.joint import JointClassifier
 
 
 class MemberStopping(Callback):
-    """Stops a member whose own dev accuracy has not risen for a while; the run ends once all have stopped.
+    """Stops training a member whose dev accuracy does not improve; the run ends when all members have stopped.
 
-    A stopped member takes no step, and its weights change in merges alone, in which it stays.
+    A stopped member makes no steps but is still included in merges.
 
     Args:
-        patience: validations (one an epoch, unless the trainer is told otherwise) without a rise.
+        patience: number of validations without improvement.
 
     Attributes:
-        best: member -> its best dev accuracy so far: the mean over the locales that it learns from.
-        waited: member -> validations since then.
+        best: best dev accuracy of each member: the mean over its train locales.
+        waited: number of validations since then, for each member.
     """
 
     def __init__(self, patience: int) -> None:
@@ -27,7 +27,7 @@ class MemberStopping(Callback):
 
     @property
     def stopped(self) -> set[str]:
-        """The members that no longer train."""
+        """Returns the members that have stopped."""
         return {name for name, waited in self.waited.items() if waited >= self.patience}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -47,7 +47,7 @@ class MemberStopping(Callback):
             self.waited[name] += 1
             if self.waited[name] >= self.patience:
                 trainer.print(
-                    f"{name} stops to train in epoch {trainer.current_epoch + 1}: its dev accuracy has not risen above "
+                    f"{name} stops training in epoch {trainer.current_epoch + 1}: its dev accuracy has not improved on "
                     f"{self.best[name]:.3f} for {self.patience} epochs"
                 )
         pl_module.stopped = self.stopped

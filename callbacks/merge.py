@@ -20,28 +20,28 @@ from mu_lightning.utilities.process_memory import release_memory
 
 
 class MergeCallback(Callback):
-    """When the schedule says so: scores, merges, scores again, and commits or rolls back.
+    """Merges members by a schedule, evaluates before and after each merge, and commits or rolls back.
 
-    It acts in ``on_train_epoch_end``, after the epoch's validation and before checkpoints are written, so that a
-    checkpoint holds merged weights with the merged model's scores; a schedule by steps also between an optimizer step
-    and the next batch. Scores are gathered in every process; the first one decides, for all.
+    It acts in ``on_train_epoch_end``, after validation and before checkpoints are saved, so that checkpoints have
+    merged weights and the scores of the merged model. With a schedule by steps it also acts between an optimizer step
+    and the next batch. Scores are computed in all processes; rank 0 decides.
 
     Args:
-        target: the locale that is merged for; its dev split is scored around each merge.
-        weights: member -> merge weight; they sum to 1.
-        schedule: when to merge.
-        settings: how to merge, and what becomes of members and optimizer.
-        seed: the run's seed, for methods that draw random numbers.
-        base: the state dict that the members started from, for methods on task vectors and distances; the first
-            member's as training starts, if none is given.
-        others: further targets -> member -> merge weight.
+        target: primary target; its dev split is evaluated around each merge.
+        weights: merge weight of each member, summing to 1.
+        schedule: merge schedule.
+        settings: settings of merges.
+        seed: random seed, for stochastic methods.
+        base: initial state dict of the members, for task vectors and distances; default: that of the first member at
+            the start of training.
+        others: merge weights for further targets: target -> member -> weight.
 
     Attributes:
-        history: a record of each merge, in order, of plain values only (see docs/iterative.md for its fields).
-        epochs: the scores at each epoch's end, in order, of plain values only.
-        models: target -> the state dict of its last committed merge.
-        before_merge: called with the trainer once a merge is decided, before anything of it is scored or changed.
-        at_epoch_end: whether the merge under way stands at an epoch's end, and not within one.
+        history: records of the merges, as plain values (see docs/iterative.md).
+        epochs: scores at the end of each epoch, as plain values.
+        models: target -> state dict of the last committed merge.
+        before_merge: called with the trainer before a merge is evaluated.
+        at_epoch_end: whether the current merge is at the end of an epoch.
     """
 
     def __init__(
@@ -67,36 +67,36 @@ class MergeCallback(Callback):
         self.outer: OuterState | None = None
         self.before_merge: Callable[[Trainer], None] | None = None
         self.at_epoch_end = True
-        # A merge that was decided but not made: a checkpoint from before a merge holds it, and it is made on resuming.
+        # A pending merge: saved in checkpoints before merges, and performed when resuming.
         self._pending: str | None = None
         self._validated: tuple[int, int, dict[str, float]] | None = None
 
     @property
     def members(self) -> tuple[str, ...]:
-        """The members that any target's merge weighs."""
+        """Returns the members with weights for any target."""
         return tuple(dict.fromkeys(name for weights in self.targets.values() for name in weights))
 
     @property
     def merged(self) -> dict[str, Tensor] | None:
-        """The state dict of the first target's last committed merge."""
+        """Returns the state dict of the last committed merge of the primary target."""
         return self.models.get(self.target)
 
     @property
     def supervision(self) -> str:
-        """What of the primary target the decisions looked at."""
+        """Data of the primary target that decisions used."""
         return self.supervision_of(self.target)
 
     def supervision_of(self, target: str) -> str:
-        """What of a target the decisions looked at: its dev labels, if schedule, weights or a rollback read them.
+        """Data of a target that decisions used: dev labels, if schedule, weights or rollback depend on them.
 
-        A schedule reads the primary target's alone.
+        Schedules use the primary target only.
         """
         reads = READS_TARGET[self.settings.reweight] or self.settings.tolerance is not None
         return "target-dev-labels" if reads or (target == self.target and self.schedule.reads_target) else "none"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         assert isinstance(pl_module, JointClassifier)
-        # Before a checkpoint is read: the members are still what they start from.
+        # Before a checkpoint is loaded: the members have their initial weights.
         if self.base is None:
             first = pl_module.member(next(iter(self.weights))).merge_state()
             self.base = {name: tensor.detach().cpu().clone() for name, tensor in first.items()}
@@ -104,11 +104,11 @@ class MergeCallback(Callback):
             self.outer = OuterState(dict(self.base))
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        # At the start of the batch that follows a step: the step has been logged, and a run that goes on from a
-        # checkpoint between the two comes through here again. The step that ends an epoch belongs to the epoch's end.
+        # At the start of the batch after a step: the step has been logged, and a run that resumes between the two
+        # gets here again. The last step of an epoch is handled at the end of the epoch.
         if self.schedule.by_step and batch_idx and batch_idx % trainer.accumulate_grad_batches == 0:
             now = Moment(trainer.current_epoch + 1, trainer.global_step, epoch_end=False)
-            # What a schedule goes by within an epoch is the same in every process, so none has to be asked.
+            # The input of schedules within an epoch is the same in all processes: no communication is needed.
             reason = self._pending or self.schedule.due(now, Past(self.epochs, self.history))
             if reason is not None:
                 self._merge(trainer, pl_module, now, reason, None)
@@ -129,7 +129,7 @@ class MergeCallback(Callback):
             known = self._validated
             own = known[2] if known and known[:2] == (step, len(self.history)) else None
             scores = self._round(trainer).scores(self._members(pl_module), own)
-            # A run that goes on from a checkpoint of this very moment has them already.
+            # A run that resumes at this point has them already.
             self.epochs = [*(found for found in self.epochs if found["epoch"] < epoch)]
             self.epochs.append({"epoch": epoch, "step": step, **scores})
         now = Moment(epoch, step, epoch_end=True, last=_is_last(trainer, epoch))
@@ -149,7 +149,7 @@ class MergeCallback(Callback):
         started = time.perf_counter()
         members = self._members(module)
         proposal = self._round(trainer).propose(members, scores, self.outer)
-        # One process decides for all: scores are equal on every device, but nothing should rest on that.
+        # Rank 0 decides, although scores should be equal on all devices.
         verdicts, committed = trainer.strategy.broadcast(committed_targets(proposal.targets, self.settings))
         for target, found in proposal.targets.items():
             found["committed"] = verdicts[target]
@@ -175,12 +175,12 @@ class MergeCallback(Callback):
         }
         record["schedule"] = self.schedule.state(Past(self.epochs, [*self.history, record]))
         self.history.append(record)
-        accuracy = proposal.targets[self.target]["after"]  # equal in all processes: nothing is sent
+        accuracy = proposal.targets[self.target]["after"]  # equal in all processes
         module.log("merge/accuracy", accuracy, logger=False, rank_zero_only=True, sync_dist=True)
 
     @property
     def sync(self) -> str:
-        """What members do after a merge: ``replace``, ``pull`` or ``none``."""
+        """Update of the members after a merge: ``replace``, ``pull`` or ``none``."""
         return "none" if self.settings.follow == "none" else self.settings.sync
 
     def _carry_out(self, trainer: Trainer, members: Mapping[str, IntentClassifier], proposal: Proposal) -> None:
@@ -234,9 +234,9 @@ class MergeCallback(Callback):
 
 
 def _rewarm(trainer: Trainer, module: JointClassifier, merged_at: int, share: float) -> None:
-    """Lowers the rates of the coming step while they rise again after a merge, over a share of each member's epoch.
+    """Applies learning rate rewarming after a merge, over a share of each member's epoch.
 
-    The planned rate is read anew each time, so nothing of this has to be undone, or resumed.
+    The scheduled learning rate is recomputed in each step, so no state has to be restored.
     """
     for found in trainer.lr_scheduler_configs:
         for group, planned in zip(found.scheduler.optimizer.param_groups, found.scheduler.get_last_lr(), strict=True):
@@ -248,7 +248,7 @@ def _rewarm(trainer: Trainer, module: JointClassifier, merged_at: int, share: fl
 
 
 def _is_last(trainer: Trainer, epoch: int) -> bool:
-    # Asking `trainer.fit_loop.done` would count the epoch as completed, and checkpoints would be off by one.
+    # `trainer.fit_loop.done` has a side effect: it would count the epoch as completed in checkpoints.
     stopped = (
         trainer.should_stop and epoch >= (trainer.min_epochs or 0) and trainer.global_step >= (trainer.min_steps or 0)
     )

@@ -1,4 +1,4 @@
-"""Progress: one line that says where a run is, on a terminal and in a log file."""
+"""Progress: progress bar on a terminal, lines in a log file."""
 
 import sys
 import time
@@ -15,15 +15,15 @@ from .merge import MergeCallback
 
 
 class Progress(TQDMProgressBar):
-    """Lightning's progress bar, but it names the epoch, the time left, the next merge and the members.
+    """Lightning's progress bar with epoch, remaining time, next merge and members.
 
-    Where the output is no terminal there is no bar: a line at each epoch's end, and one every `seconds` in between.
+    If the output is not a terminal, it prints a line at the end of each epoch and every `seconds`.
 
     Args:
-        seconds: from line to line within an epoch where the output is no terminal.
+        seconds: interval between lines within an epoch.
     """
 
-    # What matters most comes first: a narrow terminal cuts the line off on the right.
+    # The most important values first: narrow terminals truncate the line.
     BAR_FORMAT = "{n_fmt}/{total_fmt} |{bar:12}| {desc}{postfix}"
 
     def __init__(self, seconds: float = 600.0) -> None:
@@ -49,7 +49,7 @@ class Progress(TQDMProgressBar):
 
     def on_train_epoch_start(self, trainer: Trainer, *arguments: Any) -> None:
         super().on_train_epoch_start(trainer, *arguments)
-        if self._lines and self._batches(trainer) == self._done:  # as training starts, or goes on
+        if self._lines and self._batches(trainer) == self._done:  # at the start of training or when resuming
             print(
                 f"{self._where(trainer, trainer.current_epoch)}; {int(trainer.num_training_batches)} batches an epoch",
                 flush=True,
@@ -79,7 +79,7 @@ class Progress(TQDMProgressBar):
         self.val_progress_bar.set_description(f"scoring {locale}, dev split", refresh=False)
 
     def print(self, *arguments: Any, **named: Any) -> None:
-        """Prints beside the bar, or plainly where there is none."""
+        """Prints a line above the progress bar."""
         if self._lines:
             print(*arguments, **{"flush": True, **named})
         else:
@@ -87,7 +87,7 @@ class Progress(TQDMProgressBar):
 
     def init_train_tqdm(self) -> Tqdm:
         bar = super().init_train_tqdm()
-        bar.leave = False  # the lines of the merges are what stays
+        bar.leave = False  # only lines of merges are kept
         return bar
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class Progress(TQDMProgressBar):
         self._said = time.monotonic()
 
     def _where(self, trainer: Trainer, done: int) -> str:
-        """Epoch, time left, next merge, members; `done` epochs are over."""
+        """Returns epoch, remaining time, next merge and members."""
         epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else None
         number = done if done > trainer.current_epoch else done + 1
         parts = [f"epoch {number}{f' of {epochs}' if epochs else ''}{' done' if done > trainer.current_epoch else ''}"]
@@ -114,7 +114,7 @@ class Progress(TQDMProgressBar):
 
     def _next_merge(self, merges: MergeCallback, trainer: Trainer, done: int, epochs: int | None) -> str:
         known = (done, len(merges.epochs), len(merges.history))
-        if self._next[0] != known:  # a schedule is not asked about all the future at each batch
+        if self._next[0] != known:  # avoid querying the schedule in each batch
             steps = -(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
             past = Past(merges.epochs, merges.history)
             first = done * steps if done > trainer.current_epoch else trainer.current_epoch * steps
@@ -128,7 +128,7 @@ class Progress(TQDMProgressBar):
         return trainer.fit_loop.epoch_loop.total_batch_idx + 1
 
     def _left(self, trainer: Trainer) -> float | None:
-        """Seconds to the end at the pace since this start, merges and validation included; None if unknown."""
+        """Estimated remaining seconds, including merges and validation; None if unknown."""
         done = self._batches(trainer) - self._done
         total = trainer.estimated_stepping_batches * trainer.accumulate_grad_batches
         if done <= 0 or total in (-1, float("inf")):

@@ -1,4 +1,4 @@
-"""Throughput: utterances a second and the memory of each device, to every logger."""
+"""Throughput: logs utterances per second and memory of each device."""
 
 import time
 from collections.abc import Collection, Mapping
@@ -11,12 +11,11 @@ GIB = 1024**3
 
 
 class Throughput(Callback):
-    """Logs ``speed/*`` and ``memory/*`` as often as the Trainer logs.
+    """Logs ``speed/*`` and ``memory/*`` at the logging interval of the Trainer.
 
-    ``speed/utterances_per_second`` (all members and devices together) and ``speed/steps_per_second`` are those since
-    the last time, of training alone: validation and merges stand still. For each process there is
-    ``memory/process_<rank>_gib`` (resident set), and with a GPU ``memory/cuda_<rank>_peak_gib`` (the most that tensors
-    have taken so far).
+    ``speed/utterances_per_second`` (over all members and devices) and ``speed/steps_per_second`` cover training since
+    the last log, without validation and merges. Each process logs ``memory/process_<rank>_gib`` (resident set size),
+    and with a GPU ``memory/cuda_<rank>_peak_gib`` (peak memory of tensors).
     """
 
     def __init__(self) -> None:
@@ -39,7 +38,7 @@ class Throughput(Callback):
         self._utterances += utterances(batch, pl_module.stopped)  # type: ignore[arg-type]
         self._steps += trainer.global_step - self._step
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
-        # With accumulation several batches have one step. The same on every device: each takes part in gathering.
+        # One log per optimizer step, not per batch, on all devices: gathering is collective.
         if every and trainer.global_step % every == 0 and trainer.global_step != self._step:
             self._log(trainer, pl_module)
 
@@ -74,17 +73,17 @@ class Throughput(Callback):
 
 
 def utterances(batch: Mapping[str, Any], stopped: Collection[str] = ()) -> int:
-    """Rows that are learned from in a batch.
+    """Counts the train rows of a batch.
 
     Args:
-        batch: member -> its batch.
-        stopped: members whose batches are passed over.
+        batch: member -> batch.
+        stopped: members that have stopped.
     """
     return sum(len(part["labels"]) for name, part in batch.items() if name not in stopped)
 
 
 def memory(device: torch.device) -> tuple[float, float]:
-    """GiB that the process holds in RAM, and the most that its tensors have taken on its GPU."""
+    """Resident memory of the process and peak GPU memory of its tensors, in GiB."""
     import psutil
 
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
@@ -92,7 +91,7 @@ def memory(device: torch.device) -> tuple[float, float]:
 
 
 def _gathered(mine: tuple[float, ...]) -> list[tuple[float, ...]]:
-    """What every process has, in their order."""
+    """Gathers values from all processes, by rank."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return [mine]
     found: list[Any] = [None] * torch.distributed.get_world_size()

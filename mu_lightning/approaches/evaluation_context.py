@@ -37,15 +37,15 @@ from mu_lightning.utilities.errors import UserError, unknown
 
 
 class Tensors(Protocol):
-    """Named tensors that lie somewhere: what is handed around instead of them."""
+    """A reference to named tensors."""
 
     def load(self) -> Mapping[str, Tensor]:
-        """The tensors, to be read only."""
+        """Loads the tensors, read-only."""
 
 
 @dataclass(frozen=True)
 class FileTensors:
-    """The tensors of a model folder or a safetensors file: mapped, so that all processes share one copy.
+    """Memory-mapped tensors of a model folder or safetensors file, shared by all processes.
 
     Attributes:
         path: the folder or file.
@@ -61,7 +61,7 @@ class FileTensors:
         return cls(folder.path, folder)
 
     def load(self) -> Mapping[str, Tensor]:
-        """The tensors, mapped from their files."""
+        """Memory-maps the tensors."""
         files = MappedFiles()
         entries = read_header(self.path) if self.folder is None else self.folder.tensors
         return {name: files.tensor(entry) for name, entry in entries.items()}
@@ -69,12 +69,12 @@ class FileTensors:
 
 @dataclass(frozen=True)
 class Scoring(CorpusSettings):
-    """What is scored and how: the part of a recipe that all its results share.
+    """Evaluation settings, shared by all results of a recipe.
 
     Attributes:
-        split: the rows.
-        batch_size: rows in one batch.
-        max_length: tokens after which an utterance is cut.
+        split: split to evaluate on.
+        batch_size: batch size.
+        max_length: maximum number of tokens.
     """
 
     split: Split = "test"
@@ -82,7 +82,7 @@ class Scoring(CorpusSettings):
     max_length: int = DataSettings.max_length
 
     def open(self) -> Corpus:
-        """The corpus; raises UserError for a corpus or split that does not exist."""
+        """Opens the corpus; raises UserError for an unknown corpus or split."""
         if self.split not in SPLITS:
             raise unknown("split", self.split, SPLITS)
         for name in ("batch_size", "max_length"):
@@ -91,7 +91,7 @@ class Scoring(CorpusSettings):
         return open_corpus(self)
 
     def plain(self) -> dict[str, Any]:
-        """Itself as plain values."""
+        """Returns plain values."""
         return asdict(self) | {"data_dir": None if self.data_dir is None else str(self.data_dir)}
 
 
@@ -139,7 +139,7 @@ class EvaluationContext:
             return IntentClassifier(built_classifier(self.config, "the models")).eval()
 
     def state(self, name: str) -> dict[str, Tensor]:
-        """A model's tensors in float32, to be read only: those that the architecture has."""
+        """Returns the tensors of a model in float32, read-only, restricted to the architecture."""
         found, wanted = self.models[name].load(), self.skeleton.model.state_dict()
         missing = [key for key in wanted if key not in found]
         if missing:
@@ -147,7 +147,7 @@ class EvaluationContext:
         return {key: found[key].float() if found[key].is_floating_point() else found[key] for key in wanted}
 
     def classifier(self, state: Mapping[str, Tensor]) -> IntentClassifier:
-        """A classifier with these tensors; on the CPU they are used as they are, not copied."""
+        """Creates a classifier with the given tensors, without copies on the CPU."""
         skeleton = self.skeleton
         shared = {id(tensor): tensor for tensor in (*skeleton.parameters(), *skeleton.buffers())}
         made = copy.deepcopy(skeleton, shared)
@@ -155,7 +155,7 @@ class EvaluationContext:
         return made.requires_grad_(False).to(self.device)
 
     def loaders(self, locales: Sequence[str]) -> Loaders:
-        """Locale -> batches of the split."""
+        """Creates the loaders of the split by locale."""
         return {tag: eval_loader(self.rows[tag], self.batch_size) for tag in locales}
 
 
@@ -170,15 +170,15 @@ def prepare(
     """Checks models and data against each other, and tokenizes each locale's split once.
 
     Args:
-        scoring: what is scored.
+        scoring: evaluation settings.
         models: locale (or name) -> model folder or hub id.
-        locales: the locales to score on.
-        base: folder or hub id of what the sources started from.
-        device: where to compute.
+        locales: locales to evaluate on.
+        base: folder or hub id of the base.
+        device: device of the computation.
 
     Raises:
-        UserError: a split, corpus or locale that does not exist; models of another label map than the corpus', of
-            different architectures or tokenizers, or that cannot be read.
+        UserError: an unknown split, corpus or locale; models with other labels than the corpus, different architectures
+            or tokenizers, or invalid files.
     """
     corpus = scoring.open()
     folders, notes = open_models(models, corpus)
@@ -194,7 +194,7 @@ def prepare(
         check_finite_folder("the base", start)
     rows = prepare_rows(scoring, first.path, locales)
     fingerprints = {}
-    for name, folder in folders.items():  # one after the other, while the system holds what it read of the files
+    for name, folder in folders.items():  # one after another, while the files are cached
         fingerprints[name] = model_fingerprint(folder)
         check_finite_folder(name, folder)
     return replace(
@@ -239,7 +239,7 @@ def prepare_rows(scoring: Scoring, base: Path | str, locales: Sequence[str]) -> 
 
 
 def check_locales(corpus: Corpus, locales: Sequence[str]) -> None:
-    """Raises UserError for a locale that the corpus does not have, or that is named twice."""
+    """Raises UserError for unknown or repeated locales."""
     for place, tag in enumerate(locales):
         if tag not in corpus.locales:
             raise not_among(f"the corpus {corpus.name}", tag, corpus.locales)
@@ -248,20 +248,20 @@ def check_locales(corpus: Corpus, locales: Sequence[str]) -> None:
 
 
 def open_models(models: Mapping[str, Path | str], corpus: Corpus) -> tuple[dict[str, ModelFolder], list[str]]:
-    """Opens classifiers, with their classes in the corpus' order, after checking configs and headers.
+    """Opens classifiers by their configs and headers, with classes in the order of the corpus.
 
     Args:
         models: name -> model folder or hub id.
-        corpus: what they are to classify.
+        corpus: the corpus.
 
     Returns:
-        The folders, and a line for each change that makes them comparable.
+        The folders, and a note for each change that makes them comparable.
 
     Raises:
-        UserError: other labels than the corpus', another architecture or another tokenizer than the first model's.
+        UserError: labels that differ from the corpus, or architectures or tokenizers that differ from the first model.
     """
     if not models:
-        raise UserError("there is no model to score")
+        raise UserError("there is no model to evaluate")
     opened = {name: open_folder(local_folder(path)) for name, path in models.items()}
     ordered = {name: in_class_order(folder, corpus.label_names, str(folder.path)) for name, folder in opened.items()}
     for folder in ordered.values():
@@ -273,7 +273,7 @@ def open_models(models: Mapping[str, Path | str], corpus: Corpus) -> tuple[dict[
     for name, folder in others:
         shapes = {key: shape for key, (shape, _) in folder.signatures.items()}
         if shapes != {key: shape for key, (shape, _) in expected.signatures.items()}:
-            raise UserError(f"{folder.path} is of another architecture than {expected.path}: its tensors differ")
+            raise UserError(f"{folder.path} has another architecture than {expected.path}: its tensors differ")
         check_same_config(first, expected.config, name, folder.config)
         check_same_tokenizer(first, expected.path, name, folder.path)
     check_classifier(expected)
@@ -281,7 +281,7 @@ def open_models(models: Mapping[str, Path | str], corpus: Corpus) -> tuple[dict[
 
 
 def model_fingerprint(folder: ModelFolder) -> str:
-    """SHA-256 of a model folder's weight files, and of the order of its classes if that is not the files'."""
+    """SHA-256 of the weight files of a model folder, and of the class order if it was changed."""
     digest = hashlib.sha256()
     for path in sorted({entry.path for entry in folder.tensors.values()}):
         status = path.stat()
@@ -298,5 +298,5 @@ def _file_fingerprint(path: Path, size: int, changed: int) -> bytes:
 
 
 def model_bytes(state: Mapping[str, Tensor]) -> int:
-    """The size of a model's tensors."""
+    """Size of the tensors of a model in bytes."""
     return sum(tensor.numel() * tensor.element_size() for tensor in state.values())

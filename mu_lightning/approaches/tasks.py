@@ -1,4 +1,4 @@
-"""The pieces of work of `nxn`, `ensemble` and `sweep`: plain values in, scores out, the same wherever they run."""
+"""Tasks of `nxn`, `ensemble` and `sweep`: plain values in, scores out."""
 
 import resource
 import sys
@@ -21,11 +21,11 @@ from mu_lightning.utilities.errors import UserError
 
 @dataclass(frozen=True)
 class Resources:
-    """What a task needs of its worker.
+    """Resources of a task.
 
     Attributes:
-        threads: how many cores it computes on; at most those that there are.
-        device: whether it needs a GPU that no other such task uses meanwhile, where there are GPUs.
+        threads: number of CPU threads, limited by the machine.
+        device: whether it needs exclusive use of a GPU, if there are GPUs.
     """
 
     threads: int = 1
@@ -36,23 +36,23 @@ ONE_THREAD = Resources()
 
 
 class Task(Protocol):
-    """A piece of work; it is pickled to a worker, and its outcome back."""
+    """A unit of work, which is pickled to a worker."""
 
     @property
     def name(self) -> str:
-        """What is shown while it runs."""
+        """Name in the progress display."""
 
     @property
     def resources(self) -> Resources:
-        """What it needs."""
+        """Required resources."""
 
     def run(self, context: EvaluationContext) -> Any:
-        """Does it."""
+        """Runs the task."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a task: a value, or the error that it ended with."""
+    """Outcome of a task: a value or an error."""
 
     value: Any = None
     error: str = ""
@@ -61,7 +61,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Scored:
-    """Scores by name, and what they took.
+    """Scores by name, with their costs.
 
     Attributes:
         scores: name -> scores on one locale.
@@ -80,7 +80,7 @@ class Scored:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def cost(self, name: str) -> dict[str, float]:
-        """What the result of that name took, as the store keeps it."""
+        """Returns the cost of a result, for the results store."""
         return {
             "seconds": round(self.seconds[name], 4),
             "peak_bytes": self.peak_bytes,
@@ -89,7 +89,7 @@ class Scored:
 
 
 def attempt(task: Task, context: EvaluationContext) -> Outcome:
-    """Runs a task; an error is part of the outcome."""
+    """Runs a task and captures errors in the outcome."""
     try:
         return Outcome(task.run(context))
     except Exception as error:
@@ -119,7 +119,7 @@ class BuildTask:
 
     @property
     def name(self) -> str:
-        """What is shown while it runs."""
+        """Name in the progress display."""
         return f"{self.cell.target}: {self.cell.identity.label}"
 
     def run(self, context: EvaluationContext) -> Scored:
@@ -143,7 +143,7 @@ class BuildTask:
 
 @dataclass(frozen=True)
 class RowTask:
-    """One model on every locale: a row of the N-by-N matrix. The names of its scores are the locales."""
+    """Evaluates one model on all locales: a row of the N-by-N matrix."""
 
     source: str
     locales: tuple[str, ...]
@@ -151,15 +151,15 @@ class RowTask:
 
     @property
     def name(self) -> str:
-        """The model's."""
+        """Name of the model."""
         return self.source
 
     def run(self, context: EvaluationContext) -> Scored:
-        """Scores the model."""
+        """Evaluates the model."""
         started = time.perf_counter()
         state = context.state(self.source)
         scores = evaluate(context.classifier(state), context.loaders(self.locales))
-        # One pass for all locales, in which what is made ready is made ready once: each has its share by rows.
+        # One pass for all locales; the time is divided by rows.
         each = (time.perf_counter() - started) / max(1, sum(len(found.ids) for found in scores.values()))
         seconds = {tag: each * len(found.ids) for tag, found in scores.items()}
         return Scored(scores, seconds, peak_bytes(), dict.fromkeys(self.locales, model_bytes(state)))
@@ -183,7 +183,7 @@ class PanelTask:
 
     @property
     def name(self) -> str:
-        """What is shown while it runs."""
+        """Name in the progress display."""
         return f"{self.locale}: {len(self.members)} models, {len(self.votes)} votes"
 
     def run(self, context: EvaluationContext) -> Scored:
@@ -204,6 +204,6 @@ class PanelTask:
 
 
 def peak_bytes() -> int:
-    """This process' largest resident memory so far."""
+    """Peak resident memory of this process."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

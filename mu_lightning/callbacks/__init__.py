@@ -1,7 +1,7 @@
-"""Lightning hooks, thin: when to act and what to log. One class a file.
+"""Lightning callbacks, one class per file.
 
-The files lie in the folder ``callbacks`` at the repository's top level, and in a wheel inside the package. Their one
-name is ``mu_lightning.callbacks.<module>``, wherever they lie.
+The files are in the folder ``callbacks`` at the top level of the repository, and inside the package in a wheel. Their
+module name is ``mu_lightning.callbacks.<module>`` in both cases.
 """
 
 from mu_lightning.utilities.resources import shipped_folder

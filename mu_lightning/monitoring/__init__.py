@@ -1,1 +1,1 @@
-"""What a run shows while it trains: numbers for loggers, a page, a picture, a W&B workspace, logs that go on."""
+"""Monitoring of training: metrics, loggers, HTML page, plots and W&B workspace."""

@@ -1,4 +1,4 @@
-"""Where things stand in the charts of the merges' page: plain geometry, in pixels, that the template draws as SVG."""
+"""Geometry of the charts on the merges page, in pixels; the template renders SVG."""
 
 import math
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ class Axis:
     """A scale from values to pixels, with round ticks.
 
     Attributes:
-        low: value at the bottom.
-        high: value at the top.
-        ticks: (pixel, label).
-        size: pixels from the chart's top to its bottom, margins included.
+        low: minimum value.
+        high: maximum value.
+        ticks: (pixel, label) of each tick.
+        size: height of the chart in pixels, with margins.
     """
 
     low: float
@@ -28,7 +28,7 @@ class Axis:
     size: float
 
     def __call__(self, value: float) -> float:
-        """The pixel of a value, from the top."""
+        """Returns the pixel of a value, from the top."""
         return _pixel(value, self.low, self.high, self.size)
 
 
@@ -37,7 +37,7 @@ def _pixel(value: float, low: float, high: float, size: float) -> float:
 
 
 def axis(values: Sequence[float], size: float = HEIGHT, floor: float | None = None, percent: bool = False) -> Axis:
-    """An axis that holds all of `values`, its ends on round numbers; `floor` is in it in any case."""
+    """Creates an axis with round limits that includes all values and `floor`."""
     low, high = min(values), max(values)
     if floor is not None:
         low, high = min(low, floor), max(high, floor)
@@ -59,19 +59,19 @@ def axis(values: Sequence[float], size: float = HEIGHT, floor: float | None = No
 
 
 def columns(count: int, widest: float = 110, narrowest: float = 16, room: float = 1080) -> tuple[list[float], float]:
-    """The middle of each of `count` columns and the chart's whole width, in pixels."""
+    """Returns the centers of columns and the width of the chart, in pixels."""
     step = min(widest, max(narrowest, room / count))
     return [round(LEFT + step * (place + 0.5), 1) for place in range(count)], LEFT + step * count + RIGHT
 
 
 def timeline(history: Sequence[Record], target: str) -> dict[str, Any]:
-    """The accuracy of one target around each merge: members, their mean, the ensemble, the merged model."""
+    """Accuracy of one target around each merge: members, their mean, ensemble, merged model."""
     found = [record["targets"][target] for record in history]
     scale = axis([value for one in found for value in (*one["before"].values(), one["after"])], percent=True)
     places, width = columns(len(history))
     shift = min(20.0, (width - LEFT - RIGHT) / len(history) * 0.25)
     names = members(history[0])
-    every = math.ceil(len(history) / 24)  # column labels that have room
+    every = math.ceil(len(history) / 24)  # maximum number of column labels
     marks = []
     for middle, record, one in zip(places, history, found, strict=True):
         marks.append(
@@ -100,7 +100,7 @@ def timeline(history: Sequence[Record], target: str) -> dict[str, Any]:
 def lines(
     history: Sequence[Record], series: dict[str, list[float]], floor: float | None = None, percent: bool = False
 ) -> dict[str, Any]:
-    """A small chart of one or more lines over the merges: label -> a value for each merge."""
+    """A small line chart over merges: label -> values."""
     height = 190
     scale = axis([value for values in series.values() for value in values], height, floor, percent)
     places, width = columns(len(history), widest=60, narrowest=3, room=290)

@@ -1,25 +1,25 @@
-"""What is to come, in words: the next merge, the time left."""
+"""Text about the next merge and the remaining time."""
 
 from collections.abc import Sequence
 
 from mu_lightning.schedules.schedules import Moment, Past, Schedule
 
-# Beyond it the steps of a schedule by steps are not tried one by one.
+# Maximum number of steps to try for schedules by steps.
 _STEPS = 20_000
 
 
 def next_merge(schedule: Schedule, past: Past, done: int, step: int, steps_per_epoch: int, epochs: int | None) -> str:
-    """When the schedule will merge next, as far as can be told now.
+    """Predicts the next merge of a schedule.
 
-    A schedule that reads scores may merge earlier than is said.
+    Schedules that use scores may merge earlier.
 
     Args:
-        schedule: the run's.
-        past: the scores and merges so far.
-        done: epochs that are over.
-        step: optimizer steps done.
-        steps_per_epoch: optimizer steps in an epoch.
-        epochs: epochs of the run; None if it has no such end.
+        schedule: schedule of the run.
+        past: history of the run.
+        done: number of finished epochs.
+        step: number of optimizer steps.
+        steps_per_epoch: optimizer steps per epoch.
+        epochs: number of epochs of the run; None for no limit.
     """
     earlier = " at the latest" if schedule.reads_scores else ""
     last = epochs if epochs is not None else done + 100
@@ -36,18 +36,18 @@ def next_merge(schedule: Schedule, past: Past, done: int, step: int, steps_per_e
             moment = Moment(epoch, step + (epoch - done) * steps_per_epoch, last=epoch == epochs)
             if schedule.due(moment, past) is not None:
                 return f"next merge after epoch {epoch}{earlier}"
-    return "no further merge" if not schedule.reads_scores else "next merge as scores say"
+    return "no further merge" if not schedule.reads_scores else "next merge depends on scores"
 
 
 def member_names(names: Sequence[str], room: int = 6) -> str:
-    """The members by name, or the first and their number where they are many."""
+    """Names of the members, shortened if there are many."""
     if len(names) <= room:
         return " ".join(names)
     return f"{' '.join(names[: room - 1])} and {len(names) - room + 1} more"
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them.
+    """Formats a duration.
 
     >>> [duration(value) for value in (4.2, 61, 3 * 3600 + 120, 2 * 86400 + 3600)]
     ['4 s', '1 min 1 s', '3 h 2 min', '2 d 1 h']

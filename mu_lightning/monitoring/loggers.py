@@ -1,7 +1,7 @@
-"""Loggers of a run that go on where its checkpoint was written: resumed, a log has no gap and nothing twice.
+"""Loggers that support resuming without gaps or duplicates.
 
-A checkpoint holds each log's position. What was logged after it will be logged again, so files are cut back to the
-position; W&B, which forgets nothing, is not told again what it has.
+Checkpoints have the position of each log. Later entries will be logged again, so files are truncated to the position;
+W&B skips rows that it has already.
 """
 
 import csv
@@ -21,21 +21,21 @@ from mu_lightning.utilities.files import atomic_file
 
 @runtime_checkable
 class ContinuedLogger(Protocol):
-    """A logger whose log can be continued from a position."""
+    """A logger that can be continued from a position."""
 
     def position(self) -> Any:
-        """How far the log has come, as plain values; whatever was logged so far is on the disk when it returns."""
+        """Returns the position of the log as plain values, after flushing to disk."""
 
     def continue_from(self, position: Any) -> None:
-        """Makes the log what it was at `position`; None: empty."""
+        """Truncates the log to a position; None for an empty log."""
 
 
 def run_loggers(folder: Path, stage: str, tensorboard: bool = False, wandb: bool = False) -> list[Logger]:
-    """The loggers of a run: CSV always, the others as asked.
+    """Creates the loggers of a run: CSV, and optionally TensorBoard and W&B.
 
     Args:
-        folder: the run's folder; a log that is there already is continued.
-        stage: what is trained; each stage has logs of its own.
+        folder: the run folder; existing logs are continued.
+        stage: name of the stage; each stage has its own logs.
         tensorboard: whether to log to TensorBoard under ``<folder>/tensorboard``.
         wandb: whether to log to W&B, in the project ``mu-lightning`` or `WANDB_PROJECT`.
     """
@@ -48,20 +48,20 @@ def run_loggers(folder: Path, stage: str, tensorboard: bool = False, wandb: bool
 
 
 class _Table:
-    """A CSV file of rows whose columns may grow."""
+    """A CSV file with a growing set of columns."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "metrics.csv"
         self.columns: list[str] = []
         self.count = 0
-        self.metrics: list[dict[str, Any]] = []  # not yet on the disk
+        self.metrics: list[dict[str, Any]] = []  # buffered rows
         if self.path.is_file():
             rows = self._read()
             self.count = len(rows)
             self.columns = sorted(set().union(*rows)) if rows else []
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Adds a row; what is logged of one step, piece by piece, is one row."""
+        """Adds values; all values of a step are one row."""
         row = {name: value.item() if isinstance(value, Tensor) else value for name, value in metrics.items()}
         row["step"] = self.count + len(self.metrics) if step is None else step
         last = self.metrics[-1] if self.metrics else {}
@@ -84,7 +84,7 @@ class _Table:
         self.metrics = []
 
     def cut(self, count: int) -> None:
-        """Keeps the first `count` rows, and nothing half-written."""
+        """Truncates the file to `count` complete rows."""
         if self.path.is_file():
             rows = self._read()[:count]
             self._write(sorted(set().union(*rows)) if rows else [], rows)
@@ -92,7 +92,7 @@ class _Table:
 
     def _read(self) -> list[dict[str, str]]:
         with self.path.open(newline="", encoding="utf-8") as stream:
-            # A killed process may leave part of a line; it has no position in any checkpoint.
+            # A killed process may leave an incomplete line.
             rows = [row for row in csv.DictReader(stream) if None not in row.values()]
         return [{name: value for name, value in row.items() if value != ""} for row in rows]
 
@@ -105,12 +105,12 @@ class _Table:
 
 
 class TableLogger(Logger):
-    """A CSV log as Lightning's, kept whole while it is written, and continued when a run is resumed.
+    """A CSV logger like Lightning's, with atomic writes and resuming.
 
     Args:
-        save_dir: the folder of the run.
-        name: of the folder in it that holds the logs.
-        version: of the folder in that one that holds ``metrics.csv``.
+        save_dir: the run folder.
+        name: name of the log folder.
+        version: name of the subfolder with ``metrics.csv``.
     """
 
     def __init__(self, save_dir: Path, name: str, version: str) -> None:
@@ -148,7 +148,7 @@ class TableLogger(Logger):
         self.experiment.log_metrics(metrics, step)
 
     def log_hyperparams(self, *arguments: Any, **named: Any) -> None:
-        """Does nothing: a run's configuration is in its manifest."""
+        """Does nothing: the configuration is in the manifest."""
 
     @rank_zero_only
     def save(self) -> None:
@@ -168,7 +168,7 @@ class TableLogger(Logger):
 
 
 class EventLogger(TensorBoardLogger):
-    """Lightning's TensorBoard log, continued when a run is resumed."""
+    """Lightning's TensorBoard logger, with resuming."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -192,14 +192,13 @@ class EventLogger(TensorBoardLogger):
 
 
 class RunLogger(WandbLogger):
-    """Lightning's W&B log, continued under the same id when a run is resumed, offline too.
+    """Lightning's W&B logger, with resuming under the same id, also offline.
 
-    Each row has a number. A resumed run repeats the rows between its checkpoint and its end, bit for bit, so rows that
-    W&B has recorded already are passed over. ``wandb sync <folder>/wandb/offline-run-*`` puts the parts of an offline
-    run together.
+    Rows are numbered. A resumed run repeats the rows after its checkpoint exactly, so rows that W&B has recorded are
+    skipped. ``wandb sync <folder>/wandb/offline-run-*`` combines the parts of an offline run.
 
     Args:
-        folder: the run's folder, which holds W&B's own.
+        folder: the run folder, which contains W&B's folder.
     """
 
     ROW = "trainer/row"
@@ -216,7 +215,7 @@ class RunLogger(WandbLogger):
         self.log_row({**metrics} if step is None else {**metrics, "trainer/global_step": step})
 
     def log_row(self, values: Mapping[str, Any]) -> bool:
-        """Logs a row, unless W&B has it already; whether it was logged."""
+        """Logs a row unless W&B has it; returns whether it was logged."""
         self.count += 1
         if self.count == 1:
             self.experiment.define_metric(self.ROW, hidden=True)
@@ -233,7 +232,7 @@ class RunLogger(WandbLogger):
 
 @rank_zero_only
 def _wandb_run(folder: Path, known: str | None) -> Any:
-    """W&B's run, begun or gone on with; the logger itself would begin it with an option that W&B has done away with."""
+    """Starts or resumes the W&B run; Lightning's logger uses an option that W&B has removed."""
     import wandb
 
     run = wandb.init(project=_project(), name=folder.name, dir=folder, id=known, resume="allow")

@@ -1,4 +1,4 @@
-"""The page of a run's merges, one HTML file that needs nothing else: a timeline, and what each merge changed."""
+"""The merges page of a run: a self-contained HTML file with a timeline and details of each merge."""
 
 import json
 from collections.abc import Sequence
@@ -12,18 +12,18 @@ from mu_lightning.utilities.files import write_text
 
 
 def write_page(history: Sequence[Record], path: Path, name: str) -> None:
-    """Writes the page to `path`, atomically: whoever opens it sees a whole one.
+    """Writes the page atomically.
 
     Args:
-        history: the merges' records, at least one.
+        history: records of the merges, at least one.
         path: the HTML file.
-        name: what the run is called in the heading.
+        name: name of the run, for the heading.
     """
     write_text(path, merges_page(history, name))
 
 
 def merges_page(history: Sequence[Record], name: str) -> str:
-    """The page as HTML: it works from disk, in light and dark, with the keyboard alone, and asks for nothing else."""
+    """Renders the page as HTML: offline, for light and dark mode, keyboard-accessible."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
@@ -68,7 +68,7 @@ def _small_charts(history: Sequence[Record]) -> dict[str, Any]:
         )
     for target in history[0]["targets"]:
         weights = [record["targets"][target]["weights"] for record in history]
-        if any(one != weights[0] for one in weights):  # weights that never change need no chart
+        if any(one != weights[0] for one in weights):  # no chart for constant weights
             names = list(dict.fromkeys(name for one in weights for name in one))
             series = {name: [one.get(name, 0.0) for one in weights] for name in names}
             charts[f"Merge weights for {target}"] = lines(history, series, floor=0)
@@ -84,7 +84,7 @@ def _mean(record: Record, when: str) -> float:
 
 
 def _heat_map(record: Record, farthest: float) -> dict[str, Any]:
-    """The distances as a square table: each cell's value, and its share of the largest of all merges."""
+    """Distances as a square table: values, and shares of the maximum over all merges."""
     pairs = {tuple(pair.split("|")): value for pair, value in record["distances"].items()}
     names = list(dict.fromkeys(name for pair in pairs for name in pair))
 
@@ -96,7 +96,7 @@ def _heat_map(record: Record, farthest: float) -> dict[str, Any]:
 
 
 def _decision(record: Record) -> list[tuple[str, str]]:
-    """What the schedule looked at, as words."""
+    """Describes the state of the schedule."""
     return [
         (key.replace("_", " "), value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
         for key, value in record["schedule"].items()

@@ -1,4 +1,4 @@
-"""Pictures of what happened, as SVG and PNG."""
+"""Plots of merges, as SVG and PNG."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from mu_lightning.utilities.files import atomic_file
 
-# Paul Tol's bright and muted schemes, told apart with any color vision; marks tell members apart without color.
+# Paul Tol's bright and muted schemes, distinguishable with color vision deficiency; markers distinguish members, too.
 _SHADES = (
     "#4477aa",
     "#66ccee",
@@ -26,12 +26,12 @@ _SHIFT = 0.14
 def draw_merges(history: Sequence[Mapping[str, Any]], stem: Path) -> None:
     """Draws each target's dev accuracy around each merge into ``<stem>.svg`` and ``<stem>.png``.
 
-    A row a target, a column a merge: a dot for each member before it, the ensemble's, and an arrow from the members'
-    mean to the merged model. A line joins the merged models that were committed; a cross is one that was rolled back.
+    Each row is a target and each column a merge: dots for members and ensemble before the merge, and an arrow from the
+    mean of the members to the merged model. A line joins kept merged models; crosses are rolled-back merges.
 
     Args:
-        history: the merges' records, as `MergeCallback` keeps them; at least one.
-        stem: path of the pictures, without suffix.
+        history: records of the merges from `MergeCallback`, at least one.
+        stem: path of the plots, without suffix.
     """
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -46,7 +46,7 @@ def draw_merges(history: Sequence[Mapping[str, Any]], stem: Path) -> None:
     with rc_context({"svg.hashsalt": "mu-lightning"}):
         for suffix in ("svg", "png"):
             with atomic_file(stem.with_suffix(f".{suffix}")) as temporary:
-                # No date and no random ids in the file: the same merges give the same bytes.
+                # No dates and random ids in the file, for reproducible output.
                 figure.savefig(temporary, format=suffix, dpi=150, metadata={"Date": None} if suffix == "svg" else None)
 
 

@@ -1,4 +1,4 @@
-"""Where a merge is reported: one function a logger and one a file. A further one is a function and a line here."""
+"""Sinks of merge reports: one function per logger or file. To add a sink, add a function and a line here."""
 
 import json
 import re
@@ -15,12 +15,12 @@ from mu_lightning.monitoring.values import AXIS, MODEL_COLUMNS, Record, history_
 from mu_lightning.utilities.files import atomic_file
 from mu_lightning.utilities.tables import markdown_table
 
-# W&B keeps every version of a table: beyond this many merges the table of all is sent with every tenth only.
+# W&B keeps every version of a table: beyond this number of merges the table is sent with every tenth merge only.
 _WHOLE_TABLES = 100
 
 
 def report(logger: Logger, history: Sequence[Record]) -> None:
-    """Reports the last merge of `history` to a logger, in the way that suits it."""
+    """Reports the last merge to a logger."""
     for kind, function in LOGGERS.items():
         if isinstance(logger, kind):
             function(logger, history)
@@ -29,17 +29,17 @@ def report(logger: Logger, history: Sequence[Record]) -> None:
 
 
 def report_models(logger: Logger, run: Path, target: str, final: Path, metadata: Mapping[str, Any]) -> None:
-    """Hands a target's merged models to a logger that keeps models (W&B: an artifact); others take no notice.
+    """Logs the merged models of a target as W&B artifacts; other loggers ignore them.
 
-    The models of the merges that the run's folder has kept are versions of one artifact, ``<run>-merged-<target>``,
-    each with the alias ``merge-<index>``, the best also ``best``; the last version is the run's result, ``final``.
+    Kept models are versions of the artifact ``<run>-merged-<target>``, with the alias ``merge-<index>``, and ``best``
+    for the best one; the last version is the result of the run, ``final``.
 
     Args:
         logger: the logger.
-        run: the run's folder.
-        target: the locale that was merged for.
-        final: the folder of the run's result.
-        metadata: plain values about it.
+        run: the run folder.
+        target: the target locale.
+        final: model folder of the result.
+        metadata: metadata as plain values.
     """
     if not isinstance(logger, WandbLogger):
         return
@@ -49,14 +49,14 @@ def report_models(logger: Logger, run: Path, target: str, final: Path, metadata:
     best = json.loads(kept.read_text(encoding="utf-8"))["best"] if kept.is_file() else None
     versions = []
     for folder in sorted((run / "merges").glob("[0-9]*")):
-        model = folder if (folder / "config.json").is_file() else folder / target  # of several targets each has one
+        model = folder if (folder / "config.json").is_file() else folder / target  # one for each target
         if (model / "config.json").is_file():
             aliases = [f"merge-{int(folder.name)}", *(["best"] if folder.name == best else [])]
             versions.append((model, {"merge": int(folder.name)}, aliases))
     for model, more, aliases in [*versions, (final, dict(metadata), ["final"])]:
         name = re.sub(r"[^\w.-]+", "-", f"{run.name}-merged-{target}")
         artifact = wandb.Artifact(name, type="model", metadata={"target": target, **more})
-        # Large files are not copied into W&B's cache: the folder is written once and never changed.
+        # Large files are not copied to W&B's cache: the folder is immutable.
         artifact.add_dir(str(model), skip_cache=True, policy="immutable")
         logger.experiment.log_artifact(artifact, aliases=aliases)
 
@@ -96,7 +96,7 @@ def _to_tensorboard(logger: Any, history: Sequence[Record]) -> None:
 
 
 def _layout(record: Record) -> dict[str, Any]:
-    """Charts of several lines for TensorBoard's tab of custom scalars; the tags in them are regular expressions."""
+    """Layout of TensorBoard's custom scalars; tags are regular expressions."""
     charts: dict[str, list[Any]] = {}
     for place, target in enumerate(record["targets"]):
         prefix = re.escape(f"merge/{target}" if place else "merge")
@@ -109,7 +109,7 @@ def _layout(record: Record) -> dict[str, Any]:
 
 
 def _nowhere(logger: Any, history: Sequence[Record]) -> None:
-    """The CSV log has one step axis, of optimizer steps: merges have a file of their own, ``merges.csv``."""
+    """The CSV log is by optimizer step: merges are in ``merges.csv``."""
 
 
 LOGGERS: dict[type[Logger], Callable[[Any, Sequence[Record]], None]] = {
@@ -123,7 +123,7 @@ HISTORY_COLUMNS = ("merge", "epoch", "target", "reason", "mean before", "ensembl
 
 
 def history_rows(history: Sequence[Record]) -> list[tuple[Any, ...]]:
-    """A line a merge and target, in the order of `HISTORY_COLUMNS`."""
+    """Returns one row per merge and target, in the order of `HISTORY_COLUMNS`."""
     return [
         (
             record["index"],
@@ -142,14 +142,14 @@ def history_rows(history: Sequence[Record]) -> list[tuple[Any, ...]]:
 
 
 def write_files(folder: Path, history: Sequence[Record]) -> None:
-    """Writes ``merges.csv`` and ``merges.html`` into `folder`, each atomically, from all merges so far."""
+    """Writes ``merges.csv`` and ``merges.html`` atomically."""
     with atomic_file(folder / "merges.csv") as temporary:
         history_table(history).to_csv(temporary, index=False)
     write_page(history, folder / "merges.html", folder.name)
 
 
 def write_pictures(folder: Path, history: Sequence[Record]) -> None:
-    """Writes ``merges.svg`` and ``merges.png`` into `folder`, each atomically, from all merges so far."""
+    """Writes ``merges.svg`` and ``merges.png`` atomically."""
     draw_merges(history, folder / "merges")
 
 

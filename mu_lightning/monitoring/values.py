@@ -1,6 +1,6 @@
-"""A merge's record as flat numbers and as tables: what every log and every picture of merges is made from.
+"""Converts merge records to metrics and tables, for logs and plots.
 
-A record is a dictionary of plain values, as `MergeCallback.history` holds one for each merge.
+A record is a dictionary of plain values, see `MergeCallback.history`.
 """
 
 import json
@@ -18,19 +18,19 @@ MODEL_COLUMNS = ("scored on", "model", "weight", "accuracy before", "accuracy af
 
 
 def primary(record: Record) -> str:
-    """The first target: the one whose merged model the members are scored with on their own locales."""
+    """Returns the primary target of a record."""
     return next(iter(record["targets"]))
 
 
 def members(record: Record) -> list[str]:
-    """The names of the members that the merge weighed, for any of its targets, in the order of the weights."""
+    """Returns the members with weights for any target, in order."""
     return list(dict.fromkeys(name for found in record["targets"].values() for name in found["weights"]))
 
 
 def merge_values(record: Record) -> dict[str, float]:
-    """A merge's record as flat numbers named ``merge/...``; those of further targets stand under ``merge/<target>/``.
+    """Returns the metrics of a merge, named ``merge/...``; those of further targets ``merge/<target>/...``.
 
-    Accuracies are shares of 1, on dev splits; distances are relative to the length of the task vectors.
+    Accuracies are on dev splits, from 0 to 1; distances are relative to the norm of the task vectors.
     """
     values: dict[str, float] = {
         AXIS: record["index"],
@@ -51,22 +51,22 @@ def merge_values(record: Record) -> dict[str, float]:
         }
     for name, found in record["sources"].items():
         values |= {f"merge/source_before/{name}": found["before"], f"merge/source_after/{name}": found["after"]}
-    # TensorBoard takes no "|" in a name.
+    # TensorBoard does not support "|" in names.
     return values | {f"merge/distance/{pair.replace('|', '_')}": value for pair, value in record["distances"].items()}
 
 
 def merge_words(record: Record) -> dict[str, str]:
-    """What of a merge's record is no number, named ``merge/...``."""
+    """Returns the text values of a merge, named ``merge/...``."""
     return {f"merge/{name}": str(record[name]) for name in ("reason", "method", "sync", "moments")} | {
         "merge/schedule": json.dumps(record["schedule"], ensure_ascii=False, sort_keys=True)
     }
 
 
 def model_rows(record: Record) -> list[tuple[Any, ...]]:
-    """A line for each model and each locale that it was scored on around the merge, in the order of `MODEL_COLUMNS`.
+    """Returns one row per model and locale around a merge, in the order of `MODEL_COLUMNS`.
 
-    A member has its merge weight and its accuracy before; the merged model has an accuracy after it. On the sources'
-    own locales a line shows the member before and the merged model after.
+    Members have a merge weight and an accuracy before, the merged model an accuracy after the merge. Rows of source
+    locales have the member before and the merged model after.
     """
     rows: list[tuple[Any, ...]] = []
     for target, found in record["targets"].items():
@@ -79,7 +79,7 @@ def model_rows(record: Record) -> list[tuple[Any, ...]]:
 
 
 def outcome(record: Record) -> str:
-    """Whether the merge was committed, for every target or for which."""
+    """Describes whether a merge was kept, for all targets or some."""
     kept = [target for target, found in record["targets"].items() if found["committed"]]
     if len(kept) == len(record["targets"]):
         return "committed"
@@ -87,7 +87,7 @@ def outcome(record: Record) -> str:
 
 
 def history_table(history: Sequence[Record]) -> Any:
-    """All merges as a data frame, a line each: `merge_values`, then `merge_words`."""
+    """Returns all merges as a data frame: `merge_values` and `merge_words`."""
     import pandas
 
     return pandas.DataFrame([merge_values(record) | merge_words(record) for record in history])

@@ -1,4 +1,4 @@
-"""What W&B has recorded of a run on this disk, read back from its ``.wandb`` files."""
+"""Reads local ``.wandb`` files."""
 
 import json
 import struct
@@ -12,15 +12,15 @@ _FULL, _FIRST, _LAST = 1, 2, 4
 
 
 def run_id(folder: Path) -> str | None:
-    """The id of the run that W&B keeps under ``<folder>/wandb``, the newest if there are several; None without one."""
+    """Returns the id of the latest W&B run in ``<folder>/wandb``; None without one."""
     runs = sorted(folder.glob("wandb/*run-*-*/run-*.wandb"), key=lambda path: path.parent.name.partition("run-")[2])
     return runs[-1].stem.removeprefix("run-") if runs else None
 
 
 def records(path: Path) -> Iterator[Any]:
-    """The records (protocol buffers of W&B) in one ``.wandb`` file; the torn end of a killed run is left out.
+    """Yields the records (protocol buffers) of a ``.wandb`` file, without an incomplete end.
 
-    The file is LevelDB's log: blocks of 32 KiB, a record in one piece or several, each with checksum, length and kind.
+    The file is a LevelDB log: blocks of 32 KiB with (fragments of) records, each with checksum, length and type.
     See https://github.com/google/leveldb/blob/main/doc/log_format.md.
     """
     from wandb.proto import wandb_internal_pb2
@@ -28,7 +28,7 @@ def records(path: Path) -> Iterator[Any]:
     content, place, whole = path.read_bytes(), _FILE_HEADER, b""
     while place + _RECORD_HEADER <= len(content):
         left = _BLOCK - place % _BLOCK
-        if left < _RECORD_HEADER:  # too little for a record's header: padding
+        if left < _RECORD_HEADER:  # padding shorter than a record header
             place += left
             continue
         _, length, kind = struct.unpack("<IHB", content[place : place + _RECORD_HEADER])
@@ -44,7 +44,7 @@ def records(path: Path) -> Iterator[Any]:
 
 
 def history(folder: Path, run: str) -> Iterator[dict[str, Any]]:
-    """The logged rows of the run with the id `run`, in order, over all the times that it was resumed."""
+    """Yields the logged rows of a run, over all resumed parts."""
     paths = folder.glob(f"wandb/*run-*-{run}/run-{run}.wandb")
     for path in sorted(paths, key=lambda path: path.parent.name.partition("run-")[2]):
         for record in records(path):

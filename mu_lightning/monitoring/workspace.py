@@ -1,4 +1,4 @@
-"""A W&B workspace laid out for merges: what `python cli.py workspace` saves into a project."""
+"""A W&B workspace for merges, created by `python cli.py workspace`."""
 
 from pathlib import Path
 from typing import Any
@@ -8,19 +8,19 @@ from mu_lightning.utilities.adapters.workspace_definition import definition
 from mu_lightning.utilities.errors import UserError
 
 NAME = "Merges"
-# A target beside the first stands in a name between "merge/" and what is measured.
+# Names of further targets are between "merge/" and the metric.
 _TARGET = "(?:[a-z]+-[A-Z]+/)?"
 
 
 def build_workspace(entity: str, project: str, name: str = NAME) -> Any:
-    """The workspace as wandb-workspaces has it; nothing is sent.
+    """Builds the workspace, without network access.
 
-    Its charts find members and targets by pattern, so one workspace serves every run of the project.
+    Charts select members and targets by pattern, so that one workspace works for all runs of a project.
 
     Args:
-        entity: the user or team on W&B.
-        project: the project there.
-        name: what the workspace is called.
+        entity: W&B user or team.
+        project: W&B project.
+        name: name of the workspace.
 
     Raises:
         UserError: wandb-workspaces is not installed.
@@ -66,7 +66,7 @@ def build_workspace(entity: str, project: str, name: str = NAME) -> Any:
                 by_merge("Each member and the ensemble before", f"^merge/{_TARGET}before/.+$"),
                 by_merge("Merge weights", f"^merge/{_TARGET}weight/.+$", "weight"),
                 bars,
-                by_merge("Committed (1) or rolled back (0)", "^merge/committed$", "committed"),
+                by_merge("Kept (1) or rolled back (0)", "^merge/committed$", "committed"),
             ),
             section(
                 "What each merge changed",
@@ -84,25 +84,25 @@ def build_workspace(entity: str, project: str, name: str = NAME) -> Any:
             ),
             section(
                 "Speed and memory",
-                by_step("Utterances a second", "^speed/utterances_per_second$", "utterances a second"),
+                by_step("Utterances per second", "^speed/utterances_per_second$", "utterances per second"),
                 by_step("Memory of each process and GPU", "^memory/.+$", "GiB"),
-                by_merge("Seconds that a merge took", "^merge/seconds$", "seconds"),
+                by_merge("Duration of merges in seconds", "^merge/seconds$", "seconds"),
             ),
         ],
     )
 
 
 def patterns(workspace: Any) -> dict[str, str]:
-    """Title of each chart of lines -> the pattern of the metrics that it shows."""
+    """Returns the metric pattern of each line chart by title."""
     panels = [panel for section in workspace.sections for panel in section.panels]
     return {panel.title: panel.metric_regex for panel in panels if getattr(panel, "metric_regex", None)}
 
 
 def save_workspace(workspace: Any) -> str:
-    """Saves the workspace into its project on W&B; its address there.
+    """Saves the workspace to W&B and returns its URL.
 
     Raises:
-        UserError: W&B cannot be reached, or does not allow it.
+        UserError: W&B is unreachable, or access is denied.
     """
     import wandb
 
@@ -116,7 +116,7 @@ def save_workspace(workspace: Any) -> str:
 
 
 def write_definition(workspace: Any, path: Path) -> None:
-    """Writes the workspace's definition to `path`, as JSON."""
+    """Writes the definition of the workspace as JSON."""
     from mu_lightning.utilities.files import write_json
 
     write_json(path, {"name": workspace.name, "project": workspace.project, "spec": definition(workspace)})

@@ -1,4 +1,4 @@
-"""Whether all devices hold the same weights: a checksum a tensor, compared between the processes of a run."""
+"""Checks that all processes of a run have the same weights, by checksums."""
 
 from collections.abc import Mapping
 
@@ -9,16 +9,16 @@ _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def check_agreement(states: Mapping[str, Mapping[str, Tensor]], when: str) -> None:
-    """Compares every member between the processes of a run, bit for bit by checksum; does nothing in a single process.
+    """Compares the checksums of all members between processes; does nothing for a single process.
 
-    It reads each tensor once and exchanges 8 bytes a tensor. Call it in every process.
+    It exchanges 8 bytes per tensor and must be called in all processes.
 
     Args:
-        states: member -> its state dict; all processes hold the same names in the same order.
-        when: what has just happened, as the error calls it: "after merge 3".
+        states: member -> state dict, with the same names in the same order in all processes.
+        when: context for the error, such as "after merge 3".
 
     Raises:
-        RuntimeError: the processes differ; members and tensors are named, in every process.
+        RuntimeError: the processes differ; the error names members and tensors.
     """
     if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
         return
@@ -29,13 +29,13 @@ def check_agreement(states: Mapping[str, Mapping[str, Tensor]], when: str) -> No
     if different:
         shown = ", ".join(different[:3]) + (", ..." if len(different) > 3 else "")
         raise RuntimeError(
-            f"{when} the {len(found)} processes hold different weights in {len(different)} of {len(mine)} tensors "
-            f"({shown}): the run must not go on; start it again with --resume from its last checkpoint, and report this"
+            f"{when} the {len(found)} processes have different weights in {len(different)} of {len(mine)} tensors "
+            f"({shown}): the run was stopped; restart it with --resume, and report this error"
         )
 
 
 def checksum(tensor: Tensor) -> Tensor:
-    """The sum of a tensor's bits, read as whole numbers of its width: equal for equal bits, a 0-dimensional int64."""
+    """Checksum of a tensor: sum of its bits as integers, a 0-dimensional int64."""
     values = tensor.detach().contiguous()
-    # dtype, not a cast before: the sum widens as it goes, and no copy of the tensor is made.
+    # The dtype argument avoids a copy of the tensor.
     return values.view(_BITS[values.element_size()]).sum(dtype=torch.int64)

@@ -1,4 +1,4 @@
-"""What acts while a run trains, by class path: the one place that names it, so that any process can build it."""
+"""Callbacks of a run by class path, so that any process can build them."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -24,50 +24,49 @@ CLASS_PATHS: Mapping[str, str] = {
     "checkpoint_io": "mu_lightning.callbacks.checkpoint.DurableCheckpointIO",
 }
 
-# What a run can do without: it watches, and no result and no resuming hangs on it.
+# Optional callbacks: results and resuming do not depend on them.
 OPTIONAL = ("manifest", "dashboard", "history", "kept_merges", "throughput", "progress")
 
 
 class Merges(Protocol):
-    """What a run reads of the callback ``merge``.
+    """Interface of the callback ``merge``.
 
     Attributes:
-        history: a record of each merge, in order.
-        models: target -> the state dict of its last committed merge.
+        history: records of the merges.
+        models: target -> state dict of the last committed merge.
     """
 
     history: list[dict[str, Any]]
     models: dict[str, dict[str, Tensor]]
 
     def supervision_of(self, target: str) -> Supervision:
-        """What of a target the decisions looked at."""
+        """Data of a target that decisions used."""
 
 
 def build_callback(name: str, replaced: Mapping[str, str | None], *arguments: Any, **named: Any) -> Any:
-    """Imports and builds one part of a run.
+    """Imports and builds a callback.
 
     Args:
-        name: in `CLASS_PATHS`.
-        replaced: name -> the class path that is taken instead, or None to leave it out, as in `RunSettings.callbacks`.
-        arguments: what its class takes.
-        named: the same, by name.
+        name: name in `CLASS_PATHS`.
+        replaced: name -> class path of a replacement, or None to remove it; see `RunSettings.callbacks`.
+        arguments: positional arguments.
+        named: keyword arguments.
 
     Returns:
-        None where it is left out.
+        The callback, or None if it was removed.
 
     Raises:
-        UserError: the class path leads nowhere.
+        UserError: an invalid class path.
     """
     path = replaced.get(name, CLASS_PATHS[name])
     return None if path is None else _class_of(name, path)(*arguments, **named)
 
 
 def check_callbacks(replaced: Mapping[str, str | None]) -> None:
-    """Checks what is to take the place of parts of a run.
+    """Validates replacements of callbacks.
 
     Raises:
-        UserError: a name is not in `CLASS_PATHS`, a class path leads nowhere, or a part is left out that none can be
-            without.
+        UserError: an unknown name, an invalid class path, or a required callback that is removed.
     """
     for name, path in replaced.items():
         if name not in CLASS_PATHS:
@@ -75,7 +74,7 @@ def check_callbacks(replaced: Mapping[str, str | None]) -> None:
         if path is not None:
             _class_of(name, path)
         elif name not in OPTIONAL:
-            raise UserError(f"callbacks.{name} is null: a run can do without {', '.join(OPTIONAL)} alone")
+            raise UserError(f"callbacks.{name} is null: optional callbacks are {', '.join(OPTIONAL)} alone")
 
 
 def _class_of(name: str, path: str) -> type:
@@ -84,8 +83,8 @@ def _class_of(name: str, path: str) -> type:
         result = getattr(import_module(module), found)
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(
-            f"callbacks.{name} is {path}: expected a class' full name, such as {CLASS_PATHS[name]} ({error})"
+            f"callbacks.{name} is {path}: expected the full name of a class, such as {CLASS_PATHS[name]} ({error})"
         ) from error
     if not isinstance(result, type):
-        raise UserError(f"callbacks.{name} is {path}, which is no class: expected one such as {CLASS_PATHS[name]}")
+        raise UserError(f"callbacks.{name} is {path}, which is not a class: expected one such as {CLASS_PATHS[name]}")
     return result

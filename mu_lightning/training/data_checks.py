@@ -1,4 +1,4 @@
-"""Whether a corpus has the rows and labels that a run needs, checked before anything long begins."""
+"""Checks that a corpus has the rows and labels of a run, before training."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from mu_lightning.utilities.errors import UserError
 
 
 def check_target(tag: str, corpus: Corpus) -> None:
-    """Raises UserError for a target that the corpus seems to have under another tag: it would not be scored."""
+    """Raises UserError for a target that the corpus seems to have under another tag."""
     if tag in corpus.locales:
         return
     script = locale(tag).script
@@ -22,18 +22,18 @@ def check_target(tag: str, corpus: Corpus) -> None:
 
 
 def check_rows(corpus: Corpus, tag: str, test: bool) -> None:
-    """Checks a locale that is trained on.
+    """Checks a train locale.
 
     Args:
-        corpus: where its rows are from.
+        corpus: the corpus.
         tag: the locale.
-        test: whether its test rows are needed too.
+        test: whether test rows are needed, too.
 
     Raises:
-        UserError: it is not in the corpus, its rows have no labels, or all have the same.
+        UserError: the locale is not in the corpus, has no labels, or a single label.
     """
     if tag not in corpus.locales:
-        raise not_among(f"the corpus {corpus.name}", tag, corpus.locales, "leave out --compare")
+        raise not_among(f"the corpus {corpus.name}", tag, corpus.locales, "remove --compare")
     for split in ("train", "dev"):
         check_labeled(corpus, tag, split, corpus.rows(tag, split), "trained on")
     if test:
@@ -42,18 +42,18 @@ def check_rows(corpus: Corpus, tag: str, test: bool) -> None:
     if len(set(rows.labels)) < 2:
         raise UserError(
             f"all {len(rows)} train rows of {tag} have the label '{corpus.label_names[rows.labels[0]]}': a model of "
-            "them would answer nothing else; leave it out"
+            "them would be trivial; remove it"
         )
 
 
 def check_target_labels(merging: MergeSettings, corpus: Corpus, targets: Sequence[str], schedule: Schedule) -> None:
-    """Raises UserError where merges are to go by dev labels that a target does not have.
+    """Raises UserError if merges depend on dev labels that a target lacks.
 
     Args:
-        merging: how members are merged.
-        corpus: where the targets' rows are from.
-        targets: the locales that are merged for.
-        schedule: when to merge.
+        merging: settings of merges.
+        corpus: the corpus.
+        targets: target locales.
+        schedule: merge schedule.
     """
     readers = {
         f"--merge.reweight {merging.reweight}": READS_TARGET[merging.reweight],
@@ -64,6 +64,5 @@ def check_target_labels(merging: MergeSettings, corpus: Corpus, targets: Sequenc
     for tag in targets:
         if asked and not (tag in corpus.locales and corpus.rows(tag, "dev").labeled):
             raise UserError(
-                f"{asked} goes by the dev labels of the target, but {tag} has none in the corpus {corpus.name}: leave "
-                "it out"
+                f"{asked} uses dev labels of the target, but {tag} has none in the corpus {corpus.name}: leave it out"
             )

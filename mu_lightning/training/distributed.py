@@ -1,4 +1,4 @@
-"""Members over several devices of a machine: Lightning's DDP with a gradient exchange that fits members."""
+"""DDP for members on several devices, with its own gradient averaging."""
 
 import atexit
 from collections.abc import Callable, Iterator, Sequence
@@ -13,32 +13,30 @@ from torch.optim import Optimizer
 from mu_lightning.training.agreement import check_agreement
 from mu_lightning.utilities.errors import UserError
 
-# Bytes of gradients that are exchanged at once: enough to use the link well, little beside a member.
+# Bucket size for gradient averaging in bytes.
 BUCKET = 32 * 2**20
 
 _START_METHODS = {"ddp": "popen", "ddp_spawn": "spawn", "ddp_fork": "fork", "ddp_notebook": "fork"}
 
 
 class JointDDPStrategy(DDPStrategy):
-    """DDP without PyTorch's wrapper: gradients are averaged over the devices once an optimizer step.
+    """DDP without PyTorch's wrapper: gradients are averaged once per optimizer step.
 
-    A member whose epoch is over, or whose turn it is not, has no gradient. PyTorch's wrapper would have to search the
-    whole graph for such parameters in each step (``find_unused_parameters``) and would fill their gradients with
-    zeros, on which AdamW acts. Here the gradients that exist are exchanged, and all devices have the same ones,
-    because each takes its share of every batch.
+    Inactive members have no gradients. PyTorch's wrapper would search the graph for unused parameters in each step
+    (``find_unused_parameters``) and set their gradients to zero, which AdamW does not skip. This strategy averages
+    existing gradients only; they are the same on all devices, because every device has a share of every batch.
     """
 
     def setup_environment(self) -> None:
-        """Joins the other processes, until the program ends.
+        """Initializes the process group, which is destroyed at exit.
 
-        Lightning leaves the group by itself only under NCCL. A process that ends in it under gloo may be aborted by
-        gloo's threads, with all its work done.
+        Lightning destroys the group for NCCL only. With gloo, a process that exits without doing so may be aborted.
         """
         super().setup_environment()
         atexit.register(_leave_group)
 
     def configure_ddp(self) -> None:
-        """Wraps nothing; members start from one seed, which is checked rather than sent around."""
+        """Does not wrap the model; equal initial weights are checked instead of broadcast."""
         assert isinstance(self.model, LightningModule)
         check_agreement({"start": self.model.state_dict()}, "as training starts")
 
@@ -49,7 +47,7 @@ class JointDDPStrategy(DDPStrategy):
         model: LightningModule | nn.Module | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Averages the gradients once they are computed, and before anything looks at them or clips them."""
+        """Averages the gradients after the backward pass and before clipping."""
 
         def averaged() -> Any:
             result = closure()
@@ -62,7 +60,7 @@ class JointDDPStrategy(DDPStrategy):
 
 @torch.no_grad()
 def average_gradients(gradients: Sequence[Tensor | None]) -> None:
-    """Replaces each gradient by its mean over the processes, in place; what is None is None in all of them."""
+    """Averages gradients over processes, in place; missing gradients are missing in all processes."""
     world_size = distributed.get_world_size()
     if world_size == 1:
         return
@@ -76,15 +74,15 @@ def average_gradients(gradients: Sequence[Tensor | None]) -> None:
 
 
 def strategy_for(strategy: str | Strategy, devices: Any = 1, num_nodes: int = 1) -> str | Strategy:
-    """The strategy to give to a Trainer of a `JointClassifier` where that one was asked for.
+    """Returns the strategy for training a `JointClassifier`.
 
     Args:
-        strategy: what was asked for, as Lightning's Trainer takes it.
-        devices: the Trainer's devices.
-        num_nodes: the Trainer's nodes.
+        strategy: requested strategy of Lightning's Trainer.
+        devices: devices of the Trainer.
+        num_nodes: nodes of the Trainer.
 
     Raises:
-        UserError: a strategy by name under which members cannot be trained.
+        UserError: an unsupported strategy.
     """
     if not isinstance(strategy, str):
         return strategy
@@ -93,9 +91,7 @@ def strategy_for(strategy: str | Strategy, devices: Any = 1, num_nodes: int = 1)
         return strategy if single else JointDDPStrategy()
     name = strategy.partition("_find_unused_parameters_")[0]
     if name not in _START_METHODS:
-        raise UserError(
-            f"members are not trained under the strategy {strategy}: leave out --trainer.strategy, or choose ddp"
-        )
+        raise UserError(f"unsupported strategy {strategy}: remove --trainer.strategy, or use ddp")
     return JointDDPStrategy(start_method=_START_METHODS[name])  # type: ignore[arg-type]
 
 

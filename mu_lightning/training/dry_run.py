@@ -1,4 +1,4 @@
-"""What a training run will do, for reading, before it does anything."""
+"""Describes a training run without running it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,12 +19,12 @@ MIB = 2**20
 
 
 def describe(plan: RunPlan) -> str:
-    """The members, weights, steps, merges and files of a run, and the memory that it will take at its most.
+    """Describes members, weights, steps, merges, files and predicted peak memory of a run.
 
-    A few members are trained for a few steps and one is scored, to see what that takes; nothing of it is kept.
+    It trains a few members for a few steps and evaluates one to measure memory; nothing is saved.
 
     Args:
-        plan: the checked run.
+        plan: the validated run.
     """
     trainer = bare_trainer(plan.settings.trainer)
     return "\n".join((*_members(plan, trainer), *_files(plan), *_memory(plan, trainer)))

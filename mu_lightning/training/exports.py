@@ -1,4 +1,4 @@
-"""The model folders that a training run leaves: members, merged models, and what each merge made."""
+"""Model folders of a training run: members, merged models, and the model of each merge."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -20,11 +20,11 @@ from mu_lightning.typology.plan import SourcePlan
 
 
 class Exports:
-    """Writes a run's model folders.
+    """Saves the model folders of a run.
 
     Args:
         plan: the run.
-        resumed: whether the run goes on with an earlier one, which may have written some.
+        resumed: whether the run is resumed and may have saved some.
     """
 
     def __init__(self, plan: RunPlan, resumed: bool) -> None:
@@ -33,14 +33,14 @@ class Exports:
         self._resumed = resumed
 
     def merged_folder(self, sources: SourcePlan) -> Path:
-        """Where the merged model of a target lies."""
+        """Folder of the merged model of a target."""
         merged = self._plan.output_dir / "merged"
         return merged / sources.target if len(self._plan.targets) > 1 else merged
 
     def keep_merged(
         self, folder: Path, target: str, state: Mapping[str, Tensor], history: Sequence[dict[str, Any]]
     ) -> None:
-        """Writes the merged model of the last merge in `history`."""
+        """Saves the merged model of the last merge."""
         sources = next(sources for sources in self._plan.targets if sources.target == target)
         details = {"verb": "fit", "locales": list(sources.sources), "target": target, "config": self._config}
         report = self.merge_report(sources, history)
@@ -54,7 +54,7 @@ class Exports:
         trainer: Trainer,
         more: Callable[[Path], None] | None = None,
     ) -> None:
-        """Writes a model folder in the first process; a resumed run may have it already."""
+        """Saves a model folder on rank 0, unless a resumed run has it."""
         if trainer.is_global_zero and not (self._resumed and folder.is_dir()):
             details = {"verb": "fit", "locales": list(locales), "target": self._plan.target, "config": self._config}
             with_adapter = self._plan.settings.model.lora.save_adapter
@@ -68,7 +68,7 @@ class Exports:
             save_model(folder, classifier.plain().model, self._plan.tokenizer, details, extra)
 
     def merge_report(self, sources: SourcePlan, history: Sequence[dict[str, Any]]) -> Callable[[Path], None]:
-        """What writes, into a merged model's folder, how it came about."""
+        """Returns a function that writes the report of a merged model into its folder."""
         merging = self._plan.settings.merge
         method = find_method(merging.method)
         weights = last_weights(history, sources.target)

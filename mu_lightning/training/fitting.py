@@ -1,4 +1,4 @@
-"""Lightning's fit, with an interruption that stays an interruption; and how it will compute, told before."""
+"""Wraps Lightning's fit with interrupt handling."""
 
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,16 @@ from mu_lightning.training.run_plan import RunPlan
 
 
 def fit(trainer: Trainer, module: LightningModule, ckpt_path: Path | str | None = None, **data: Any) -> None:
-    """Fits; a checkpoint to go on from is read without unpickling code.
+    """Trains a module; checkpoints are loaded without unpickling code.
 
     Args:
-        trainer: what fits.
-        module: what is trained.
-        ckpt_path: the checkpoint to go on from, None to start afresh.
-        data: ``datamodule`` or ``train_dataloaders``, as `Trainer.fit` takes them.
+        trainer: the trainer.
+        module: the module.
+        ckpt_path: checkpoint to resume from, or None.
+        data: ``datamodule`` or ``train_dataloaders`` of `Trainer.fit`.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C. Lightning shuts down in order, but then exits as if something had failed.
+        KeyboardInterrupt: Ctrl-C; Lightning would exit as if an error had occurred.
     """
     try:
         trainer.fit(module, ckpt_path=ckpt_path, weights_only=True, **data)
@@ -31,9 +31,9 @@ def fit(trainer: Trainer, module: LightningModule, ckpt_path: Path | str | None 
 
 
 def stacked(plan: RunPlan, trainer: Trainer) -> bool:
-    """Whether members will be computed in one pass, without padding.
+    """Whether members will be computed in parallel, without padding.
 
     Raises:
-        UserError: that was asked for, and cannot be.
+        UserError: parallel execution was requested but is not supported.
     """
     return can_stack([IntentClassifier(plan.base)], plan.settings.model, trainer)

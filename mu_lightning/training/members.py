@@ -1,4 +1,4 @@
-"""Which models a `fit` trains, on which locales, and on which locales it scores them without having seen them."""
+"""Models of a run, with their train locales and zero-shot locales."""
 
 import hashlib
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from mu_lightning.utilities.errors import UserError
 
 ALL = "all"
 POOLED, WITHOUT = "multilingual", "without-"  # names of members of several locales
-NAMED = 8  # locales that a name spells out; a file's name may have 255 bytes
+NAMED = 8  # maximum number of locales in a name; file names have at most 255 bytes
 
 
 def excluded_locales(settings: RunSettings) -> tuple[str, ...]:
-    """The locales that a run leaves out; raises UserError for an unknown one."""
+    """Returns the excluded locales; raises UserError for an unknown one."""
     excluded = settings.exclude
     for tag in excluded:
         known_locale(tag)
@@ -23,12 +23,12 @@ def excluded_locales(settings: RunSettings) -> tuple[str, ...]:
 
 
 def training_locales(settings: RunSettings, corpus: Corpus) -> tuple[str, ...]:
-    """The locales to train on: those named, or ``all``, or all but those to leave out; none where none are named.
+    """Returns the train locales: the given ones, ``all``, or all except the excluded ones.
 
-    So it is for a target whose sources typology is to choose.
+    It is empty if none are given: the sources of a target are then selected by typology.
 
     Raises:
-        UserError: nothing is left, or a locale to leave out is unknown or not in the corpus.
+        UserError: no locales remain, or an excluded locale is unknown or not in the corpus.
     """
     excluded = excluded_locales(settings)
     for tag in excluded:
@@ -40,14 +40,14 @@ def training_locales(settings: RunSettings, corpus: Corpus) -> tuple[str, ...]:
         locales = tuple(tag for tag in corpus.locales if tag not in settings.targets)
     left = tuple(tag for tag in locales if tag not in excluded)
     if locales and not left:
-        raise UserError(f"nothing to train: --exclude leaves out every locale of {', '.join(locales)}")
+        raise UserError(f"nothing to train: --exclude removes every locale of {', '.join(locales)}")
     return left
 
 
 def models_to_train(settings: RunSettings, locales: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Name of each model -> the locales that it learns from.
+    """Returns the train locales of each model by name.
 
-    One a locale; under ``multilingual`` one on all of them; under ``all_leave_one_out`` one on all but each.
+    One model per locale; with ``multilingual`` one for all locales; with ``all_leave_one_out`` one for all except each.
     """
     if settings.all_leave_one_out:
         return {f"{WITHOUT}{left}": tuple(tag for tag in locales if tag != left) for left in locales}
@@ -58,7 +58,7 @@ def models_to_train(settings: RunSettings, locales: Sequence[str]) -> dict[str, 
 
 
 def name_of(locales: Sequence[str]) -> str:
-    """What several locales are called in a file's name: of many some are named, and a hash tells which they all are.
+    """File name for several locales; many locales are shortened with a hash.
 
     >>> name_of(["sq-AL", "am-ET"])
     'sq-AL+am-ET'
@@ -70,28 +70,28 @@ def name_of(locales: Sequence[str]) -> str:
 
 
 def unseen_locales(settings: RunSettings, models: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Name of each model -> the locales left out, on which it is scored without having seen them."""
+    """Returns the zero-shot locales of each model by name."""
     if settings.all_leave_one_out:
         return {name: (name.removeprefix(WITHOUT),) for name in models}
     return {name: excluded_locales(settings) for name in models}
 
 
 def check_models(settings: RunSettings, locales: Sequence[str], targets: Sequence[str]) -> None:
-    """Raises UserError for requests that do not go together.
+    """Raises UserError for contradicting settings.
 
     Args:
-        settings: of a `fit`.
-        locales: the locales to train on, where they are named.
-        targets: the targets.
+        settings: settings of the run.
+        locales: train locales, if given.
+        targets: target locales.
     """
     if settings.multilingual and targets and settings.compare:
-        raise UserError("--compare sets merges beside other ways, and --multilingual merges nothing: leave one out")
+        raise UserError("--compare evaluates merges, but --multilingual does not merge: remove one of them")
     if not settings.all_leave_one_out:
         return
     if targets or settings.multilingual:
         other = "--target-lang" if targets else "--multilingual"
-        raise UserError(f"--all-leave-one-out trains one model a left-out locale: leave out {other}")
+        raise UserError(f"--all-leave-one-out trains one model per excluded locale: remove {other}")
     if settings.model.patience is not None:
-        raise UserError("--all-leave-one-out: its models share their dev splits, so none can stop by its own score")
+        raise UserError("--all-leave-one-out: models share dev splits, so they cannot stop by their own scores")
     if len(locales) < 2:
-        raise UserError("--all-leave-one-out needs at least two locales: with one left out, none is left to train on")
+        raise UserError("--all-leave-one-out needs at least two locales")

@@ -1,8 +1,8 @@
-"""The most memory that a run will take, told before it starts: a few members are tried out, the rest is counted.
+"""Predicts the peak memory of a run from measurements with a few members.
 
-What a model, its gradient and its moments take is known. What a step keeps for the backward pass, and what the
-interpreter, the libraries and their compiled kernels take, is read off the process while as many members as are
-computed at a time train on the longest batches, and one is scored, and once they are gone again.
+The memory of models, gradients and moments is computed. The memory of activations, interpreter, libraries and compiled
+kernels is measured while as many members as run concurrently train on the longest batches, one is evaluated, and after
+they have been released.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,31 +26,30 @@ from mu_lightning.training.run_plan import RunPlan
 from mu_lightning.utilities.process_memory import PeakMemory, private_memory, release_memory
 from mu_lightning.utilities.progress import progress
 
-# Sizes of training batches, and locales whose dev rows are scored, that are tried out.
+# Number of batch sizes for training, and of locales for evaluation, to measure.
 TRIED, TRIED_LOCALES = 12, 3
-# The longest of them, and steps in a row on those, over which the most is looked for.
+# Number of longest batches, and steps on each, for measuring peak memory.
 LONGEST, WATCHED = 4, 16
-# oneDNN keeps so many kernels; a training batch of another size needs 12 (counted with ONEDNN_VERBOSE), a scored one 9.
+# Size of oneDNN's kernel cache; each train batch size needs 12 kernels (by ONEDNN_VERBOSE), each evaluation size 9.
 KERNELS = 1024
 KERNELS_TO_TRAIN, KERNELS_TO_SCORE = 12, 9
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Bytes.
+    """Measured memory, in bytes.
 
     Attributes:
         floor: the process without members.
-        member: one member's tensors, those apart that it shares with others.
-        trained: those of them that are trained: a gradient takes as much, moments take twice as much, or as much in
-            bfloat16.
-        shared: what all members share.
-        merged: the tensors that merges act on.
-        token: what a token of a training batch takes until the backward pass is over, beyond the gradient.
-        scoring: what scoring one member takes, its weights laid out for it.
-        train_kernels: what the compiled kernels of one more size of training batches take.
-        eval_kernels: the same of scored batches.
-        seen: sizes of training and of scored batches whose kernels are in the floor already.
+        member: tensors of a member, without shared ones.
+        trained: trained tensors of a member: gradients need as much, moments twice as much, or as much in bfloat16.
+        shared: tensors shared by all members.
+        merged: tensors that are merged.
+        token: activations per token of a train batch.
+        scoring: evaluation of a member, including packed weights.
+        train_kernels: compiled kernels per size of train batches.
+        eval_kernels: compiled kernels per size of evaluation batches.
+        seen: number of train and evaluation batch sizes whose kernels are included in the floor.
     """
 
     floor: int
@@ -67,24 +66,24 @@ class Costs:
 
 @dataclass(frozen=True)
 class Phase:
-    """What a part of the run holds at its most: what -> bytes."""
+    """Peak memory of a phase of the run, in bytes by component."""
 
     name: str
     parts: dict[str, int]
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """Total."""
         return sum(self.parts.values())
 
 
 def phases(plan: RunPlan, costs: Costs, trainer: Trainer) -> list[Phase]:
-    """What each part of the run holds at its most in the memory of the members' device.
+    """Predicts the peak memory of each phase of the run on the members' device.
 
     Args:
         plan: the run.
-        costs: as `try_out` gives them.
-        trainer: what will fit. On a GPU the process' own memory is not counted.
+        costs: result of `try_out`.
+        trainer: the trainer. On a GPU, CPU memory is not counted.
     """
     device = trainer.strategy.root_device
     count, targets, merging = len(plan.members), len(plan.targets) if plan.merges else 0, plan.settings.merge
@@ -102,7 +101,7 @@ def phases(plan: RunPlan, costs: Costs, trainer: Trainer) -> list[Phase]:
             "compiled kernels": round(kernels) if on_cpu else 0,
             "weights": costs.shared + members * costs.member,
             "moments": (1 if plan.settings.model.moments_dtype else 2) * members * costs.trained,
-            # On a GPU what was merged rests in ordinary memory.
+            # On a GPU merged models are in CPU memory.
             "merged models": targets * costs.merged if on_cpu else 0,
             "outer optimizer": outer if on_cpu else 0,
             **{what.replace("_", " "): size for what, size in more.items()},
@@ -134,12 +133,12 @@ def phases(plan: RunPlan, costs: Costs, trainer: Trainer) -> list[Phase]:
 
 
 def compiled_kernels(costs: Costs, trained: int, scored: int) -> float:
-    """What compiled kernels will take beyond those that are in the floor, in bytes.
+    """Predicts the memory of compiled kernels in bytes, beyond those in the floor.
 
     Args:
-        costs: what those of one more size of batches take.
-        trained: sizes of training batches in the run.
-        scored: sizes of scored batches.
+        costs: measured memory.
+        trained: number of train batch sizes in the run.
+        scored: number of evaluation batch sizes.
     """
     everything = trained * costs.train_kernels + scored * costs.eval_kernels
     kept = min(1.0, KERNELS / max(1, trained * KERNELS_TO_TRAIN + scored * KERNELS_TO_SCORE))
@@ -148,10 +147,9 @@ def compiled_kernels(costs: Costs, trained: int, scored: int) -> float:
 
 
 def training_sizes(plan: RunPlan, data: IntentDataModule, trainer: Trainer) -> tuple[int, int]:
-    """The most tokens of a step that are held together on one device, and how many sizes batches have.
+    """Returns the maximum number of concurrent tokens on a device, and the number of batch sizes.
 
-    That is the tokens of all members' batches, or of as many as are computed at a time. Batches follow from the seed,
-    so all that the run will see are looked at.
+    These are the tokens of all members, or of those that are computed concurrently. Batches are determined by the seed.
     """
     limit, turns = trainer.limit_train_batches, plan.settings.model.members_in_memory
     batches = data.member_batches()
@@ -174,29 +172,29 @@ def training_sizes(plan: RunPlan, data: IntentDataModule, trainer: Trainer) -> t
 
 
 def _tokens(lengths: np.ndarray, padded: bool) -> int:
-    """The tokens that a batch of rows of these lengths is computed with."""
+    """Number of tokens of a batch, including padding."""
     return len(lengths) * padded_width(lengths.max()) if padded else bucket_size(int(lengths.sum()))
 
 
 def scored_sizes(plan: RunPlan, data: IntentDataModule) -> int:
-    """How many sizes the batches have that are scored while the run trains."""
+    """Number of evaluation batch sizes during training."""
     tags = dict.fromkeys([*(sources.target for sources in plan.targets), *data.eval_locales])
     return len({size for tag in tags for size in _scored(data, tag)})
 
 
 def _scored(data: IntentDataModule, tag: str) -> dict[int, list[int]]:
-    """Tokens, as they are computed -> a batch of a locale's dev split of that size."""
+    """Returns evaluation batches of a locale by number of tokens."""
     (loader,) = data.eval_loaders("dev", [tag]).values()
     dataset: Any = loader.dataset
     return {bucket_size(len(rows) * int(dataset.rows.lengths[rows].max())): list(rows) for rows in loader.sampler}
 
 
 def try_out(plan: RunPlan, trainer: Trainer) -> Costs:
-    """Trains as many members as are computed at a time on the longest batches, scores one, and counts.
+    """Measures memory: trains concurrent members on the longest batches and evaluates one.
 
     Args:
         plan: the run.
-        trainer: what will fit, as far as devices and precision go.
+        trainer: trainer with the devices and precision of the run.
     """
     costs = _tried(plan, trainer)
     if plan.merges:
@@ -232,13 +230,13 @@ def _tried(plan: RunPlan, trainer: Trainer) -> Costs:
     texts = concatenate({tag: data.encoded(tag, "train") for tag in plan.members[names[0]]})
     batches = _of_distinct_sizes(texts, data.batch_size, trainer.world_size, not module.training_pass.stacked)
     in_a_row = islice(cycle(batches[-LONGEST:]), WATCHED)
-    steps = progress([*batches, *in_a_row], len(batches) + WATCHED, "steps tried out")
+    steps = progress([*batches, *in_a_row], len(batches) + WATCHED, "steps measured")
     levels = []
     for rows in islice(steps, len(batches)):
         largest = step(rows)
         levels.append(settled())
     with PeakMemory(device) as measured:
-        # As the run goes: nothing is handed back between steps, so the pieces that one leaves do not all fit the next.
+        # As in the run: memory is not released between steps, so fragmentation is included.
         for rows in steps:
             module.zero_grad()
             step(rows)
@@ -271,13 +269,13 @@ def _tried(plan: RunPlan, trainer: Trainer) -> Costs:
 
 
 def _growth(levels: Sequence[int]) -> float:
-    """What one more thing takes, from what is held after each of some; the first ones take what only they do."""
+    """Estimates memory per item from measurements after each item; the first ones include one-time costs."""
     later = levels[len(levels) // 3 :]
     return max(0.0, (later[-1] - later[0]) / (len(later) - 1)) if len(later) > 1 else 0.0
 
 
 def _of_distinct_sizes(rows: EncodedRows, size: BatchSize, world_size: int, padded: bool) -> list[list[int]]:
-    """A device's part of a few full batches of rows of about one length, no two of one size, the largest last."""
+    """Returns a device's part of a few full batches of distinct sizes, the largest last."""
     order = rows.lengths.argsort(kind="stable")
     if size.tokens is None and len(order) > size.rows:
         order = order[len(order) % size.rows :]
@@ -289,7 +287,7 @@ def _of_distinct_sizes(rows: EncodedRows, size: BatchSize, world_size: int, padd
 
 
 def _import_pictures() -> None:
-    """Imports what draws the merges: a run takes it in when it draws the first time."""
+    """Imports matplotlib so that its memory is counted."""
     from matplotlib import pyplot
 
     pyplot.close(pyplot.figure())

@@ -1,4 +1,4 @@
-"""Which source models a `fit` is still to train: ``--locales all`` and ``--skip-existing``."""
+"""Source models that remain to be trained: ``--locales all`` and ``--skip-existing``."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,35 +13,35 @@ from mu_lightning.utilities.errors import UserError
 
 
 def settle_locales(settings: RunSettings) -> RunSettings | None:
-    """With ``skip_existing``, the settings without the locales that have a model; else the settings as they are.
+    """With ``skip_existing``, removes locales that have a model from the settings.
 
-    A run that goes on where others ended gets a folder of its own, where none is named.
+    The run gets its own folder unless one is given.
 
     Returns:
-        None where nothing is left to train.
+        The settings, or None if nothing remains to be trained.
 
     Raises:
-        UserError: an unknown locale, or ``skip_existing`` for a run with a target, which makes no source models.
+        UserError: an unknown locale, or ``skip_existing`` for a run with a target, which trains no source models.
     """
     if not settings.skip_existing:
         return settings
     if settings.targets:
-        raise UserError("--skip-existing is for source models, and a run with --target-lang makes none: leave it out")
+        raise UserError("--skip-existing is for source models, and a run with --target-lang exports none: remove it")
     if settings.all_leave_one_out:
-        raise UserError("--skip-existing looks for a model a locale, not for those of --all-leave-one-out")
+        raise UserError("--skip-existing does not support --all-leave-one-out")
     for tag in settings.locales:
         if tag != ALL:
             locale(tag)
     locales = training_locales(settings, open_corpus(settings.data))
     if not locales:
-        return settings  # which `plan_run` refuses
+        return settings  # rejected by `plan_run`
     names = tuple(models_to_train(settings, locales))
     left = tuple(name for name in names if not _folder(settings, name).is_dir())
     if is_first_process() and len(left) < len(names):
         print(f"{len(names) - len(left)} of {len(names)} models are in {settings.models_dir} already", flush=True)
     if not left:
         return None
-    if names == locales:  # a model a locale; one of several needs them all
+    if names == locales:  # one model per locale; multilingual models need all locales
         locales = left
     folder = settings.output_dir or _free(default_folder(settings, locales))
     return replace(settings, locales=locales, output_dir=folder)
@@ -52,7 +52,7 @@ def _folder(settings: RunSettings, name: str) -> Path:
 
 
 def _free(folder: Path) -> Path:
-    """The folder, or the first of its name with a number that holds no finished run."""
+    """Returns the folder, or the first numbered variant without a finished run."""
     found, number = folder, 1
     while (found / "results.json").exists():
         number += 1

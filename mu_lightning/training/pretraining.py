@@ -1,8 +1,7 @@
-"""A small XLM-R from nothing: masked and translation language modeling over all locales of a corpus.
+"""Pretrains a small XLM-R from scratch: masked and translation language modeling on all locales of a corpus.
 
-Masked language modeling is BERT's (Devlin et al. 2019, arXiv:1810.04805); translation language modeling masks a
-pair of translations read as one sequence (Lample and Conneau 2019, arXiv:1901.07291), which is what ties the
-languages together.
+See Devlin et al. 2019 (arXiv:1810.04805) for masked language modeling, and Lample and Conneau 2019 (arXiv:1901.07291)
+for translation language modeling, which masks concatenated translations and so aligns the languages.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,18 +23,17 @@ from mu_lightning.data.corpus import Rows
 from mu_lightning.data.encoding import LENGTH_STEP
 from mu_lightning.settings import PretrainSettings
 
-# XLM-R's own ids (Conneau et al. 2020, arXiv:1911.02116); <mask> is the last piece.
+# Special token ids of XLM-R (Conneau et al. 2020, arXiv:1911.02116); <mask> is the last token.
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
 EPOCH_STEPS = 100
-# The number of predicted pieces is a multiple of this: each new matrix shape costs a CPU a kernel (see LENGTH_STEP).
+# The number of masked tokens is a multiple of this, to limit the number of matrix shapes (see LENGTH_STEP).
 COUNT_STEP = 64
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerBase:
-    """A byte-pair tokenizer (Sennrich et al. 2016, arXiv:1508.07909) with XLM-R's special tokens, ids and framing.
+    """Trains a BPE tokenizer (Sennrich et al. 2016, arXiv:1508.07909) with XLM-R's special tokens.
 
-    XLM-R's own kind, a unigram model, comes out differently each time the tokenizers library trains it; this one does
-    not.
+    Unlike BPE, training of unigram models, as used by XLM-R, is not deterministic in the tokenizers library.
     """
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Strip()])
@@ -59,7 +57,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
 
 
 def new_model(tokenizer: PreTrainedTokenizerBase, settings: PretrainSettings, seed: int) -> XLMRobertaForMaskedLM:
-    """A randomly initialized XLM-R of the settings' size, drawn from `seed`."""
+    """Creates a randomly initialized XLM-R."""
     torch.manual_seed(seed)
     config = XLMRobertaConfig(
         vocab_size=len(tokenizer),
@@ -80,13 +78,13 @@ def new_model(tokenizer: PreTrainedTokenizerBase, settings: PretrainSettings, se
 
 
 class MaskedBatches(Dataset[dict[str, Tensor]]):
-    """Item i is the batch of training step i: a pure function of the seed and i.
+    """Dataset whose item i is the batch of training step i: a pure function of seed and i.
 
     Args:
-        rows: locale -> its rows; equal ids are translations of each other.
-        tokenizer: gives XLM-R's special ids.
-        settings: sizes and rates.
-        seed: decides everything that is drawn.
+        rows: locale -> rows; equal ids are translations.
+        tokenizer: the tokenizer.
+        settings: settings of pretraining.
+        seed: random seed.
     """
 
     def __init__(
@@ -96,7 +94,7 @@ class MaskedBatches(Dataset[dict[str, Tensor]]):
         self.seed = seed
         self.mask_id = int(tokenizer.mask_token_id)
         concepts = {name: place for place, name in enumerate(sorted({i for part in rows.values() for i in part.ids}))}
-        # places[locale, concept] is the number of the text, or -1; a text's pieces go without the framing.
+        # places[locale, concept] is the index of the text, or -1; texts have no special tokens.
         self.places = np.full((len(rows), len(concepts)), -1)
         self.pieces: list[np.ndarray] = []
         for line, part in enumerate(rows.values()):
@@ -130,7 +128,7 @@ class MaskedBatches(Dataset[dict[str, Tensor]]):
         return first, np.where(paired, others, -1)
 
     def _sequence(self, first: int, second: int) -> np.ndarray:
-        # XLM-R's framing: <s> A </s> or <s> A </s></s> B </s>
+        # format of XLM-R: <s> A </s> or <s> A </s></s> B </s>
         start, end = np.array([0]), np.array([2])
         pair = (end, self.pieces[second], end) if second >= 0 else ()
         return np.concatenate([start, self.pieces[first], end, *pair])
@@ -141,7 +139,7 @@ class MaskedBatches(Dataset[dict[str, Tensor]]):
         inputs = np.full((len(sequences), width), 1)
         for line, sequence in zip(inputs, sequences, strict=True):
             line[: len(sequence)] = sequence
-        # BERT's recipe: of the chosen pieces 80 % become <mask>, 10 % another piece, 10 % stay.
+        # As in BERT, 80 % of the selected tokens become <mask>, 10 % a random token, 10 % are unchanged.
         eligible = np.flatnonzero(inputs > 2)
         count = max(1, int(self.settings.mask_rate * len(eligible)) // COUNT_STEP) * COUNT_STEP
         chosen = np.sort(random.permutation(eligible)[:count])
@@ -159,12 +157,12 @@ class MaskedBatches(Dataset[dict[str, Tensor]]):
 
 
 class StepSampler(Sampler[int]):
-    """The numbers of an epoch's steps, counted over the whole run, so that a resumed run goes on where it was."""
+    """Yields the global step indices of an epoch, for resuming."""
 
     epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this at each epoch's start."""
+        """Called by Lightning at the start of each epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -175,7 +173,7 @@ class StepSampler(Sampler[int]):
 
 
 class Pretraining(LightningModule):
-    """Predicts masked pieces; only the chosen positions go through the vocabulary-wide output layer."""
+    """Predicts masked tokens; the output layer is computed for masked positions only."""
 
     def __init__(self, model: XLMRobertaForMaskedLM, settings: PretrainSettings) -> None:
         super().__init__()

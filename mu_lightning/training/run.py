@@ -1,4 +1,4 @@
-"""A training run from a checked plan to what it trained: fits, with checkpoints, callbacks and loggers."""
+"""Runs a validated training plan, with checkpoints, callbacks and loggers."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -35,16 +35,16 @@ from mu_lightning.utilities.tables import counted
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training gave.
+    """Result of a training.
 
     Attributes:
         plan: the run.
-        module: the members as training left them.
-        data: what they were trained on; it gives the splits to score.
-        trainer: what fitted.
-        history: a record of each merge, in order (see docs/iterative.md).
-        merged: target -> the state dict of its last committed merge; a target without one is not in it.
-        looked_at: target -> what of it the merges looked at.
+        module: the trained members.
+        data: the data module.
+        trainer: the trainer.
+        history: records of the merges (see docs/iterative.md).
+        merged: target -> state dict of the last committed merge, if any.
+        looked_at: target -> data of the target that merges used.
     """
 
     plan: RunPlan
@@ -57,39 +57,39 @@ class Trained:
 
     @property
     def device(self) -> device:
-        """Where it was trained."""
+        """Device of the training."""
         found: device = self.trainer.strategy.root_device
         return found
 
     def member(self, name: str) -> IntentClassifier:
-        """A member, on the device of the training, where Lightning leaves none."""
+        """Returns a member on the device of the training; Lightning moves members to the CPU."""
         return self.module.to(self.device).member(name)
 
     def classifier(self, target: str) -> IntentClassifier:
-        """The target's merged model, on the device of the training; raises KeyError where there is none."""
+        """Returns the merged model of a target on the device of the training; raises KeyError without one."""
         return self.plan.merged(self.merged[target]).to(self.device)
 
     def weights(self, target: str) -> dict[str, float]:
-        """The merge weights of the target's merged model."""
+        """Merge weights of the merged model of a target."""
         return last_weights(self.history, target)
 
     def supervision(self, target: str) -> Supervision:
-        """What of the target the training looked at: its dev labels, where a decision about merges read them."""
+        """Data of a target that training used: its dev labels, if decisions about merges depend on them."""
         return self.looked_at.get(target, "none")
 
 
 class TrainingRun:
-    """Trains what a plan says, in the plan's folder: ``with TrainingRun(plan) as run: trained = run.train()``.
+    """Runs a training plan: ``with TrainingRun(plan) as run: trained = run.train()``.
 
-    As a context it holds its folders against other processes, and at the end closes its loggers.
+    The context locks the output folders, and closes the loggers at the end.
 
     Args:
-        plan: the checked run.
-        quiet: whether to print nothing and show no progress, as in a worker process.
+        plan: the validated run.
+        quiet: whether to print nothing and show no progress bar, as in worker processes.
 
     Raises:
-        UserError: it is to go on with a run that it cannot go on with, or to compute as it cannot; as it is entered,
-            another process is writing into one of the run's folders, or has written into it.
+        UserError: the run cannot be resumed, or the settings are not supported; on entering the context, another
+            process uses or has created an output folder.
     """
 
     def __init__(self, plan: RunPlan, quiet: bool = False) -> None:
@@ -125,25 +125,25 @@ class TrainingRun:
         with self._held:
             for logger in self._open_loggers:
                 if isinstance(logger, WandbLogger):
-                    logger.experiment.finish()  # else the run is written out only when the process ends
+                    logger.experiment.finish()  # otherwise the run is flushed at process exit only
 
     def train(self, stage: str = "fit", members: Mapping[str, tuple[str, ...]] | None = None) -> Trained:
-        """Trains members together; those of the plan are merged as it says.
+        """Trains members jointly, with merges for those of the plan.
 
-        A stage has its own checkpoints, and a run that goes on with an earlier attempt goes on in each from the last.
-        Nothing is scored on a test split, and no ``results.json`` is written.
+        Stages have separate checkpoints and are resumed separately. There is no test evaluation, and ``results.json``
+        is not written.
 
         Args:
-            stage: its name: ``fit``, or any other for members without merges, to compare with.
-            members: member -> the locales that it learns from; those of the plan, if none are given.
+            stage: name of the stage: ``fit``, or another name for members without merges.
+            members: train locales of each member; default: those of the plan.
 
         Raises:
-            UserError: what only training shows: no room for a checkpoint, a member that keeps breaking down.
-            Interrupted: SIGTERM or Ctrl-C, once a checkpoint is written.
-            RuntimeError: the run has not been entered as a context.
+            UserError: an error during training: a full disk, or a member with repeated non-finite gradients.
+            Interrupted: SIGTERM or Ctrl-C, after a checkpoint has been saved.
+            RuntimeError: the context has not been entered.
         """
         if self._held is None:
-            raise RuntimeError("a run trains inside its context: with TrainingRun(plan) as run: run.train()")
+            raise RuntimeError("train() must be called inside the context: with TrainingRun(plan) as run: run.train()")
         plan = self.plan
         first = stage == "fit"
         if first:
@@ -167,12 +167,12 @@ class TrainingRun:
         return Trained(plan, module, data, trainer, tuple(merges.history), merges.models, looked_at)
 
     def say(self, text: str) -> None:
-        """Prints in the first process, unless the run is to be quiet."""
+        """Prints on rank 0, unless the run is quiet."""
         if not self.quiet and is_first_process():
             print(text, flush=True)
 
     def _begin(self) -> None:
-        """Leaves a note of what was begun, before anything else: an attempt to resume compares with it."""
+        """Records the configuration, for validation when resuming."""
         if not is_first_process():
             return
         if self._resumption is not None:
@@ -194,11 +194,11 @@ class TrainingRun:
         )
 
     def _build(self, name: str, *arguments: Any, **named: Any) -> Any:
-        """A part of the run; None where it is to be left out."""
+        """Builds a callback; None if it was removed."""
         return build_callback(name, self.settings.callbacks, *arguments, **named)
 
     def _merging(self) -> tuple[Merges, list[Callback | None]]:
-        """The callback that merges, and all that merging needs, it first."""
+        """Builds the merge callback and its companions."""
         plan, merging = self.plan, self.settings.merge
         assert plan.sources is not None
         merges = self._build(
@@ -225,10 +225,10 @@ class TrainingRun:
         last = None
         if self._resumption is not None:
             last = self._resumption.last(stage)
-            self.say(f"going on from {last.path}" if last else f"{stage}: no checkpoint yet, it begins anew")
+            self.say(f"resuming from {last.path}" if last else f"{stage}: no checkpoint yet, starting anew")
         trainer = Trainer(**self._trainer_arguments(stage, checkpoints, callbacks))
         fit(trainer, module, last.path if last else None, datamodule=data)
-        for optimizer in trainer.optimizers:  # the moments are in the last checkpoint, and not needed any more
+        for optimizer in trainer.optimizers:  # moments are saved in the last checkpoint and no longer needed
             optimizer.state.clear()
         return trainer
 
@@ -250,7 +250,7 @@ class TrainingRun:
         arguments["callbacks"] = [one for one in every if one is not None]
         arguments["logger"] = arguments.get("logger") or self._loggers(stage)
         self._open_loggers += arguments["logger"] if isinstance(arguments["logger"], list) else []
-        arguments["default_root_dir"] = checkpoints  # where Lightning looks for what a requeued SLURM job left
+        arguments["default_root_dir"] = checkpoints  # location of checkpoints of requeued SLURM jobs in Lightning
         arguments["strategy"] = strategy_for(
             arguments.get("strategy") or "auto", arguments.get("devices", 1), arguments.get("num_nodes", 1)
         )

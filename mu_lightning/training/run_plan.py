@@ -1,4 +1,4 @@
-"""What a training run will do, settled and checked before anything long begins."""
+"""Validated plans of training runs."""
 
 import copy
 import os
@@ -53,18 +53,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """A checked run.
+    """A validated run.
 
     Attributes:
-        settings: what was asked for.
-        corpus: where rows come from.
-        tokenizer: the base's.
-        base: the classifier that every member starts from.
-        members: member -> the locales that it learns from.
-        unseen: member -> locales left out of training, on which it is scored too.
-        targets: the targets' sources and weights, the primary one's first; none without a target.
-        output_dir: the run's folder.
-        exports: member -> its model folder, where there is no target.
+        settings: settings of the run.
+        corpus: the corpus.
+        tokenizer: tokenizer of the base.
+        base: initial classifier of all members.
+        members: train locales of each member.
+        unseen: zero-shot locales of each member, for evaluation.
+        targets: source plans of the targets, the primary target first.
+        output_dir: the run folder.
+        exports: model folder of each member, without a target.
         subset: vocabulary subset of the run; None for the full vocabulary.
     """
 
@@ -81,39 +81,39 @@ class RunPlan:
 
     @property
     def seed(self) -> int:
-        """The run's seed."""
+        """Random seed of the run."""
         return self.settings.seed
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user should know before the run begins: of the corpus, and of targets that cannot be scored."""
+        """Notes for the user about the corpus, and targets that cannot be evaluated."""
         data, notes = self.data({}), list(self.corpus.notes)
         for tag in (sources.target for sources in self.targets):
             test = data.rows(tag, "test")
             if not test.labeled:
                 lack = "labeled test rows" if len(test) else "test rows"
-                notes.append(f"{tag} has no {lack} in {self.corpus.name}: its model will be exported, not scored")
+                notes.append(f"{tag} has no {lack} in {self.corpus.name}: its model will not be evaluated")
             if self.merges and not data.rows(tag, "dev").labeled:
-                notes.append(f"{tag} has no labeled dev rows: merges are scored on those of its sources")
+                notes.append(f"{tag} has no labeled dev rows: merges are evaluated on those of its sources")
         return tuple(notes)
 
     @property
     def sources(self) -> SourcePlan | None:
-        """The primary target's sources and weights, None without a target."""
+        """Source plan of the primary target, or None."""
         return self.targets[0] if self.targets else None
 
     @property
     def target(self) -> str | None:
-        """The primary target: the locale that is merged for."""
+        """Primary target locale."""
         return self.sources.target if self.sources else None
 
     @property
     def merges(self) -> bool:
-        """Whether members are merged: for a target, unless one model learns from all of its sources."""
+        """Whether members are merged: for a target, unless a joint model is trained."""
         return bool(self.targets) and not self.settings.multilingual
 
     def data(self, members: dict[str, tuple[str, ...]]) -> IntentDataModule:
-        """A data module for training `members`."""
+        """Creates the data module for members."""
         vocabulary = self.subset.vocabulary if self.subset is not None and self.subset.trimmed else None
         return IntentDataModule(
             self.corpus, self.tokenizer, self.settings.data, members, seed=self.seed, vocabulary=vocabulary
@@ -127,19 +127,19 @@ class RunPlan:
         return f"vocabulary used: {len(self.subset.vocabulary):,} of {self.subset.vocabulary.size:,} tokens"
 
     def merged(self, state: Mapping[str, "Tensor"]) -> IntentClassifier:
-        """An ordinary classifier of a merged state."""
+        """Creates a classifier with a merged state."""
         return self.joint([POOLED]).member(POOLED).as_merged(state)
 
     @property
     def start(self) -> dict[str, "Tensor"] | None:
-        """What merges act on of each member as training starts, not copied; None where adapters make it another."""
+        """Initial merge state of all members, not copied; None with adapters."""
         if self.settings.model.adapter != "none":
             return None
         state: dict[str, Tensor] = IntentClassifier(self.base, self.subset).merge_state()
         return state
 
     def joint(self, members: Sequence[str]) -> JointClassifier:
-        """Fresh members, each a copy of the base with the one head."""
+        """Creates new members as copies of the base with its head."""
         model, merging = self.settings.model, self.settings.merge
         made: Mapping[str, IntentClassifier]
         if model.adapter == "lora":
@@ -150,10 +150,10 @@ class RunPlan:
 
 
 def plan_run(settings: RunSettings) -> RunPlan:
-    """Checks the settings of a `fit` and settles what it leaves open; reads every row that the run will train on.
+    """Validates the settings of a run and resolves defaults; reads all rows of the run.
 
     Raises:
-        UserError: whatever would make the run fail or overwrite something later.
+        UserError: any error that would make the run fail later.
     """
     settings = with_settled_precision(settings)
     wanted = settings.targets
@@ -192,8 +192,8 @@ def plan_run(settings: RunSettings) -> RunPlan:
             schedule = check_merge(settings.merge, sources)
         if schedule.by_step and 0 < settings.model.members_in_memory < len(locales):
             raise UserError(
-                f"the schedule {schedule.name} merges in the middle of an epoch, where with --members-in-memory some "
-                "members have not trained yet: choose a schedule by epochs, or leave out --members-in-memory"
+                f"the schedule {schedule.name} merges within an epoch, which --members-in-memory does not support: "
+                "use a schedule by epochs, or remove --members-in-memory"
             )
     for tag in dict.fromkeys((*locales, *(wanted if settings.compare else ()))):
         check_rows(corpus, tag, test=settings.compare and tag in wanted)
@@ -214,7 +214,7 @@ def plan_run(settings: RunSettings) -> RunPlan:
     subset = _vocabulary_subset(plan)
     plan = replace(plan, subset=subset)
     if settings.model.adapter == "lora":
-        plan.joint([POOLED])  # whether such adapters can be made at all
+        plan.joint([POOLED])  # raises UserError for unsupported adapters
         if targets and settings.merge.adapter == "folded" and settings.merge.sync == "pull":
             raise UserError(
                 "--merge.sync pull leaves each member weights of its own, which a shared base cannot hold: choose "
@@ -224,7 +224,7 @@ def plan_run(settings: RunSettings) -> RunPlan:
 
 
 def refuse_existing_outputs(settings: RunSettings, output_dir: Path, exports: Iterable[Path]) -> None:
-    """Raises UserError for folders that another process holds, or that hold something where a new run is to go."""
+    """Raises UserError for output folders that exist or are in use by another process."""
     if not is_first_process():
         return
     if resumes(settings, output_dir):
@@ -233,32 +233,31 @@ def refuse_existing_outputs(settings: RunSettings, output_dir: Path, exports: It
     for folder in exports:
         refuse_existing(folder, "a model")
     unfinished = (output_dir / BEGUN).is_file() and not (output_dir / "results.json").exists()
-    refuse_existing(output_dir, "an unfinished run (--resume goes on with it)" if unfinished else "a result")
+    refuse_existing(output_dir, "an unfinished run (use --resume to continue it)" if unfinished else "a result")
 
 
 def is_first_process() -> bool:
-    """Whether this is the process that reads arguments for all: the others of a DDP run are started by it."""
+    """Whether this is the main process, which starts the other processes of a DDP run."""
     return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
 
 
 def _check_requests(settings: RunSettings, locales: tuple[str, ...], targets: tuple[str, ...]) -> None:
     if not locales and not targets:
         raise UserError(
-            "nothing to train: name --locales, or --target-lang to choose its sources by typology, or --exclude to "
-            "leave out some of all"
+            "nothing to train: set --locales, or --target-lang to select sources by typology, or --exclude to "
+            "train on all other locales"
         )
     among = [tag for tag in targets if tag in locales]
     if among and len(targets) > 1:
         raise UserError(
-            f"the target {among[0]} is among the sources: through the members that follow a merged model its labels "
-            "would reach it"
+            f"the target {among[0]} is among the sources: its labels would leak through members that follow a merged "
+            "model"
         )
     if settings.compare and not targets:
         raise UserError("--compare needs a target: give --target-lang")
     if settings.enable_wandb and not _wandb_can_log():
         raise UserError(
-            "--enable-wandb: no W&B account is set up here; run 'wandb login', or set WANDB_MODE=offline to log "
-            "without one"
+            "--enable-wandb: no W&B credentials found; run 'wandb login', or set WANDB_MODE=offline to log locally"
         )
 
 
@@ -270,7 +269,7 @@ def _wandb_can_log() -> bool:
 
 
 def default_folder(settings: RunSettings, locales: tuple[str, ...], targets: tuple[str, ...] = ()) -> Path:
-    """Where a run goes that names no folder."""
+    """Default run folder."""
     what = name_of(targets) or (locales[0] if len(locales) == 1 else f"{len(locales)}-locales")
     if settings.all_leave_one_out:
         what += "_leave-one-out"
@@ -289,9 +288,9 @@ def _vocabulary_subset(plan: RunPlan) -> VocabularySubset | None:
         for split in SPLITS:
             data.rows(tag, split)
     settings = plan.settings.model
-    # A target's train rows count too: a resumed run may be asked to compare with a native model.
+    # Include train rows of targets: a resumed run may be compared with a model trained on target labels.
     read = [(tag, split) for split in SPLITS for tag in sorted(learned if split == "train" else learned | unseen)]
-    parts = [data.encoded(*one) for one in read if len(data.rows(*one))]  # a target may have none
+    parts = [data.encoded(*one) for one in read if len(data.rows(*one))]  # targets may have no rows
     check_tokens(parts, plan.tokenizer, plan.base)
     trial_logits(plan.base, longest_texts(parts), str(settings.base))
     if settings.decay_unused:

@@ -1,4 +1,4 @@
-"""Lightning's Trainer from a run's settings: its objects built, its arguments checked."""
+"""Builds and validates the arguments of Lightning's Trainer."""
 
 import copy
 from argparse import ArgumentError
@@ -19,22 +19,20 @@ CLASS_PATH = "class_path"
 
 
 def built_arguments(arguments: TrainerArguments) -> dict[str, Any]:
-    """A Trainer's arguments with an object in place of each class path, and callbacks as a list of fresh ones.
-
-    Callbacks have state of their own, so no two trainings share any.
+    """Instantiates class paths in the Trainer's arguments; callbacks are new objects for each training.
 
     Args:
-        arguments: as in `RunSettings.trainer`.
+        arguments: see `RunSettings.trainer`.
 
     Raises:
-        argparse.ArgumentError, TypeError: a class path that leads nowhere, or what its class does not take.
+        argparse.ArgumentError, TypeError: an invalid class path or invalid arguments.
     """
     built: dict[str, Any] = dict(arguments)
     named = {name: value for name, value in built.items() if _names_class(value)}
     if named:
         parser = LightningArgumentParser(exit_on_error=False)
         parser.add_lightning_class_args(Trainer, "trainer")
-        # A copy, as parsing changes what it is given, which the next training is built from.
+        # Copied, because parsing modifies its input.
         objects = parser.instantiate(parser.parse_object({"trainer": copy.deepcopy(named)})).trainer
         built |= {name: objects[name] for name in named}
     callbacks = built.get("callbacks") or []
@@ -44,10 +42,10 @@ def built_arguments(arguments: TrainerArguments) -> dict[str, Any]:
 
 
 def bare_trainer(arguments: TrainerArguments) -> Trainer:
-    """A Trainer with a run's devices, precision and limits, which writes nothing.
+    """Creates a Trainer with the devices, precision and limits of a run, without outputs.
 
     Args:
-        arguments: those of the run's Trainer.
+        arguments: arguments of the run's Trainer.
     """
     built = built_arguments(arguments) | {"logger": False, "callbacks": None}
     strategy = strategy_for(built.get("strategy") or "auto", built.get("devices", 1), built.get("num_nodes", 1))
@@ -55,7 +53,7 @@ def bare_trainer(arguments: TrainerArguments) -> Trainer:
 
 
 def with_settled_precision(settings: RunSettings) -> RunSettings:
-    """The settings with the precision that ``auto`` means on this machine: what is recorded is what was computed."""
+    """Resolves the precision ``auto`` in the settings, so that the actual precision is recorded."""
     if settings.trainer.get("precision") != "auto":
         return settings
     precision, _ = settled_precision(settings.trainer.get("accelerator"))
@@ -63,7 +61,7 @@ def with_settled_precision(settings: RunSettings) -> RunSettings:
 
 
 def check_arguments(arguments: Mapping[str, Any]) -> None:
-    """Raises UserError for what Lightning, or a library that it asks for, would only refuse later."""
+    """Raises UserError for arguments that Lightning would reject later."""
     check_number("trainer.gradient_clip_val", arguments.get("gradient_clip_val"), least=0)
     try:
         Trainer(**{**arguments, "logger": False, "callbacks": None, "enable_checkpointing": False})
@@ -72,25 +70,24 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
 
 
 def check_trainer(settings: RunSettings) -> None:
-    """Checks the Trainer's arguments, and whether members can be trained with them.
+    """Validates the Trainer's arguments.
 
     Raises:
-        UserError: what cannot be built, is out of range, or does not go together.
+        UserError: invalid, out-of-range or contradicting arguments.
     """
     trainer, model = settings.trainer, settings.model
     check_precision(trainer.get("precision"), model.moments_dtype)
     strategy_for(trainer.get("strategy") or "auto", trainer.get("devices", 1), trainer.get("num_nodes", 1))
     if model.members_in_memory < 0:
         raise UserError(
-            f"--members-in-memory {model.members_in_memory}: expected how many members are on the device at a time, or "
-            "0 for all"
+            f"--members-in-memory {model.members_in_memory}: expected the number of members on the device, or 0 for all"
         )
     patience = model.patience
     if patience is not None and (patience < 1 or trainer.get("limit_val_batches") == 0):
-        raise UserError(f"--model.patience {patience}: expected a number of epochs from 1 on, and dev scores to go by")
+        raise UserError(f"--model.patience {patience}: expected at least 1, and dev evaluation enabled")
     cut = [name for name in ("limit_train_batches", "overfit_batches", "fast_dev_run") if trainer.get(name)]
     if model.members_in_memory and cut:
-        raise UserError(f"--trainer.{cut[0]} cuts off the last turns of --members-in-memory: use --data.limit_train")
+        raise UserError(f"--trainer.{cut[0]} is not supported with --members-in-memory: use --data.limit_train")
     try:
         built = built_arguments(trainer)
     except (ArgumentError, ImportError, TypeError) as error:

@@ -25,27 +25,27 @@ from mu_lightning.utilities.checksums import has_checksum, write_checksum
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import atomic_file
 
-# What these must know of a source does not hang on the other sources: it is learned once and shared.
+# The statistics of these methods depend on one source only: they are computed once and shared.
 SHARED_KINDS = ("fisher", "regmean")
 
 
 @dataclass(frozen=True)
 class HeldTensors:
-    """Tensors that are carried along, for workers that share no files."""
+    """In-memory tensors, for workers without shared files."""
 
     tensors: Mapping[str, Tensor]
 
     def load(self) -> Mapping[str, Tensor]:
-        """The tensors."""
+        """Returns the tensors."""
         return self.tensors
 
 
 @dataclass(frozen=True)
 class LearningTask:
-    """One source's Fisher diagonal or Gram matrices on some locales' train texts.
+    """Task that computes the Fisher diagonal or Gram matrices of one source on train texts.
 
     Attributes:
-        key: tells it apart by all that its result depends on.
+        key: identifies all inputs of the result.
         kind: ``fisher`` or ``regmean``.
         source: the source's locale.
         model: its model in the context.
@@ -66,11 +66,11 @@ class LearningTask:
 
     @property
     def name(self) -> str:
-        """What is shown while it runs."""
+        """Name in the progress display."""
         return f"{self.kind} of {self.source} on {', '.join(tag for tag, _ in self.texts)}"
 
     def run(self, context: EvaluationContext) -> Tensors:
-        """Learns it, unless an earlier run has left it."""
+        """Computes the result, unless it exists."""
         from safetensors.torch import save_file
 
         path = None if self.folder is None else self.folder / f"{self.key}.safetensors"
@@ -98,7 +98,7 @@ class LearningTask:
 
 @dataclass(frozen=True)
 class FolderLearning:
-    """How a merge learns what is of this merge alone (RegMean++, AdaMerging): from its sources' folders.
+    """Computes statistics that are specific to a merge (RegMean++, AdaMerging).
 
     Attributes:
         folders: source -> model folder.
@@ -111,7 +111,7 @@ class FolderLearning:
     data: MergeData
 
     def __call__(self, cell: Cell, context: EvaluationContext) -> Mapping[str, Mapping[str, Tensor]]:
-        """Source -> tensor name -> statistic."""
+        """Returns source -> tensor name -> statistic."""
         assert isinstance(cell.approach, OneShot)
         with TemporaryDirectory() as scratch:
             plan = plan_folders(
@@ -126,7 +126,9 @@ class FolderLearning:
                 device=context.device,
             )
             with collected(plan, MergeTexts(self.data, plan), progress=False) as statistics:
-                return {name: dict(found) for name, found in statistics.items()}  # mapped: they outlive their files
+                return {
+                    name: dict(found) for name, found in statistics.items()
+                }  # memory-mapped tensors outlive their files
 
 
 def shared_learning(
@@ -154,7 +156,7 @@ def shared_learning(
 
 
 def own_learning(cell: Cell, models: Mapping[str, str], context: EvaluationContext) -> FolderLearning | None:
-    """How a merge learns by itself, for a method that shares nothing with other merges."""
+    """Returns the computation of statistics for methods without shared statistics."""
     approach = cell.approach
     if not isinstance(approach, OneShot) or approach.text_mode is None or approach.method in SHARED_KINDS:
         return None

@@ -1,7 +1,7 @@
-"""The texts that a merge method learns from: which they are.
+"""Texts for merge methods with data-dependent statistics.
 
-Only texts are read, never labels: a Fisher's labels are drawn from the model. Text of the target makes the merge
-transductive all the same, and its results say so (``target-unlabelled``).
+Labels are never used: Fisher information uses labels sampled from the model. Text of the target makes the merge
+transductive, which is recorded in its results (``target-unlabelled``).
 """
 
 from collections.abc import Sequence
@@ -21,13 +21,13 @@ from mu_lightning.utilities.errors import UserError, unknown
 
 @dataclass(frozen=True)
 class MergeData(CorpusSettings):
-    """Which texts a method learns from.
+    """Texts for statistics.
 
     Attributes:
-        mode: the ``target``'s texts, each source's own (``sources``), or ``both``.
-        target: the locale that the merge is for.
-        examples: train utterances of each locale; the same ids in every locale.
-        max_length: tokens after which an utterance is cut.
+        mode: texts of the ``target``, of each source (``sources``), or ``both``.
+        target: the target locale.
+        examples: number of train utterances per locale; the same ids in every locale.
+        max_length: maximum number of tokens.
     """
 
     mode: Mode = "target"
@@ -37,27 +37,27 @@ class MergeData(CorpusSettings):
 
     @property
     def supervision(self) -> str:
-        """What of the target the merge looks at."""
+        """Data of the target that the merge uses."""
         return "none" if self.mode == "sources" else "target-unlabelled"
 
     def locales(self, source: str) -> tuple[str, ...]:
-        """The locales whose texts are read for a source."""
+        """Locales of the texts for a source."""
         target = () if self.target is None else (self.target,)
         return {"target": target, "sources": (source,), "both": (source, *target)}[self.mode]
 
     def recorded(self) -> dict[str, Any]:
-        """Itself as plain values, without a place on this machine."""
+        """Returns plain values, without local paths."""
         plain = CorpusSettings().corpus_values()
         values = {key: value for key, value in asdict(self).items() if key == "corpus" or value != plain.get(key)}
         return {key: value for key, value in values.items() if key != "data_dir" and value is not None}
 
 
 class MergeTexts:
-    """The texts of a merge, tokenized.
+    """Tokenized texts of a merge.
 
     Args:
-        data: which they are.
-        plan: the merge of folders that they are for.
+        data: the texts.
+        plan: the merge.
 
     Raises:
         UserError: an unknown mode, no target where one is needed, a source or target that the corpus does not have, a
@@ -71,7 +71,7 @@ class MergeTexts:
             raise UserError(f"--num-fisher-examples is {data.examples}: at least 1 utterance is needed")
         if data.mode != "sources" and data.target is None:
             raise UserError(
-                f"{plan.job.method.name} on texts of the target needs a target: name it, or use the sources' texts "
+                f"{plan.job.method.name} on text of the target needs a target: set one, or use text of the sources "
                 "(--fisher-data-mode sources, or mode in a recipe's data)"
             )
         self.data, self._sources = data, plan.job.names
@@ -79,8 +79,8 @@ class MergeTexts:
         for tag in {tag for source in plan.job.names for tag in data.locales(source)}:
             if tag not in corpus.locales:
                 raise UserError(
-                    f"{plan.job.method.name} reads texts of every source and target it is to learn from, but the "
-                    f"corpus {corpus.name} has no locale {tag}: choose another --corpus, or --fisher-data-mode"
+                    f"{plan.job.method.name} needs text of all its sources and targets, but the "
+                    f"corpus {corpus.name} has no locale {tag}: use another --corpus or --fisher-data-mode"
                 )
         settings = DataSettings(**data.corpus_values(), max_length=data.max_length, limit_train=data.examples)
         folder = next(iter(plan.folders.values())).path
@@ -89,17 +89,17 @@ class MergeTexts:
         for source in plan.job.names:
             for tag in data.locales(source):
                 if not len(self._module.rows(tag, "train")):
-                    raise UserError(f"{plan.job.method.name} reads train texts of {tag}, but {corpus.name} has none")
+                    raise UserError(f"{plan.job.method.name} needs train texts of {tag}, but {corpus.name} has none")
 
     def rows(self, sources: Sequence[str]) -> EncodedRows:
-        """The texts that are read for these sources, each once."""
+        """Returns the texts for sources, without duplicates."""
         tags = dict.fromkeys(tag for source in sources for tag in self.data.locales(source))
         return concatenate({tag: self._module.encoded(tag, "train") for tag in tags})
 
     def describe(self) -> str:
-        """Which texts the merge learns from, for reading."""
+        """Describes the texts."""
         data, tags = self.data, {tag for source in self._sources for tag in self.data.locales(source)}
         return (
-            f"learns from: {len(self.rows(self._sources))} unlabeled train utterances of {', '.join(sorted(tags))} "
+            f"text: {len(self.rows(self._sources))} unlabeled train utterances of {', '.join(sorted(tags))} "
             f"({data.corpus}); supervision: {data.supervision}"
         )

@@ -1,4 +1,4 @@
-"""What a merge method must know of its sources' behavior on some texts: Fisher, Gram matrices, coefficients."""
+"""Computes data-dependent statistics for merges of model folders: Fisher, Gram matrices, coefficients."""
 
 import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -34,9 +34,9 @@ BATCH = 16
 def collected(
     plan: FolderPlan, texts: MergeTexts, *, progress: bool = True
 ) -> Iterator[Mapping[str, Mapping[str, Tensor]]]:
-    """What the method must know of every source: source name -> tensor name -> statistic.
+    """Yields the statistics of a method: source name -> tensor name -> statistic.
 
-    The statistics lie in files beside the result until the block ends, so that memory holds those of one model alone.
+    Statistics are in temporary files next to the output, so that those of one model are in memory at a time.
     """
     for name, opened in plan.folders.items():  # a corrupt model has no statistics
         check_finite_folder(name, opened)
@@ -48,7 +48,7 @@ def collected(
 
 
 def mean_coefficients(statistics: Mapping[str, State]) -> dict[str, float]:
-    """Source name -> the mean over tensors of AdaMerging's coefficients, for the record."""
+    """Returns the mean of AdaMerging's coefficients for each source."""
     return {name: float(np.mean([each.item() for each in found.values()])) for name, found in statistics.items()}
 
 
@@ -75,7 +75,7 @@ class _Stored:
 
 
 class _Mapped(Mapping[str, Tensor]):
-    """A model folder's tensors as a state dict that lies in its files."""
+    """Memory-mapped state dict of a model folder."""
 
     def __init__(self, folder: ModelFolder, names: Collection[str] | None = None) -> None:
         self._entries = {name: entry for name, entry in folder.tensors.items() if names is None or name in names}
@@ -92,7 +92,7 @@ class _Mapped(Mapping[str, Tensor]):
 
 
 class _Bar:
-    """A progress bar around anything that is gone through."""
+    """Progress bar over an iterable."""
 
     def __init__(self, shown: bool) -> None:
         self._shown = shown
@@ -134,7 +134,7 @@ def _merged_gram(plan: FolderPlan, texts: MergeTexts, stored: _Stored, device: t
     batches = {source: list(text_batches(texts.rows([source]), BATCH, device)) for source in states}
     steps = merged_gram_matrices(model, states, batches, merge)
     blocks = plan.folders[job.names[0]].config.get("num_hidden_layers")
-    for grams in bar(steps, "merging block after block", None if blocks is None else int(blocks) + 1):
+    for grams in bar(steps, "merging block by block", None if blocks is None else int(blocks) + 1):
         for source, found in grams.items():
             stored.add(source, found)
 
@@ -167,7 +167,7 @@ _COLLECTORS: dict[str, _Collector] = {
 def _merged(
     job: Job, names: Sequence[str], states: Mapping[str, State], statistics: Mapping[str, State] | None
 ) -> dict[str, Tensor]:
-    """Some of a merge's tensors; those that a base lacks are averaged."""
+    """Merges some tensors; those that the base lacks are averaged."""
     if not names:
         return {}
     own = replace(job, overrides=tuple(o for o in job.overrides if any(fnmatchcase(n, o.pattern) for n in names)))
@@ -190,14 +190,14 @@ def _model(folder: ModelFolder, device: torch.device) -> nn.Module:
 
 
 def text_batches(rows: EncodedRows, size: int, device: torch.device) -> Iterator[Batch]:
-    """The texts in batches of `size`, sorted by length."""
+    """Batches texts, sorted by length."""
     order = np.argsort(rows.lengths, kind="stable")
     for start in range(0, len(order), size):
         yield _inputs(rows, order[start : start + size].tolist(), device)
 
 
 def _endless(rows: EncodedRows, steps: int, seed: int, device: torch.device) -> Iterator[Batch]:
-    """So many batches of `BATCH` texts, in a new order whenever all were read."""
+    """Yields a number of batches of `BATCH` texts, reshuffled after each pass."""
     random = np.random.default_rng(seed_of(seed, "texts"))
     orders = (random.permutation(len(rows)) for _ in itertools.count())
     places = itertools.chain.from_iterable(orders)
@@ -212,7 +212,7 @@ def _inputs(rows: EncodedRows, places: Sequence[int], device: torch.device) -> B
 
 @contextmanager
 def _scratch(output: Path) -> Iterator[Path]:
-    """A folder beside the result for what is of no use after the merge."""
+    """Temporary folder next to the output."""
     output.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{output.name}.", suffix=".tmp", dir=output.parent) as folder:
         yield Path(folder)

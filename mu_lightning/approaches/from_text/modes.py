@@ -1,9 +1,8 @@
-"""Whose texts a merge method learns from."""
+"""Source of the texts for merge methods."""
 
 from typing import Literal
 
 Mode = Literal["target", "sources", "both"]
 MODES: tuple[Mode, ...] = ("target", "sources", "both")
-# Which texts a method reads where nothing is said: as in its paper, the sources' own; without a paper's choice, the
-# target's, whose model is wanted.
+# Default texts of methods: those of the sources as in the paper, or those of the target.
 DEFAULT_MODES: dict[str, Mode] = {"regmean": "sources", "regmean_plus": "sources"}

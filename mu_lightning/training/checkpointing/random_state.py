@@ -1,4 +1,4 @@
-"""The state of the random number generators, as values that a checkpoint may hold."""
+"""Saves and restores the states of random number generators."""
 
 import random
 from typing import Any
@@ -8,7 +8,7 @@ import torch
 
 
 def random_state() -> dict[str, Any]:
-    """The states of Python's, numpy's, torch's and the GPUs' generators: plain values and tensors."""
+    """Returns the states of Python, NumPy, torch and CUDA generators, as plain values and tensors."""
     name, keys, *rest = np.random.get_state(legacy=True)
     return {
         "python": random.getstate(),
@@ -19,7 +19,7 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Restores what `random_state` gave; a GPU that was not there then keeps its own."""
+    """Restores the result of `random_state`; additional GPUs keep their state."""
     random.setstate(state["python"])
     name, keys, *rest = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))

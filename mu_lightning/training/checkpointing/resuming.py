@@ -1,4 +1,4 @@
-"""Going on with a run that was interrupted: whether it can, and from which checkpoint."""
+"""Resuming interrupted runs: validation, and selection of the checkpoint."""
 
 import json
 import os
@@ -12,27 +12,27 @@ from mu_lightning.training.checkpointing.same_run import check_same_run
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import clear_temporaries
 
-BEGUN = "checkpoints/run.json"  # written before anything else, so that a folder tells which run was begun in it
+BEGUN = "checkpoints/run.json"  # written first; identifies the run of a folder
 
 
 def resumes(settings: RunSettings, folder: Path) -> bool:
-    """Whether a run is to go on in `folder`: it was asked to, or SLURM started its job again."""
+    """Whether to resume in a folder: requested by the user, or by a SLURM requeue."""
     asked = bool(settings.resume or settings.ckpt_path)
     requeued = int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
     return asked or (requeued and (folder / BEGUN).is_file())
 
 
 class Resumption:
-    """A run's folder as an earlier attempt left it.
+    """The state of an interrupted run.
 
     Args:
-        folder: the run's folder.
-        config: the run's whole configuration as plain values.
-        ckpt_path: the checkpoint that the user wants to go on from, None for the last one.
-        verify: whether to read the checkpoints and compare their hashes; one process does it for all.
+        folder: the run folder.
+        config: full configuration of the run as plain values.
+        ckpt_path: checkpoint to resume from, None for the last one.
+        verify: whether to verify checkpoint hashes, on one process only.
 
     Raises:
-        UserError: there is nothing to go on with, it is finished, damaged, or another run's.
+        UserError: there is no run, it is finished, corrupt, or a different run.
     """
 
     def __init__(self, folder: Path, config: Mapping[str, Any], ckpt_path: str | None, verify: bool = True) -> None:
@@ -47,8 +47,7 @@ class Resumption:
             check_same_run(config, facts["config"], folder)
         elif self.chosen is None:
             raise UserError(
-                f"nothing to resume: no run was begun in {folder}; leave out --resume to begin one, or name the run's "
-                "--output-dir"
+                f"nothing to resume: there is no run in {folder}; remove --resume to start one, or set --output-dir"
             )
         if self.chosen is not None:
             check_same_run(config, _chosen(self.chosen, verify).config, self.chosen)
@@ -57,10 +56,10 @@ class Resumption:
     def refuse_finished(self) -> None:
         """Raises UserError if the run is finished."""
         if (self.folder / "results.json").exists():
-            raise UserError(f"{self.folder} holds a finished run: there is nothing to resume")
+            raise UserError(f"{self.folder} contains a finished run: nothing to resume")
 
     def last(self, stage: str) -> Saved | None:
-        """The checkpoint that a stage (``fit``, ``references``, ``joint``) goes on from; None: from its beginning."""
+        """Returns the checkpoint of a stage (``fit``, ``references``, ``joint``) to resume from; None for its start."""
         if self.chosen is not None and stage == self._stage_of(self.chosen):
             return _chosen(self.chosen, self.verify)
         return last_checkpoint(self.checkpoints / stage, self.verify)
@@ -70,16 +69,16 @@ class Resumption:
         return parent.name if parent.parent == self.checkpoints.resolve() else "fit"
 
     def check_exports(self, exports: Iterable[Path], config: Mapping[str, Any]) -> None:
-        """Refuses model folders that are there already but are not this run's."""
+        """Raises UserError for existing model folders of other runs."""
         for path in exports:
             details = path / "training_details.json"
             if details.is_file():
                 check_same_run(config, json.loads(details.read_text(encoding="utf-8"))["config"], path)
             elif path.exists():
-                raise UserError(f"{path} already holds something that is not this run's: remove it first")
+                raise UserError(f"{path} exists and was not created by this run: remove it first")
 
     def clear_leftovers(self, exports: Iterable[Path]) -> None:
-        """Removes the unfinished temporaries that a kill left in the run's folder and beside its exports."""
+        """Removes leftover temporaries in the run folder and next to exports."""
         clear_temporaries(self.folder, exports)
 
 
@@ -88,7 +87,7 @@ def _chosen(path: Path, verify: bool) -> Saved:
         raise UserError(f"no checkpoint at {path}")
     saved = read_saved(path)
     if saved is None:
-        raise UserError(f"the checkpoint {path} has no manifest beside it ({path.stem}.json): nothing says what it is")
+        raise UserError(f"the checkpoint {path} has no manifest ({path.stem}.json)")
     if verify and not saved.whole():
-        raise UserError(f"the checkpoint {path} is damaged: its content is not what its manifest says (SHA-256)")
+        raise UserError(f"the checkpoint {path} is corrupt: its SHA-256 differs from the manifest")
     return saved

@@ -1,8 +1,8 @@
-"""A run's checkpoints on the disk: written whole or not at all, known by their hashes, found again to go on from.
+"""Checkpoints of a run: atomic writes with hashes, and selection for resuming.
 
-Beside ``NAME.ckpt`` lies its manifest ``NAME.json`` with the file's SHA-256, epoch, step, number of merges and the
-configuration. The manifest comes first and the rename of the checkpoint last, so a checkpoint that has its name is
-whole, and one whose content is not what its manifest says was damaged later.
+``NAME.ckpt`` has a manifest ``NAME.json`` with SHA-256, epoch, step, number of merges and configuration. The manifest
+is written first and the checkpoint is renamed last, so a checkpoint under its final name is complete, and a hash
+mismatch means later corruption.
 """
 
 import errno
@@ -19,25 +19,25 @@ from mu_lightning.utilities.checksums import file_hash
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import atomic_file, write_json
 
-RECORD = "run"  # key of what we add to Lightning's checkpoint
-BEFORE_MERGE = "before merge"  # the reason of a checkpoint that prunes by itself
+RECORD = "run"  # key in Lightning checkpoints
+BEFORE_MERGE = "before merge"  # checkpoints with this reason are pruned separately
 
 
 @dataclass(frozen=True)
 class Saved:
-    """A checkpoint that has its name and its manifest.
+    """A checkpoint with its manifest.
 
     Attributes:
-        path: the checkpoint.
-        number: how many were saved before it in this run.
-        epoch: completed epochs.
-        step: optimizer steps done.
-        merges: merges done.
-        reason: why it was saved: ``start``, ``interval``, ``before merge``, ``interrupted``, ``fault`` or ``end``.
-        saved_at: seconds since 1970.
-        finished: whether it is the state in which training ended.
-        config: the run's configuration as plain values.
-        sha256: of the file.
+        path: the checkpoint file.
+        number: index of the checkpoint in the run.
+        epoch: number of completed epochs.
+        step: number of optimizer steps.
+        merges: number of merges.
+        reason: reason for saving: ``start``, ``interval``, ``before merge``, ``interrupted``, ``fault`` or ``end``.
+        saved_at: Unix time.
+        finished: whether this is the final state of training.
+        config: configuration of the run as plain values.
+        sha256: SHA-256 of the file.
     """
 
     path: Path
@@ -52,17 +52,17 @@ class Saved:
     sha256: str
 
     def whole(self) -> bool:
-        """Whether the file's content is what was written; reads it once."""
+        """Whether the file matches its hash; reads the file."""
         return file_hash(self.path) == self.sha256
 
 
 def manifest_of(path: Path) -> Path:
-    """Where a checkpoint's manifest lies."""
+    """Path of the manifest of a checkpoint."""
     return path.with_suffix(".json")
 
 
 def read_saved(path: Path) -> Saved | None:
-    """A checkpoint with its manifest; None where either is missing or the manifest cannot be read."""
+    """Reads a checkpoint's manifest; None if checkpoint or manifest is missing or invalid."""
     try:
         facts = json.loads(manifest_of(path).read_text(encoding="utf-8"))
         found = Saved(path=path, **{name: facts[name] for name in Saved.__dataclass_fields__ if name != "path"})
@@ -72,29 +72,29 @@ def read_saved(path: Path) -> Saved | None:
 
 
 def saved_checkpoints(folder: Path) -> list[Saved]:
-    """A folder's checkpoints with manifests, in the order in which they were saved."""
+    """Returns the checkpoints with manifests in a folder, in the order of saving."""
     found = (read_saved(path) for path in folder.glob("*.ckpt"))
     return sorted((saved for saved in found if saved), key=lambda saved: saved.number)
 
 
 def last_checkpoint(folder: Path, verify: bool = True) -> Saved | None:
-    """The checkpoint to go on from: the last one; None where there is none.
+    """Returns the last checkpoint; None without checkpoints.
 
     Args:
-        folder: where checkpoints lie.
-        verify: whether to read it and compare its hash.
+        folder: folder of the checkpoints.
+        verify: whether to verify its hash.
 
     Raises:
-        UserError: it is damaged. The one before it is named, and never taken silently.
+        UserError: the checkpoint is corrupt; the error names the previous one, which is never used silently.
     """
     saved = saved_checkpoints(folder)
     strays = sorted(path for path in folder.glob("*.ckpt") if read_saved(path) is None)
     if strays:
-        raise _damaged(strays[-1], "its manifest is missing or cannot be read", saved)
+        raise _damaged(strays[-1], "its manifest is missing or invalid", saved)
     if not saved:
         return None
     if verify and not saved[-1].whole():
-        raise _damaged(saved[-1].path, "its content is not what its manifest says (SHA-256)", saved[:-1])
+        raise _damaged(saved[-1].path, "its SHA-256 differs from the manifest", saved[:-1])
     return saved[-1]
 
 
@@ -102,25 +102,25 @@ def _damaged(path: Path, how: str, older: list[Saved]) -> UserError:
     for saved in reversed(older):
         if saved.whole():
             return UserError(
-                f"the checkpoint {path} is damaged: {how}; the one before it is whole (epoch {saved.epoch}, step "
-                f"{saved.step}): go on from it with --resume --ckpt-path {saved.path}"
+                f"the checkpoint {path} is corrupt: {how}; the previous one is valid (epoch {saved.epoch}, step "
+                f"{saved.step}): resume from it with --resume --ckpt-path {saved.path}"
             )
-    return UserError(f"the checkpoint {path} is damaged: {how}; no other is whole: start again in another --output-dir")
+    return UserError(f"the checkpoint {path} is corrupt: {how}; no other checkpoint is valid: use another --output-dir")
 
 
 def mark_finished(path: Path) -> None:
-    """Notes in its manifest that training ended with this checkpoint."""
+    """Marks a checkpoint as the final state of training."""
     facts = json.loads(manifest_of(path).read_text(encoding="utf-8"))
     write_json(manifest_of(path), {**facts, "finished": True})
 
 
 def next_number(folder: Path) -> int:
-    """The number of the checkpoint that is saved next: whatever was saved later is the later one."""
+    """Returns the index of the next checkpoint."""
     return max((saved.number for saved in saved_checkpoints(folder)), default=-1) + 1
 
 
 def prune(folder: Path, keep: int) -> None:
-    """Removes all but the last `keep` checkpoints, and all but the last `keep` of those before merges."""
+    """Removes all except the last `keep` checkpoints, and all except the last `keep` of those before merges."""
     for before_merge in (True, False):
         saved = [one for one in saved_checkpoints(folder) if (one.reason == BEFORE_MERGE) == before_merge]
         for old in saved[:-keep]:
@@ -129,14 +129,14 @@ def prune(folder: Path, keep: int) -> None:
 
 
 def write_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
-    """Writes a checkpoint and its manifest, durably; `path` is whole as soon as it exists.
+    """Writes a checkpoint and its manifest, atomically and durably.
 
     Args:
-        checkpoint: Lightning's, with our facts under ``run``.
-        path: where to.
+        checkpoint: Lightning checkpoint, with our metadata under ``run``.
+        path: the file.
 
     Raises:
-        UserError: there is not enough room; what was there before is untouched.
+        UserError: the disk is full; existing files are not changed.
     """
     import torch
 
@@ -153,7 +153,7 @@ def write_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
                 stream.flush()
                 os.fsync(stream.fileno())
             except (OSError, RuntimeError) as error:
-                # torch reports a write that failed in its own words and drops the cause.
+                # torch does not chain the original exception of a failed write.
                 cause = hashing.error or error
                 if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                     raise _no_room(path, needed, max(1, needed - hashing.written)) from error
@@ -165,7 +165,7 @@ def write_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
 def _no_room(path: Path, needed: int, missing: int) -> UserError:
     return UserError(
         f"the disk is full: the checkpoint {path.name} takes {_size(needed)} and {_size(missing)} are missing in "
-        f"{path.parent}; the older checkpoints are whole: make room and go on with --resume"
+        f"{path.parent}; older checkpoints are valid: free disk space and use --resume"
     )
 
 
@@ -178,7 +178,7 @@ def _size(count: float) -> str:
 
 
 def _tensors(value: Any, seen: set[int]) -> Iterator[Any]:
-    """Every tensor in nested containers whose memory was not met before: memory that is shared is stored once."""
+    """Yields all tensors in nested containers; shared storage is counted once."""
     import torch
 
     if isinstance(value, torch.Tensor):
@@ -195,7 +195,7 @@ def _tensors(value: Any, seen: set[int]) -> Iterator[Any]:
 
 
 class _Hashing:
-    """A stream that hashes what passes through it, so that a large file need not be read again."""
+    """A stream that hashes its content while writing."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self.stream = stream

@@ -1,4 +1,4 @@
-"""Whether a run may go on from a checkpoint: the hyper-parameters must be the ones that it was begun with."""
+"""Checks that the hyperparameters of a resumed run match its checkpoint."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from mu_lightning.utilities.errors import UserError
 
-# Where and how a run is computed, watched and kept, which its result does not hang on. All else must be the same.
+# Settings that cannot affect the result: devices, monitoring, outputs. All others must be the same.
 FREE = (
     "resume",
     "ckpt_path",
@@ -35,15 +35,15 @@ FREE = (
 
 
 def check_same_run(config: Mapping[str, Any], recorded: Mapping[str, Any], where: Path) -> None:
-    """Refuses to go on from another run's checkpoint.
+    """Raises UserError if a checkpoint belongs to a different run.
 
     Args:
-        config: what is asked for now, as plain values.
-        recorded: what the checkpoint's run was asked for.
-        where: the checkpoint, for the message.
+        config: current configuration as plain values.
+        recorded: configuration of the checkpoint.
+        where: name of the checkpoint, for the error.
 
     Raises:
-        UserError: names every key that differs, with both values.
+        UserError: the error names every key that differs, with both values.
     """
     now, then = dict(_flat(config)), dict(_flat(recorded))
     differing = [
@@ -53,7 +53,7 @@ def check_same_run(config: Mapping[str, Any], recorded: Mapping[str, Any], where
     ]
     if differing:
         raise UserError(
-            f"{where} belongs to a run with other settings: {', '.join(differing)}; go on with the same ones, or start "
+            f"{where} belongs to a run with other settings: {', '.join(differing)}; use the same settings, or start "
             "a new run in another --output-dir"
         )
 
@@ -63,6 +63,6 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
         if isinstance(one, Mapping) and one:
             yield from _flat(one, f"{prefix}{key}.")
         elif prefix + key == "model.base":
-            yield prefix + key, Path(str(one)).name  # a folder may be named from elsewhere
+            yield prefix + key, Path(str(one)).name  # relative paths may differ
         else:
             yield prefix + key, None if one is None or one is False or one in ([], {}) else one

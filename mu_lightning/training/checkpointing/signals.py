@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C in the middle of training: noted at once, acted on at the end of the step."""
+"""Graceful handling of SIGTERM and Ctrl-C during training, at the end of the step."""
 
 import signal
 import threading
@@ -10,19 +10,18 @@ from typing import Any
 from mu_lightning.utilities.errors import Interrupted
 
 STATUS = {"SIGINT": 130, "SIGTERM": 143}
-# With one of these SLURM announces the end of a job: sbatch's --signal says which.
+# Signals of SLURM before the end of a job, set by --signal of sbatch.
 REQUEUE = tuple(getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2", "SIGHUP") if hasattr(signal, name))
 
 
 class Signals:
-    """Notes signals while a trainer fits.
+    """Records signals during training.
 
-    The first SIGTERM or SIGINT is only noted; a second Ctrl-C interrupts at once. What another handler does on one of
-    `REQUEUE` (Lightning saves and requeues a SLURM job, wherever in a step the signal arrives) waits for the end of the
-    step too.
+    The first SIGTERM or SIGINT is recorded; a second Ctrl-C interrupts at once. Other handlers of `REQUEUE` signals
+    (Lightning saves and requeues SLURM jobs) are deferred to the end of the step.
 
     Attributes:
-        received: the name of the signal that asks to end, None so far.
+        received: name of the received signal, or None.
     """
 
     def __init__(self) -> None:
@@ -31,7 +30,7 @@ class Signals:
         self._waiting: list[Callable[[], None]] = []
 
     def install(self) -> None:
-        """Takes over from the handlers that are installed; only the main thread may."""
+        """Installs the handlers, in the main thread only."""
         if threading.current_thread() is not threading.main_thread():
             return
         for number in map(int, (signal.SIGINT, signal.SIGTERM)):
@@ -42,19 +41,19 @@ class Signals:
                 self._before[number] = signal.signal(number, self._defer)
 
     def restore(self) -> None:
-        """Gives the signals back to the handlers that had them."""
+        """Restores the previous handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
 
     def run_deferred(self) -> None:
-        """Runs what waited for the end of a step."""
+        """Runs deferred handlers."""
         while self._waiting:
             self._waiting.pop(0)()
 
     @property
     def waiting(self) -> bool:
-        """Whether something waits for the end of the step."""
+        """Whether handlers are deferred."""
         return bool(self._waiting)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
@@ -69,7 +68,7 @@ class Signals:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Where no trainer fits, SIGTERM ends the work as Ctrl-C does: by an exception that cleans up behind itself."""
+    """Outside training, SIGTERM raises an exception like Ctrl-C, so that cleanup runs."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise Interrupted("SIGTERM", STATUS["SIGTERM"])

@@ -1,4 +1,4 @@
-"""How far models that started from one base have drifted apart."""
+"""Distances between models with a common base."""
 
 import math
 from collections.abc import Mapping
@@ -15,17 +15,17 @@ from mu_lightning.merging.engine.slicing import CHUNK_SIZE
 def pairwise_distances(
     models: Mapping[str, Mapping[str, Tensor]], base: Mapping[str, Tensor]
 ) -> dict[tuple[str, str], float]:
-    """Euclidean distance of each pair's task vectors (model minus base), relative to the mean of their norms.
+    """Pairwise Euclidean distances of task vectors (model minus base), relative to the mean of their norms.
 
-    0 for equal models, about 1.4 for orthogonal task vectors of one length, 2 for opposite ones.
+    It is 0 for equal models, about 1.4 for orthogonal task vectors of equal norm, 2 for opposite ones.
 
     Args:
-        models: name -> state dict; all have the same names and shapes. What is not floating point is passed over, and
-            so is what the base lacks.
-        base: the state dict that they started from.
+        models: name -> state dict, with the same names and shapes. Integer tensors and tensors that the base lacks are
+            ignored.
+        base: state dict of the base.
 
     Returns:
-        (name, other name) -> distance, every pair once, in the models' order.
+        (name, other name) -> distance, for every pair once.
     """
     names = list(models)
     first = models[names[0]]
@@ -35,10 +35,10 @@ def pairwise_distances(
         if not tensor.is_floating_point() or key not in base:
             continue
         flat, start = [models[name][key].reshape(-1) for name in names], base[key].reshape(-1)
-        for place in range(0, len(start), CHUNK_SIZE):  # never all of a large tensor of every model at once
+        for place in range(0, len(start), CHUNK_SIZE):  # in chunks, to limit memory
             part = torch.stack([one[place : place + CHUNK_SIZE] for one in flat]).float()
-            # Distances are taken between what remains once the first is subtracted: equal models give exactly 0, and
-            # close ones lose no digits to a large common part.
+            # The first model is subtracted, so that equal models have distance 0 exactly, and close ones no
+            # cancellation.
             apart = part - part[0]
             products += (apart @ apart.T).double().cpu()
             squares += (part - start[place : place + CHUNK_SIZE].to(part)).square().sum(dim=1).double().cpu()
@@ -52,5 +52,5 @@ def pairwise_distances(
 
 
 def mean_distance(distances: Mapping[Any, float]) -> float:
-    """The mean of the pairwise distances; 0 for a single model."""
+    """Mean of pairwise distances; 0 for a single model."""
     return math.fsum(distances.values()) / len(distances) if distances else 0.0

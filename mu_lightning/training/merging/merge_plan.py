@@ -1,4 +1,4 @@
-"""What merging while training will do, checked before anything long begins."""
+"""Validates the merge settings of a run before training."""
 
 from mu_lightning.merging.engine.job import plan_job
 from mu_lightning.merging.registry import find_method
@@ -20,16 +20,16 @@ _CHOICES = {
 
 
 def check_merge(merging: MergeSettings, sources: SourcePlan) -> Schedule:
-    """Checks the merge settings of a run against a target's sources; gives the schedule that they ask for.
+    """Validates the merge settings of a run for the sources of a target, and returns the schedule.
 
     Raises:
-        UserError: an unknown method, schedule, parameter or choice; a method that needs data; settings that contradict
-            each other or are out of range.
+        UserError: an unknown method, schedule, parameter or choice; a method that needs data; contradicting settings or
+            values out of range.
     """
     method = find_method(merging.method)
     if method.needs_statistics:
         raise UserError(
-            f"{method.name} needs {method.needs_statistics}, which training does not have: choose another method"
+            f"{method.name} needs {method.needs_statistics}, which is not available during training: use another method"
         )
     plan_job(method, sources.weights, sources.sources, has_base=True, parameters=merging.parameters)
     schedule = schedule_of(merging)
@@ -38,13 +38,13 @@ def check_merge(merging: MergeSettings, sources: SourcePlan) -> Schedule:
             raise unknown(f"merge.{name}", str(getattr(merging, name)), choices)
     if merging.outer != "none" and "none" in (merging.sync, merging.follow):
         raise UserError(
-            "an outer optimizer steps from where members start after a merge, but they keep their own weights: choose "
-            "--merge.sync replace or pull, or leave out --merge.outer"
+            "an outer optimizer needs members that follow the merged model: use "
+            "--merge.sync replace or pull, or remove --merge.outer"
         )
     if schedule.reads_scores and not merging.score_epochs:
         raise UserError(
-            f"the schedule {schedule.name} reads the scores of each epoch: leave out --merge.score_epochs false"
+            f"the schedule {schedule.name} uses the scores of each epoch: remove --merge.score_epochs false"
         )
     if merging.reweight != "none" and not method.takes_weights:
-        raise UserError(f"{method.name} takes no weights, so there is nothing to re-read: leave out --merge.reweight")
+        raise UserError(f"{method.name} does not use weights: remove --merge.reweight")
     return schedule

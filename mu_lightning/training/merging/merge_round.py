@@ -1,4 +1,4 @@
-"""One merge of members in training: scores before, the merged models, scores after. Nothing is changed here."""
+"""A merge during training: scores before, merged models, scores after, without modifying the members."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -26,15 +26,15 @@ State = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Proposal:
-    """A merge that may be carried out.
+    """A proposed merge.
 
     Attributes:
-        models: target -> its merged model's state dict.
-        followed: the state that members take or move towards.
-        outer: the outer optimizer's next state, None without one.
-        targets: target -> what the record says of it, ``committed`` apart.
-        sources: member -> accuracy on its own dev split ``before`` and ``after``.
-        distances: ``a|b`` -> the distance of two members.
+        models: target -> state dict of the merged model.
+        followed: state dict that members are updated with.
+        outer: next state of the outer optimizer, or None.
+        targets: target -> values for the record, except ``committed``.
+        sources: member -> accuracy on its dev split ``before`` and ``after``.
+        distances: ``a|b`` -> distance of two members.
     """
 
     models: dict[str, State]
@@ -46,15 +46,15 @@ class Proposal:
 
 
 class MergeRound:
-    """Scores members on dev splits and proposes merges of them.
+    """Evaluates members on dev splits and proposes merges.
 
     Args:
         weights: target -> member -> merge weight, summing to 1; the first target is the primary one.
-        settings: method, weights and outer optimizer.
-        data: gives dev splits.
-        base: the state dict that the members started from.
-        seed: the run's seed, for methods that draw.
-        precision: makes the context in which models are called.
+        settings: settings of merges.
+        data: the data module.
+        base: initial state dict of the members.
+        seed: random seed, for stochastic methods.
+        precision: creates the precision context for forward passes.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class MergeRound:
         self.precision = precision
 
     def scores(self, members: Members, own: Mapping[str, float] | None = None) -> dict[str, Any]:
-        """What an epoch's record holds of the members: ``members``, ``target``, ``mean`` and ``drift``.
+        """Returns the scores of an epoch: ``members``, ``target``, ``mean`` and ``drift``.
 
         Args:
             members: name -> member.
-            own: locale -> the accuracy on its dev split of the member that learns it, where that is known already.
+            own: known accuracies of members on their own dev splits, by locale.
         """
         target = self._before(self.primary, members)
         return {
@@ -90,12 +90,12 @@ class MergeRound:
         }
 
     def propose(self, members: Members, scores: Mapping[str, Any] | None, outer: OuterState | None) -> Proposal:
-        """The merged models and how they do.
+        """Merges the members and evaluates the merged models.
 
         Args:
-            members: name -> member; they are only read.
-            scores: what `scores` gave for the members as they are, if it was asked.
-            outer: the outer optimizer's state, None without one.
+            members: name -> member; not modified.
+            scores: result of `scores` for these members, if available.
+            outer: state of the outer optimizer, or None.
         """
         settings = self.settings
         own = scores["members"] if scores else {name: self._own(name, member) for name, member in members.items()}
@@ -149,16 +149,16 @@ class MergeRound:
         return {name: _mean_accuracy(found[name]) for name in (*weights, ENSEMBLE)}
 
     def scored_on(self, target: str) -> tuple[str, ...]:
-        """The locales on whose dev rows a target's merges are scored: its own if those have labels, else its sources'.
+        """Returns the locales for evaluating merges of a target: the target if it has dev labels, else its sources.
 
-        What the sources' rows say of the target is little, but it costs none of its labels.
+        Source dev rows are a weak proxy, but need no target labels.
         """
         if self.data.rows(target, "dev").labeled:
             return (target,)
         return tuple(dict.fromkeys(locale for name in self.weights[target] for locale in self.data.members[name]))
 
     def _own(self, name: str, classifier: IntentClassifier, known: Mapping[str, float] | None = None) -> float:
-        """Mean accuracy on the dev splits of the locales that the member learns from."""
+        """Mean accuracy on the dev splits of the member's train locales."""
         locales = self.data.members[name]
         return sum(
             known[locale] if known and locale in known else self._accuracy(classifier, [locale]) for locale in locales
@@ -175,10 +175,10 @@ class MergeRound:
 def committed_targets(
     targets: Mapping[str, Mapping[str, Any]], settings: MergeSettings
 ) -> tuple[dict[str, bool], bool]:
-    """Which targets' merged models are good enough, and whether members take part.
+    """Decides for each target whether the merge is kept, and whether members are updated.
 
-    A target's is where its gain is not below ``-tolerance``. Members take part where what they would follow is: the
-    first target's, or the mean of them all by the mean gain.
+    A merge is kept if its gain is not below ``-tolerance``. Members are updated if the model that they follow is kept:
+    that of the first target, or the mean of all by the mean gain.
     """
     tolerance = settings.tolerance
     if tolerance is None:
@@ -189,7 +189,7 @@ def committed_targets(
 
 
 def last_weights(history: Sequence[Mapping[str, Any]], target: str) -> dict[str, float]:
-    """The merge weights of a target's merged model: of its last merge that was committed."""
+    """Merge weights of the last committed merge of a target."""
     found = [record["targets"][target] for record in history if record["targets"][target]["committed"]]
     return dict(found[-1]["weights"])
 

@@ -1,11 +1,11 @@
-"""Merge weights that are re-read at each merge from dev scores."""
+"""Merge weights from dev scores, recomputed at each merge."""
 
 import math
 from collections.abc import Mapping
 
 from mu_lightning.settings import Reweight
 
-# What of the target a way to re-read weights has looked at.
+# Target data used by each option.
 READS_TARGET: dict[Reweight, bool] = {"none": False, "target-dev": True, "source-dev": False}
 
 
@@ -16,18 +16,18 @@ def reweighted(
     on_own: Mapping[str, float],
     temperature: float = 1.0,
 ) -> dict[str, float]:
-    """The merge weights for now.
+    """Computes the current merge weights.
 
     Args:
-        how: ``none`` leaves them; ``target-dev`` takes the members' accuracies on the target's dev split;
+        how: ``none`` keeps the weights; ``target-dev`` uses the members' accuracies on the target's dev split;
             ``source-dev`` the weights times the members' accuracies on their own dev splits.
-        weights: member -> its weight by typology, summing to 1.
-        on_target: member -> accuracy on the target's dev split, 0 to 1.
-        on_own: member -> accuracy on its own dev split, 0 to 1.
-        temperature: accuracies a count as a ** (1 / temperature): below 1 differences count for more.
+        weights: typological weight of each member, summing to 1.
+        on_target: accuracy of each member on the target's dev split, 0 to 1.
+        on_own: accuracy of each member on its own dev split, 0 to 1.
+        temperature: accuracies are raised to 1 / temperature: values below 1 favor better members.
 
     Returns:
-        Weights that sum to 1, in the order given; those of typology where all accuracies are 0.
+        Weights that sum to 1, in the given order; the typological weights if all accuracies are 0.
     """
     if how == "none":
         return dict(weights)
@@ -35,7 +35,7 @@ def reweighted(
     best = max(scores[name] for name in weights)
     if best == 0:
         return dict(weights)
-    # Relative to the best: powers of small accuracies must not vanish together.
+    # Relative to the best, to avoid underflow.
     raised = {name: (scores[name] / best) ** (1 / temperature) for name in weights}
     if how == "source-dev":
         raised = {name: value * weights[name] for name, value in raised.items()}

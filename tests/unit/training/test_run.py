@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from mu_lightning.training.outcome import export_and_score, write_outcome
 
 from mu_lightning.settings import CheckpointSettings, DataSettings, MergeSettings, RunSettings
+from mu_lightning.training.outcome import export_and_score, write_outcome
 from mu_lightning.training.run import Trained, TrainingRun
 from mu_lightning.training.run_plan import plan_run
 from mu_lightning.utilities.errors import UserError
