@@ -1,7 +1,7 @@
-"""What every loader of transformers goes through here: a folder is checked first, and whatever fails is one line.
+"""Loads configs, tokenizers and models of transformers, with validation of folders and one-line errors.
 
-A model folder's own Python code is never run: ``trust_remote_code=False`` stands at every loader, without which
-transformers would ask on standard input.
+Code in model folders is never executed: every loader sets ``trust_remote_code=False``, without which transformers would
+prompt on standard input.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 def located(source: str | Path) -> str:
-    """A model folder or hub id as transformers takes it.
+    """Resolves a model folder or hub id for transformers.
 
     Raises:
-        UserError: a folder that is not there or has no config.json.
+        UserError: a missing folder, or one without config.json.
     """
     path = resource(source)
     if path.is_dir():
@@ -42,11 +42,11 @@ def located(source: str | Path) -> str:
 
 @contextmanager
 def loading(source: str | Path, what: str) -> Iterator[str]:
-    """Yields where `source` lies; whatever is raised while it is loaded becomes a UserError of one line.
+    """Yields the location of a model; errors inside the block become a one-line UserError.
 
     Args:
-        source: a model folder or hub id.
-        what: what is loaded: ``model``, ``config`` or ``tokenizer``.
+        source: model folder or hub id.
+        what: ``model``, ``config`` or ``tokenizer``.
     """
     where = located(source)
     path = resource(source)
@@ -180,7 +180,7 @@ def _not_loaded(source: str | Path, what: str, error: Exception) -> UserError:
     if resource(source).is_dir():
         return UserError(f"the {what} in {source} cannot be loaded: {reason}")
     return UserError(
-        f"cannot get the {what} '{source}' from the Hugging Face hub ({reason}): connect to a network "
+        f"cannot download the {what} '{source}' from the Hugging Face hub ({reason}): check the network "
         f"(or fill the hub's cache beforehand), or work offline from a local folder: --base {EMBEDDED_BASE} or another "
         "(and MASSIVE from an unpacked release: --data-dir)"
     )
