@@ -2,6 +2,7 @@
 
 import argparse
 
+import pytest
 from jsonargparse import ArgumentParser
 
 from mu_lightning.settings import GuardSettings
@@ -21,10 +22,13 @@ def test_a_parsers_arguments_are_all_found_those_of_groups_too() -> None:
     assert found["--guard.retries"].dest == "guard.retries", CHANGED
 
 
-def test_no_line_of_the_help_ends_within_a_word() -> None:
+@pytest.mark.parametrize("width", range(36, 48))
+def test_no_line_of_the_help_ends_within_a_word(width: int) -> None:
     words = "the methods that --list-methods names, for sq-AL, de-DE, en-US, nl-NL, ro-RO and it-IT"
-    parser = argparse.ArgumentParser(usage="x", add_help=False, formatter_class=lambda prog: WholeWords(prog, width=40))
+    parser = argparse.ArgumentParser(
+        usage="x", add_help=False, formatter_class=lambda prog: WholeWords(prog, width=width)
+    )
     parser.add_argument("--a", help=words)
     _, _, shown = parser.format_help().partition("--a A")
-    assert shown.count("\n") > 3
+    assert shown.count("\n") > 2
     assert shown.split() == words.split(), "argparse splits help elsewhere now: mend adapters/parser_arguments.py"
