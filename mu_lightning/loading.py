@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from mu_lightning.merging.engine.finite import check_finite
 from mu_lightning.merging.folders.model_folders import ModelFolder, open_folder
-from mu_lightning.merging.folders.tokenizer_files import TOKENIZER_CONFIG, TOKENIZER_FILES
+from mu_lightning.merging.folders.tokenizer_files import check_tokenizer_files
 from mu_lightning.settings import EMBEDDED_BASE
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.hub import settle_hub
-from mu_lightning.utilities.reading import check_not_lfs_pointer, read_json_object, read_text
+from mu_lightning.utilities.reading import read_json_object
 from mu_lightning.utilities.resources import resource
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def loading(source: str | Path, what: str) -> Iterator[str]:
     # The libraries below raise errors of many families, a bare Exception among them (tokenizers).
     except Exception as error:
         if path.is_dir() and what == "tokenizer":
-            _check_tokenizer_files(path)
+            check_tokenizer_files(path)
         raise _not_loaded(source, what, error) from error
 
 
@@ -133,25 +133,6 @@ def loaded_classifier(folder: ModelFolder) -> "PreTrainedModel":
     wanted = model.state_dict()
     model.load_state_dict({name: files.tensor(folder.tensors[name]).to(wanted[name].dtype) for name in wanted})
     return model.eval()
-
-
-def _check_tokenizer_files(folder: Path) -> None:
-    """Raises UserError for the first file of a tokenizer that cannot be read, by name."""
-    import tokenizers
-
-    for name in (*TOKENIZER_FILES, TOKENIZER_CONFIG):
-        path = folder / name
-        if not path.is_file():
-            continue
-        check_not_lfs_pointer(path)
-        if path.suffix == ".json":
-            content = read_json_object(path)
-            if name == TOKENIZER_FILES[0]:
-                try:
-                    tokenizers.Tokenizer.from_str(read_text(path))
-                except Exception as error:  # the library raises nothing more special
-                    version = content.get("version")
-                    raise UserError(f"{path} is no tokenizer (version {version}) that can be read: {error}") from error
 
 
 def _adapter_hint(path: Path) -> str:

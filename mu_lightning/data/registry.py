@@ -52,12 +52,17 @@ _OWN = {
 }
 
 
-def open_corpus(settings: CorpusSettings) -> Corpus:
+def open_corpus(settings: CorpusSettings | str) -> Corpus:
     """Opens the corpus of the settings, without reading rows.
+
+    Args:
+        settings: which corpus, and how it is read; a name alone for its defaults.
 
     Raises:
         UserError: an unknown corpus, an invalid directory, or a setting of another corpus.
     """
+    if isinstance(settings, str):
+        settings = CorpusSettings(settings)
     if settings.corpus not in CORPORA:
         raise unknown("corpus", settings.corpus, CORPORA)
     defaults, given = CorpusSettings().corpus_values(), settings.corpus_values()

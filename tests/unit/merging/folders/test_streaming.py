@@ -169,11 +169,12 @@ def test_other_tokenizers_are_refused(folders: dict[str, Path], tmp_path: Path) 
     merge_folders("linear", folders, WEIGHTS, tmp_path / "same", progress=False)
     content["model"]["vocab"]["me"], content["model"]["vocab"]["up"] = 6, 5
     file.write_text(json.dumps(content))
-    refused(folders, tmp_path, r"tokenizers of nl-NL and en-US differ \(tokenizer.json\)")
+    refused(folders, tmp_path, "tokenizers of nl-NL and en-US differ: the token 'me' has the id 5 in one and 6 in")
     file.write_text("{")
-    refused(folders, tmp_path, r"tokenizers of nl-NL and en-US differ \(tokenizer.json\)")
+    refused(folders, tmp_path, "tokenizer.json is not valid JSON")
     file.unlink()
-    refused(folders, tmp_path, "nl-NL has tokenizer.json, en-US does not")
+    (folders["en-US"] / "tokenizer_config.json").unlink()
+    refused(folders, tmp_path, "nl-NL has one, en-US does not")
 
 
 def test_a_label_map_without_numbers_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
