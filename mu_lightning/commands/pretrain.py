@@ -10,6 +10,7 @@ from mu_lightning.commands.console import quiet_lightning
 from mu_lightning.commands.names import CORPUS
 from mu_lightning.commands.parsing import OneLineErrors, command_parser
 from mu_lightning.settings import EMBEDDED_BASE, CorpusSettings, PretrainSettings
+from mu_lightning.utilities.errors import Interrupted
 from mu_lightning.utilities.files import reserved
 
 
@@ -49,6 +50,7 @@ def _pretrain(arguments: Namespace, settings: PretrainSettings) -> None:
 
     from mu_lightning.checkpoints import save_model
     from mu_lightning.data.registry import open_corpus
+    from mu_lightning.training.checkpointing.signals import STATUS
     from mu_lightning.training.fitting import fit
     from mu_lightning.training.pretraining import (
         EPOCH_STEPS,
@@ -79,7 +81,12 @@ def _pretrain(arguments: Namespace, settings: PretrainSettings) -> None:
     )
     last = state / "last.ckpt"
     loader = DataLoader(data, batch_size=None, sampler=StepSampler())
-    fit(trainer, module, last if arguments.resume and last.is_file() else None, train_dataloaders=loader)
+    try:
+        fit(trainer, module, last if arguments.resume and last.is_file() else None, train_dataloaders=loader)
+    except KeyboardInterrupt:
+        if last.is_file():
+            raise Interrupted("SIGINT", STATUS["SIGINT"]) from None
+        raise
     # Half precision halves the folder; classifiers are loaded in float32 whatever is stored.
     save_model(
         arguments.output_dir,

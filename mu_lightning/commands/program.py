@@ -4,8 +4,12 @@ import importlib
 import os
 import shlex
 import sys
+from contextlib import suppress
 
+from mu_lightning import __version__
 from mu_lightning.commands.invocation import program_name
+from mu_lightning.utilities.errors import Interrupted, UserError, unknown
+from mu_lightning.utilities.system_errors import told
 
 # LightningCLI's commands, which share a module; every other command is the module of its name in this folder.
 LIGHTNING_COMMANDS = ("fit", "validate", "test")
@@ -51,35 +55,50 @@ def usage() -> str:
 def main(argv: list[str] | None = None) -> int:
     """Runs a command; returns the exit status: 0 done, 1 some failed, 2 a usage error, 130 or 143 stopped."""
     argv = sys.argv[1:] if argv is None else argv
-    if not argv or argv[0] in ("-h", "--help"):
-        print(usage())
-        return 0 if argv else 2
-    if argv[0] == "--version":
-        from mu_lightning import __version__
-
-        print(__version__)
-        return 0
-    from mu_lightning.utilities.errors import Interrupted, UserError, unknown
-
     try:
-        if argv[0] not in COMMANDS:
-            raise unknown("command", argv[0], COMMANDS)
-        return _run(argv[0], argv[1:])
+        status = _run(argv)
+        sys.stdout.flush()
+        return status
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except Interrupted as interruption:
-        print(f"{interruption}{_going_on(argv)}", file=sys.stderr)
+        print(f"{interruption}{_going_on(argv) if interruption.resumable else ''}", file=sys.stderr)
         return interruption.status
     except BrokenPipeError:  # whoever read the output has seen enough, as in `... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains again when it exits
+        _discard_output()
         return 141
+    except OSError as error:
+        if error.errno is None:  # not the system's, but some library's own
+            raise
+        print(f"error: {told(error)}", file=sys.stderr)
+        with suppress(OSError):
+            sys.stdout.flush()
+            return 2
+        _discard_output()
+        return 2
     except KeyboardInterrupt:
-        print(f"interrupted, nothing half-written is left{_going_on(argv)}", file=sys.stderr)
+        again = "" if GO_ON.get(argv[0]) else _going_on(argv)  # nothing has begun that could be resumed
+        print(f"interrupted, nothing half-written is left{again}", file=sys.stderr)
         return 130
 
 
-def _run(command: str, argv: list[str]) -> int:
+def _discard_output() -> None:
+    """Lets go of what is still to be printed: Python would try once more when it exits, and complain."""
+    if sys.stdout is sys.__stdout__:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _run(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        print(__version__)
+        return 0
+    command, argv = argv[0], argv[1:]
+    if command not in COMMANDS:
+        raise unknown("command", command, COMMANDS)
     if command in LIGHTNING_COMMANDS:
         status: int = importlib.import_module("mu_lightning.commands.fit").run(command, argv)
         return status

@@ -97,7 +97,7 @@ def encode(rows: Rows, tokenizer: "PreTrainedTokenizerBase", max_length: int) ->
 
     A cached array has lengths and tokens. It is named by the SHA-256 of texts and tokenizer, and is never invalid.
     """
-    key = hashlib.sha256(f"{rows.fingerprint} {tokenizer_fingerprint(tokenizer)} {max_length}".encode()).hexdigest()
+    key = hashlib.sha256(f"{rows.fingerprint} {tokenizer_fingerprint(tokenizer)} {max_length} 2".encode()).hexdigest()
     return _encoded(rows, cached(key, lambda: _numbers(rows.texts, tokenizer, max_length)), tokenizer)
 
 

@@ -20,6 +20,7 @@ from mu_lightning.monitoring.loggers import run_loggers
 from mu_lightning.results.results import Supervision
 from mu_lightning.training.callbacks import Merges, build_callback
 from mu_lightning.training.checkpointing.resuming import BEGUN, Resumption, resumes
+from mu_lightning.training.checkpointing.signals import STATUS
 from mu_lightning.training.distributed import strategy_for
 from mu_lightning.training.exports import Exports
 from mu_lightning.training.fitting import fit, stacked
@@ -28,6 +29,7 @@ from mu_lightning.training.merging.merge_round import last_weights
 from mu_lightning.training.run_plan import RunPlan, is_first_process, refuse_existing_outputs
 from mu_lightning.training.trainer import bare_trainer, built_arguments
 from mu_lightning.typology.plan import table
+from mu_lightning.utilities.errors import Interrupted
 from mu_lightning.utilities.files import write_json, write_text
 from mu_lightning.utilities.locks import locked
 from mu_lightning.utilities.tables import counted
@@ -122,10 +124,15 @@ class TrainingRun:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         assert self._held is not None
+        begun = (self.folder / BEGUN).is_file()
+        if isinstance(error, Interrupted):
+            error.resumable = begun
         with self._held:
             for logger in self._open_loggers:
                 if isinstance(logger, WandbLogger):
                     logger.experiment.finish()  # otherwise the run is flushed at process exit only
+        if isinstance(error, KeyboardInterrupt) and begun:
+            raise Interrupted("SIGINT", STATUS["SIGINT"]) from error
 
     def train(self, stage: str = "fit", members: Mapping[str, tuple[str, ...]] | None = None) -> Trained:
         """Trains members jointly, with merges for those of the plan.

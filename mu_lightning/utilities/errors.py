@@ -99,8 +99,12 @@ class Interrupted(BaseException):
         signal_name: ``SIGTERM`` or ``SIGINT``.
         status: exit status of the signal: 143 or 130.
         where: progress at the stop, such as ``after step 40``.
+
+    Attributes:
+        resumable: whether a run was begun that can be resumed.
     """
 
     def __init__(self, signal_name: str, status: int, where: str = "") -> None:
         super().__init__(f"stopped by {signal_name}{' ' if where else ''}{where}")
         self.status = status
+        self.resumable = True

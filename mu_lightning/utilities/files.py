@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.locks import INSIDE, kept_open, locked, refuse_locked, try_lock
+from mu_lightning.utilities.system_errors import system_error
 
 _SYNC_FILE_RANGE_WRITE = 2  # of <linux/fs.h>
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
@@ -78,7 +79,7 @@ def atomic_folder(path: Path, what: str = "a result") -> Iterator[Path]:
     """
     _refuse_unreplaceable(path, what)
     path = Path(os.path.realpath(path))  # a link to an empty folder is kept
-    with temporary_folder(path) as temporary:
+    with temporary_folder(path) as temporary, _system_errors(path):
         yield temporary
         mask = os.umask(0)
         os.umask(mask)
@@ -153,7 +154,8 @@ def atomic_file(path: Path, *, replace: bool = True) -> Iterator[Path]:
     with kept_open(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)) as descriptor:
         try_lock(descriptor)
         try:
-            yield temporary
+            with _system_errors(path):
+                yield temporary
             _sync(temporary)
             if replace:
                 temporary.replace(path)
@@ -180,6 +182,22 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Writes `value` to `path` atomically, as JSON with an indent of 2."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def _system_errors(path: Path) -> Iterator[None]:
+    """Has the system's errors, such as for a full disk, name what was being written, in place of a library's own."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
+    except Exception as error:
+        found = system_error(error, path)
+        if found is None:
+            raise
+        raise found from error
 
 
 def _check_writable(folder: Path, path: Path) -> None:

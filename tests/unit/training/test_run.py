@@ -13,7 +13,7 @@ from mu_lightning.settings import CheckpointSettings, DataSettings, MergeSetting
 from mu_lightning.training.outcome import export_and_score, write_outcome
 from mu_lightning.training.run import Trained, TrainingRun
 from mu_lightning.training.run_plan import plan_run
-from mu_lightning.utilities.errors import UserError
+from mu_lightning.utilities.errors import Interrupted, UserError
 
 SOURCES = ("nl-NL", "de-DE")
 
@@ -113,3 +113,31 @@ def test_the_outcome_is_exported_scored_and_written(
     assert Path("run/results.json").exists()
     folders = {path.parent.relative_to("run").as_posix() for path in Path("run").rglob("model.safetensors")}
     assert sorted(folder for folder in folders if not folder.startswith("merges/")) == models
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), Interrupted("SIGTERM", 143)])
+def test_an_interrupted_run_can_be_gone_on_with_once_it_is_begun(settings: RunSettings, error: BaseException) -> None:
+    def interrupted(begin: bool) -> None:
+        with TrainingRun(plan_run(settings), quiet=True) as run:
+            if begin:
+                run._begin()
+            raise error
+
+    with pytest.raises(type(error)) as raised:
+        interrupted(begin=False)
+    assert not getattr(raised.value, "resumable", False)
+    with pytest.raises(Interrupted, match="SIG") as raised:
+        interrupted(begin=True)
+    assert raised.value.resumable
+
+
+def test_a_run_holds_its_folders_against_others(settings: RunSettings) -> None:
+    run = TrainingRun(plan_run(settings), quiet=True)
+    with TrainingRun(plan_run(settings), quiet=True):
+        with pytest.raises(UserError, match=r"run is in use by process"), run:
+            pytest.fail("the block must not run")
+        assert [path.name for path in Path().iterdir()] == [".run.lock"]
+    Path("run").mkdir()
+    Path("run/results.json").touch()
+    with pytest.raises(UserError, match="already holds a result"), run:
+        pytest.fail("the block must not run")
