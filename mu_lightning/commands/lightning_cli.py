@@ -89,6 +89,7 @@ class _GroupedCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.description = SUMMARIES[self.command]
+        assert isinstance(parser, _Parser)
         parser.more_names = tuple(short_names(self.command))
         add_arguments(parser, self.command)
 

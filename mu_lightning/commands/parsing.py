@@ -3,7 +3,7 @@
 import difflib
 import os
 import re
-from argparse import SUPPRESS, Action
+from argparse import SUPPRESS, Action, HelpFormatter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -71,8 +71,9 @@ class OneLineErrors(ArgumentParser):
         more = f"{self.prog} --help-all shows all arguments; a YAML file for --config has the keys that it names"
         return help_text(self, self.frequent, self.short, more)
 
-    def format_help(self) -> str:
-        """As `ArgumentParser.format_help`."""
+    def format_help(self, formatter: HelpFormatter | None = None) -> str:
+        """As `ArgumentParser.format_help`, in the layout of `help_text`."""
+        del formatter
         return self.help_text()
 
     def parse_args(self, args: Sequence[str] | None = None, *more: Any, **given: Any) -> Any:  # type: ignore[override]
@@ -135,8 +136,8 @@ def separated(words: Sequence[str], several: Collection[str]) -> Iterator[str]:
         words: the command line.
         several: the arguments that take several values, such as ``--locales``.
 
-    >>> list(separated(["--votes", "soft,", "majority", "--method", "a,b", "--votes=x,y"], {"--votes"}))
-    ['--votes', 'soft', 'majority', '--method', 'a,b', '--votes', 'x', 'y']
+    >>> list(separated(["--votes", "soft,", "majority", "--title", "a,b", "--votes=x,y"], {"--votes"}))
+    ['--votes', 'soft', 'majority', '--title', 'a,b', '--votes', 'x', 'y']
     """
     inside = False
     for place, word in enumerate(words):

@@ -63,7 +63,7 @@ CASES = {
     "a word for a number": ([*FIT, "--batch-size", "many"], ["data.batch_size", "'many'", "int"]),
     "a word that is no choice": (["merge", "--merge-method", "tais"], ["tais", "ties"]),
     "a configuration that is not there": ([*FIT, "--config", "none.yaml"], ["none.yaml"]),
-    "an unknown verb": (["fitt"], ["fitt", "fit"]),
+    "an unknown command": (["fitt"], ["fitt", "fit"]),
     "no model to test": (["test", "--model-path", "./none", "--locales", "nl-NL"], ["none"]),
 }
 

@@ -104,7 +104,7 @@ def test_what_cannot_be_done_is_refused(models: Path) -> None:
 
 def test_the_parser_imports_nothing_heavy() -> None:
     code = (
-        "import sys, mu_lightning.commands.merge as verb; verb.parser(); "
+        "import sys, mu_lightning.commands.merge as command; command.parser(); "
         "print([name for name in ('torch', 'transformers', 'lightning', 'pandas') if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""A mistake on the command line is one line, whatever the verb."""
+"""A mistake on the command line is one line, whatever the command."""
 
 from pathlib import Path
 
@@ -10,10 +10,10 @@ from mu_lightning.commands.parsing import OneLineErrors, one_line, separated
 from mu_lightning.utilities.errors import UserError
 
 
-@pytest.mark.parametrize("verb", cli.COMMANDS)
-def test_every_verb_offers_the_nearest_argument(verb: str) -> None:
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_command_offers_the_nearest_argument(command: str) -> None:
     with pytest.raises(UserError) as refused:
-        parser_of(verb).parse_args(["--confg", "x.yaml"])
+        parser_of(command).parse_args(["--confg", "x.yaml"])
     assert str(refused.value).startswith("unknown argument '--confg': did you mean --config")
 
 
@@ -43,7 +43,7 @@ def test_whatever_else_is_said_is_folded_into_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("verb", "flag", "values"),
+    ("command", "flag", "values"),
     [
         ("ensemble", "voting-methods", ["majority", "soft"]),
         ("ensemble", "preweights", ["uriel", "equal"]),
@@ -58,12 +58,12 @@ def test_whatever_else_is_said_is_folded_into_one_line() -> None:
         ("nxn", "sources", ["sq-AL", "km-KH"]),
     ],
 )
-def test_lists_are_separated_by_commas_spaces_or_both(verb: str, flag: str, values: list[object]) -> None:
+def test_lists_are_separated_by_commas_spaces_or_both(command: str, flag: str, values: list[object]) -> None:
     words = [str(value) for value in values]
     for given in (words, [",".join(words)], [", ".join(words)], [f"{words[0]},", words[1]]):
-        parsed = parser_of(verb).parse_args([f"--{flag}", *given])
+        parsed = parser_of(command).parse_args([f"--{flag}", *given])
         assert parsed[flag.replace("-", "_")] == values
-    joined = parser_of(verb).parse_args([f"--{flag}={','.join(words)}"])
+    joined = parser_of(command).parse_args([f"--{flag}={','.join(words)}"])
     assert joined[flag.replace("-", "_")] == values
 
 

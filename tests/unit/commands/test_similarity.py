@@ -1,4 +1,4 @@
-"""The verb `similarity`, and the arguments that it shares with other verbs."""
+"""The command `similarity`, and the arguments that it shares with other commands."""
 
 from itertools import pairwise
 from pathlib import Path
