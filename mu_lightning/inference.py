@@ -67,6 +67,7 @@ class Predictor(nn.Module):
         label_names: class names by index.
         max_length: maximum number of tokens; longer texts are truncated.
         scale: conversion of scores to probabilities: ``logits`` by softmax, ``shares`` by normalization.
+        temperature: divisor of logits, so that probabilities are calibrated.
     """
 
     def __init__(
@@ -76,12 +77,14 @@ class Predictor(nn.Module):
         label_names: Sequence[str],
         max_length: int,
         scale: str = "logits",
+        temperature: float = 1.0,
     ) -> None:
         super().__init__()
         self.module = module.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.label_names = tuple(label_names)
         self.max_length = max_length
+        self.temperature = temperature
         self._scale = scale
         self._packing = ExitStack()
         self._packed = False
@@ -131,7 +134,10 @@ class Predictor(nn.Module):
             for batch in eval_loader(rows, batch_size):
                 scores = self.module(moved(batch, device)).float()
                 check_finite_logits(scores, "the model")
-                shares = torch.softmax(scores, -1) if self._scale == "logits" else scores / scores.sum(-1, keepdim=True)
+                if self._scale == "logits":
+                    shares = torch.softmax(scores / self.temperature, -1)
+                else:
+                    shares = scores / scores.sum(-1, keepdim=True)
                 found[batch["index"]] = shares.cpu()
         return found
 
@@ -154,7 +160,8 @@ def load(folder: str | Path, *, max_length: int | None = None, device: str = "cp
     """
     classifier = _classifier(folder)
     length = _max_length([classifier], [folder], max_length)
-    return Predictor(classifier.to(_device(device)), load_tokenizer(folder), classifier.label_names, length)
+    names, tokenizer = classifier.label_names, load_tokenizer(folder)
+    return Predictor(classifier.to(_device(device)), tokenizer, names, length, temperature=classifier.temperature)
 
 
 def load_ensemble(
@@ -165,7 +172,7 @@ def load_ensemble(
     max_length: int | None = None,
     device: str = "cpu",
 ) -> Predictor:
-    """Loads an ensemble of classifiers for inference.
+    """Loads an ensemble of classifiers for inference; its probabilities are not calibrated.
 
     Args:
         folders: model folders or hub ids, with the same labels and tokenizer.

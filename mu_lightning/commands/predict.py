@@ -18,7 +18,7 @@ from mu_lightning.data.records import TABLES
 from mu_lightning.data.tables import Columns
 from mu_lightning.locales import locale_list
 from mu_lightning.settings import DataSettings
-from mu_lightning.utilities.errors import UserError
+from mu_lightning.utilities.errors import UserError, check_number
 from mu_lightning.utilities.files import atomic_file, refuse_existing
 from mu_lightning.utilities.tables import counted, text_table
 
@@ -52,6 +52,12 @@ def parser() -> OneLineErrors:
     )
     add("--output-file", type=Path | None, default=None, help="write to this .csv, .tsv or .jsonl file")
     add("--top-k", type=int, default=1, help="give so many labels of each text, the most probable first")
+    add(
+        "--abstain-below",
+        type=float,
+        default=0.0,
+        help="leave the label empty where its probability is lower, 0 to 1",
+    )
     add("--batch-size", type=int, default=DataSettings.eval_batch_size, help="texts in one batch")
     add(
         "--max-length", type=int | None, default=None, help="tokens after which a text is cut (default: as in training)"
@@ -80,6 +86,7 @@ def run(argv: list[str]) -> int:
         raise UserError(f"{what} is given to classify: give one of --text, --input FILE (- for a pipe) or --locales")
     if (arguments.model_path is None) == (arguments.models is None):
         raise UserError("give one model with --model-path, or several that vote with --models")
+    check_number("--abstain-below", arguments.abstain_below, least=0, most=1)
     if arguments.output_file is not None:
         refuse_existing(arguments.output_file)
         if arguments.output_file.suffix.lower() not in WRITTEN:
@@ -137,6 +144,7 @@ def _answers(
         found: dict[str, Any] = {}
         for place, (label, probability) in enumerate(zip(prediction.labels, prediction.probabilities, strict=True), 1):
             more = "" if place == 1 else f"_{place}"
+            label = label if probability >= arguments.abstain_below else ""
             found |= {f"predicted{more}": label, f"probability{more}": round(probability, 4)}
         yield {**pending.popleft(), **found}
 

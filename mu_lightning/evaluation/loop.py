@@ -37,9 +37,16 @@ class Collector:
     def __init__(self, ids: Mapping[str, Any]) -> None:
         self.ids = ids
         self._parts: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
+        self._confidences: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
 
-    def add(self, locale: str, batch: Batch, logits: Logits) -> None:
+    def add(self, locale: str, batch: Batch, logits: Logits, confidences: Tensor | None = None) -> None:
         """Adds the logits of a batch, (B, classes), or several named logits.
+
+        Args:
+            locale: the locale of the batch.
+            batch: the batch.
+            logits: the logits.
+            confidences: the probability of each row's predicted label, (B,), to compute the calibration error from.
 
         Raises:
             NonFiniteError: the logits contain a NaN or an infinity.
@@ -49,6 +56,8 @@ class Collector:
             check_finite_logits(values, f"{name or 'the model'} on {locale}")
             columns = torch.stack([batch["index"], batch["labels"], values.argmax(dim=-1)])
             self._parts[name, locale].append(columns.cpu().numpy())
+            if confidences is not None:
+                self._confidences[name, locale].append(confidences.float().cpu().numpy())
 
     def scores(self) -> dict[str, dict[str, Scores]]:
         """Computes scores: name -> locale -> scores; the name is ``""`` for unnamed logits.
@@ -57,6 +66,7 @@ class Collector:
             RuntimeError: rows of the split are missing or repeated.
         """
         result: dict[str, dict[str, Scores]] = defaultdict(dict)
+        all_confidences = _gather(dict(self._confidences))
         for (name, locale), parts in _gather(dict(self._parts)).items():
             index, labels, predictions = np.concatenate(parts, axis=1)
             order = np.argsort(index, kind="stable")
@@ -64,7 +74,10 @@ class Collector:
                 raise RuntimeError(
                     f"{locale}: {len(index)} rows were scored, {len(self.ids[locale])} expected, each once"
                 )
-            result[name][locale] = score(locale, np.asarray(self.ids[locale]), labels[order], predictions[order])
+            found = all_confidences.get((name, locale))
+            confidences = None if found is None else np.concatenate(found)[order]
+            ids = np.asarray(self.ids[locale])
+            result[name][locale] = score(locale, ids, labels[order], predictions[order], confidences)
         nothing = np.empty(0, dtype=np.int64)
         for locale in (locale for locale, ids in self.ids.items() if not len(ids)):
             for name in list(result) or [""]:
@@ -92,10 +105,30 @@ def evaluate_named(module: nn.Module, loaders: Mapping[str, "DataLoader[Batch]"]
         module: maps a batch to logits (B, classes), or to a mapping of names to logits; its training mode is restored.
         loaders: locale -> batches; see `IntentDataModule.eval_loaders`.
     """
+    collector = Collector({locale: _ids(loader) for locale, loader in loaders.items()})
+    for locale, batch, output in _outputs(module, loaders):
+        collector.add(locale, batch, output)
+    return collector.scores()
+
+
+@torch.inference_mode()
+def labeled_logits(module: nn.Module, loaders: Mapping[str, "DataLoader[Batch]"]) -> tuple[np.ndarray, np.ndarray]:
+    """The logits of this device's rows, shape (rows, classes), and their labels, shape (rows,), in the loaders' order.
+
+    Args:
+        module: maps a batch to logits; its training mode is restored.
+        loaders: locale -> labeled batches.
+    """
+    found = [(output.float().cpu(), batch["labels"].cpu()) for _, batch, output in _outputs(module, loaders)]
+    logits, labels = (torch.cat(parts).numpy() for parts in zip(*found, strict=True))
+    return logits, labels
+
+
+def _outputs(module: nn.Module, loaders: Mapping[str, "DataLoader[Batch]"]) -> Iterator[tuple[str, Batch, Any]]:
+    """Each batch, on the module's device, with its locale and what the module gives for it; not in training mode."""
     # Buffers first: parameters may be offloaded.
     tensors = itertools.chain(module.buffers(), module.parameters())
     device = next((tensor.device for tensor in tensors), torch.device("cpu"))
-    collector = Collector({locale: _ids(loader) for locale, loader in loaders.items()})
     training = module.training
     module.eval()
     try:
@@ -103,10 +136,9 @@ def evaluate_named(module: nn.Module, loaders: Mapping[str, "DataLoader[Batch]"]
             for locale, loader in loaders.items():
                 for batch in loader:
                     here = moved(batch, device)
-                    collector.add(locale, here, module(here))
+                    yield locale, here, module(here)
     finally:
         module.train(training)
-    return collector.scores()
 
 
 def evaluate(module: nn.Module, loaders: Mapping[str, "DataLoader[Batch]"]) -> dict[str, Scores]:

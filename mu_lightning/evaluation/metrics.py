@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from mu_lightning.evaluation.calibration import calibration_error
+
 DRAWS = 2000
 
 
@@ -21,6 +23,7 @@ class Scores:
         accuracy: share of rows predicted right, 0 to 1; NaN where rows have no labels, or there are none.
         macro_f1: mean F1 over the labels that occur in gold or prediction, 0 to 1; or NaN.
         interval: 95 % percentile-bootstrap interval of the accuracy over rows; or NaN.
+        calibration_error: expected calibration error, 0 to 1; None where no confidences were collected.
     """
 
     locale: str
@@ -30,6 +33,7 @@ class Scores:
     accuracy: float
     macro_f1: float
     interval: tuple[float, float]
+    calibration_error: float | None = None
 
     @property
     def scored(self) -> bool:
@@ -40,16 +44,29 @@ class Scores:
         """The numbers without the arrays, as plain values; None for what was not scored."""
         arrays = ("ids", "labels", "predictions")
         values = {name: value for name, value in asdict(self).items() if name not in arrays} | {"rows": len(self.ids)}
+        if self.calibration_error is None:
+            del values["calibration_error"]
         return values if self.scored else values | dict.fromkeys(("accuracy", "macro_f1", "interval"))
 
 
-def score(locale: str, ids: np.ndarray, labels: np.ndarray, predictions: np.ndarray) -> Scores:
-    """Scores predictions against gold labels, each of shape (rows,); labels of -1, or none, cannot be scored."""
+def score(
+    locale: str, ids: np.ndarray, labels: np.ndarray, predictions: np.ndarray, confidences: np.ndarray | None = None
+) -> Scores:
+    """Scores predictions against gold labels, each of shape (rows,); labels of -1, or none, cannot be scored.
+
+    Args:
+        locale: the locale's tag.
+        ids: the rows' ids.
+        labels: gold label indices.
+        predictions: predicted label indices.
+        confidences: their probabilities, to compute the calibration error from.
+    """
     if not len(labels) or labels.min() < 0:
         return Scores(locale, ids, labels, predictions, math.nan, math.nan, (math.nan, math.nan))
     return Scores(
         locale, ids, labels, predictions, accuracy(labels, predictions), macro_f1(labels, predictions),
         bootstrap_interval(labels == predictions),
+        None if confidences is None else calibration_error(confidences, labels == predictions),
     )  # fmt: skip
 
 

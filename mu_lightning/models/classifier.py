@@ -13,17 +13,20 @@ from transformers import PreTrainedModel
 
 from mu_lightning.checkpoints import label_names, load_classifier
 from mu_lightning.data.encoding import Batch
+from mu_lightning.evaluation.calibration import stored_temperature
 from mu_lightning.evaluation.loop import Collector, check_finite_logits, packed
 from mu_lightning.evaluation.metrics import Scores
 from mu_lightning.merging.engine.frozen_rows import FrozenRows
 from mu_lightning.models.cpu import PlainClassifier, ScoringPass, scoring_pass
 from mu_lightning.models.vocabulary_subset import VocabularySubset
+from mu_lightning.utilities.resources import resource
 
 
 class EvaluationModule(LightningModule):
     """Base class for evaluation: validation and test steps collect scores, predict steps return label indices."""
 
     scores: dict[str, Scores]
+    temperature: float = 1.0  # logits are divided by it before they become probabilities
     _packing: ExitStack
 
     def on_validation_epoch_start(self) -> None:
@@ -48,7 +51,7 @@ class EvaluationModule(LightningModule):
         """Returns row indices, predicted label indices and their probabilities, each of shape (B,)."""
         logits = self(batch)
         check_finite_logits(logits, "the model")
-        confidence, prediction = torch.softmax(logits, dim=-1).max(dim=-1)
+        confidence, prediction = torch.softmax(logits / self.temperature, dim=-1).max(dim=-1)
         return {"index": batch["index"], "prediction": prediction, "confidence": confidence}
 
     def on_validation_epoch_end(self) -> None:
@@ -74,7 +77,9 @@ class EvaluationModule(LightningModule):
 
     def _collect(self, batch: Batch, dataloader_idx: int) -> None:
         locale = self._locales[dataloader_idx]
-        self._collector.add(locale, batch, self.eval_logits(batch, locale))
+        logits = self.eval_logits(batch, locale)
+        confidences = torch.softmax(logits / self.temperature, dim=-1).amax(dim=-1) if self.trainer.testing else None
+        self._collector.add(locale, batch, logits, confidences)
 
     def _finish(self, prefix: str) -> None:
         self._packing.close()
@@ -105,13 +110,15 @@ class IntentClassifier(EvaluationModule):
 
     @classmethod
     def from_folder(cls, source: str | Path, labels: Sequence[str] | None = None) -> Self:
-        """Loads a classifier from a model folder or hub id; raises UserError on failure.
+        """Loads a classifier and its temperature from a model folder or hub id; raises UserError on failure.
 
         Args:
             source: model folder or hub id.
             labels: order of the classes, such as a corpus'.
         """
-        return cls(load_classifier(source, labels))
+        classifier = cls(load_classifier(source, labels))
+        classifier.temperature = stored_temperature(resource(source))
+        return classifier
 
     @property
     def label_names(self) -> tuple[str, ...]:

@@ -50,12 +50,13 @@ class Result:
 
     def row(self, name: str) -> tuple[str, ...]:
         """Its line in a table."""
+        shown = f"{name} ({self.note})" if self.note else name
         low, high = self.scores.interval
         if not self.scores.scored:
             why = "no labels" if len(self.scores.ids) else "no rows"
-            return (self.name, self.scores.locale, "not scored", why, "", _USE[self.supervision])
+            return (shown, self.scores.locale, "not scored", why, "", _USE[self.supervision])
         return (
-            f"{name} ({self.note})" if self.note else name,
+            shown,
             self.scores.locale,
             f"{self.scores.accuracy:.3f}",
             f"{low:.3f} to {high:.3f}",
@@ -73,8 +74,16 @@ class Predictions(NamedTuple):
 
 
 def show(results: Sequence[Result]) -> str:
-    """The results as a table for the terminal."""
-    return text_table(HEADER, _rows(results))
+    """The results as a table for the terminal; with the expected calibration error, where it was computed."""
+    rows, errors = _rows(results), [result.scores.calibration_error for result in results]
+    if not any(error is not None for error in errors):
+        return text_table(HEADER, rows)
+    shown = ["" if error is None else f"{error:.3f}" for error in errors]
+    after = HEADER.index("macro-F1")
+    return text_table(
+        (*HEADER[:after], "ECE", *HEADER[after:]),
+        [(*row[:after], error, *row[after:]) for row, error in zip(rows, shown, strict=True)],
+    )
 
 
 def _rows(results: Sequence[Result]) -> list[tuple[str, ...]]:

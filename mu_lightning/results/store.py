@@ -36,7 +36,10 @@ RESULTS, ERROR, MERGE_DETAILS = "results.json", "error.json", "merge_details.txt
 NXN, MATRIX = "nxn.json", "evaluation_matrix.csv"
 MAX_RECORD = 16 * 2**20  # bytes of a JSON file
 MAX_FOLDERS = 200_000
-_SCORES = ("name", "identity", "supervision", "locale", "accuracy", "macro_f1", "interval", "rows", "weights")
+_SCORES = (
+    *("name", "identity", "supervision", "locale", "accuracy", "macro_f1", "interval", "calibration_error", "rows"),
+    "weights",
+)
 # Of results whose file says not what they are of.
 OLD = (
     "was written by an earlier version, whose results do not say which approach with which parameters they are of: run "

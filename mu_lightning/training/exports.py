@@ -9,6 +9,8 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 
 from mu_lightning.checkpoints import save_model
+from mu_lightning.data.module import IntentDataModule
+from mu_lightning.evaluation.calibration import calibrate
 from mu_lightning.merging.folders.folder_report import write_details
 from mu_lightning.merging.method_parameters import build_parameters
 from mu_lightning.merging.registry import find_method
@@ -58,10 +60,13 @@ class Exports:
         if trainer.is_global_zero and not (self._resumed and folder.is_dir()):
             details = {"verb": "fit", "locales": list(locales), "target": self._plan.target, "config": self._config}
             with_adapter = self._plan.settings.model.lora.save_adapter
+            data: IntentDataModule = trainer.datamodule  # type: ignore[attr-defined]
+            calibration = calibrate(classifier, data.eval_loaders("dev", locales))
 
             def extra(folder: Path) -> None:
                 if with_adapter and isinstance(classifier, AdaptedClassifier):
                     classifier.save_adapter(folder / "adapter")
+                calibration.write(folder)
                 if more is not None:
                     more(folder)
 

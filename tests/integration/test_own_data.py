@@ -96,7 +96,7 @@ def test_a_target_without_any_rows_is_merged_for_too(tables: Path, tiny_base: Pa
     ("arguments", "message"),
     [
         (["--target-lang", "yo", "--compare"], "yo cannot be trained on: its train rows have no labels"),
-        (["--target-lang", "yo", "--schedule", "adaptive"], "goes by the dev labels of the target, but yo has none"),
+        (["--target-lang", "yo", "--schedule", "adaptive"], "uses dev labels of the target, but yo has none"),
         (["--target-lang", "af"], "the corpus files has no locale 'af': did you mean af-ZA"),
         (["--locales", "yo"], "yo cannot be trained on: its train rows have no labels in the corpus files"),
         (["--target-lang", "Yoruba"], "'Yoruba' is a language's name, not its tag: write yo"),

@@ -1,5 +1,6 @@
 """Answers are what transformers computes, in order, whatever the windows, batches and votes."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipe
 
 from mu_lightning import inference
 from mu_lightning.data.corpus import Corpus
+from mu_lightning.evaluation.calibration import Calibration
 from mu_lightning.inference import load, load_ensemble
 from mu_lightning.models.votes import VOTES
 from mu_lightning.utilities.errors import UserError
@@ -39,6 +41,15 @@ def test_it_gives_the_probabilities_of_transformers_in_order(
     assert [one.labels for one in found] == [tuple(predictor.label_names[at] for at in row) for row in places.tolist()]
     assert torch.allclose(torch.tensor([one.probabilities for one in found]), values, atol=1e-5)
     assert (found[0].label, found[0].probability) == (found[0].labels[0], found[0].probabilities[0])
+
+
+def test_a_stored_temperature_flattens_the_probabilities(models_dir: Path, texts: list[str], tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(models_dir / "tiny_small_nl-NL", folder)
+    plain = load(folder).probabilities(texts)
+    Calibration(2.0, ("nl-NL",), 45, 0.2, 0.1).write(folder)
+    expected = torch.softmax(plain.log() / 2, -1)
+    assert torch.allclose(load(folder).probabilities(texts), expected, atol=1e-5)
 
 
 def test_texts_are_read_as_they_are_asked_for(models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,6 +74,18 @@ def test_the_rows_of_a_corpus_are_written_with_their_gold_labels(
     assert [row["label"] for row in rows if row["language"] == "nl-NL"] == names
 
 
+def test_what_is_too_uncertain_has_no_label(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    best = max(one.probability for one in load(model).predict(TEXTS))
+    arguments = ["--model-path", str(model), "--corpus", "small", "--locales", "nl-NL"]
+    assert run([*arguments, "--abstain-below", str(best)]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    clear = [row for row in rows if abs(float(row["probability"]) - best) > 1e-3]
+    assert {bool(row["predicted"]) for row in clear} == {True, False}
+    assert all(bool(row["predicted"]) == (float(row["probability"]) > best) for row in clear)
+    with pytest.raises(UserError, match=r"--abstain-below is 1\.5"):
+        run([*arguments, "--abstain-below", "1.5"])
+
+
 def test_several_models_vote(models_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folders = [str(models_dir / f"tiny_small_{tag}") for tag in ("de-DE", "en-US")]
     assert run(["--models", *folders, "--vote", "majority", "--text", "lamp on"]) == 0
