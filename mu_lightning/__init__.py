@@ -15,6 +15,18 @@ __version__ = "0.1.0"
 
 # Module of each name.
 _HOMES = {
+    "Ensemble": "mu_lightning.approaches.ensemble",
+    "Iterative": "mu_lightning.approaches.iterative",
+    "Joint": "mu_lightning.approaches.joint",
+    "OneShot": "mu_lightning.approaches.one_shot",
+    "Single": "mu_lightning.approaches.single",
+    "Problem": "mu_lightning.approaches.base",
+    "Training": "mu_lightning.approaches.base",
+    "DataSettings": "mu_lightning.settings",
+    "MergeSettings": "mu_lightning.settings",
+    "ModelSettings": "mu_lightning.settings",
+    "Results": "mu_lightning.api",
+    "sweep": "mu_lightning.api",
     "evaluate": "mu_lightning.evaluation.loop",
     "load": "mu_lightning.inference",
     "load_ensemble": "mu_lightning.inference",

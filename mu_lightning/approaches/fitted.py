@@ -117,7 +117,9 @@ def _merged(run: TrainingRun, trained: Trained, plan: SourcePlan) -> list[Result
 
 
 def _apart(run: TrainingRun, trained: Trained, plan: SourcePlan) -> list[Result]:
-    """Each source alone and their weighted vote on the target's test split."""
+    """Each source alone and their weighted vote on the target's test split; nothing where it has no rows."""
+    if not len(trained.data.rows(plan.target, "test")):
+        return []
     members = {name: trained.member(name) for name in plan.sources}
     weights = {name: plan.weights[name] for name in members}
     vote = "uriel_logits"

@@ -58,6 +58,7 @@ def merging_settings(approach: Iterative, cell: Cell, folder: Path) -> RunSettin
         weights=approach.weights,
         typology=approach.typology,
         merge=approach.merge,
+        callbacks={"kept_merges": None},  # the cell keeps its result, and no model of each merge
     )
 
 

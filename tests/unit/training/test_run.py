@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
+from mu_lightning.approaches.fitted import export_and_score, write_outcome
 from mu_lightning.settings import CheckpointSettings, DataSettings, MergeSettings, RunSettings
-from mu_lightning.training.outcome import export_and_score, write_outcome
 from mu_lightning.training.run import Trained, TrainingRun
 from mu_lightning.training.run_plan import plan_run
 from mu_lightning.utilities.errors import Interrupted, UserError
@@ -74,7 +74,7 @@ def test_what_decisions_look_at_is_told_and_what_only_watches_can_be_left_out(se
 
 def test_outside_its_context_a_run_trains_nothing(settings: RunSettings) -> None:
     run = TrainingRun(plan_run(settings))
-    with pytest.raises(RuntimeError, match="inside its context"):
+    with pytest.raises(RuntimeError, match="inside the context"):
         run.train()
     assert not Path("run").exists()
 
@@ -90,11 +90,11 @@ def test_another_stage_trains_members_without_merges_and_leaves_no_mark_of_a_run
 @pytest.mark.parametrize(
     ("changes", "names", "models"),
     [
-        ({}, ["iterative merging"], ["merged"]),
-        ({"multilingual": True}, ["joint multilingual"], ["multilingual"]),
+        ({}, ["iterative, linear, URIEL, every epoch"], ["merged"]),
+        ({"multilingual": True}, ["one model on pooled data"], ["multilingual"]),
         (
             {"merge": MergeSettings(schedule="never")},
-            ["source nl-NL", "source de-DE", "ensemble, uriel_logits"],
+            ["source nl-NL", "source de-DE", "ensemble, uriel_logits, URIEL"],
             ["members/tiny-0.0_small_de-DE", "members/tiny-0.0_small_nl-NL"],
         ),
     ],
@@ -108,7 +108,7 @@ def test_the_outcome_is_exported_scored_and_written(
         found = run.train()
         results = export_and_score(run, found)
         write_outcome(run, found, results)
-    assert [result.name for result in results] == names
+    assert [result.identity.label for result in results] == names
     assert {result.scores.locale for result in results} == {"af-ZA"}
     assert Path("run/results.json").exists()
     folders = {path.parent.relative_to("run").as_posix() for path in Path("run").rglob("model.safetensors")}

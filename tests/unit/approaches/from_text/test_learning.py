@@ -6,28 +6,28 @@ from pathlib import Path
 import pytest
 import torch
 
-from mu_lightning.approaches.evaluation_context import Bench, Scoring, prepare
+from mu_lightning.approaches.evaluation_context import EvaluationContext, Scoring, prepare
 from mu_lightning.approaches.from_text.learning import LearningTask
 
 
 @pytest.fixture
-def bench(models_dir: Path) -> Bench:
+def context(models_dir: Path) -> EvaluationContext:
     found = prepare(Scoring("small"), {"nl-NL": models_dir / "tiny_small_nl-NL"}, ["af-ZA"])
-    return replace(found, texts=found.rows)
+    return replace(found, texts={(tag, 9): rows for tag, rows in found.rows.items()})
 
 
 def test_what_was_learned_is_kept_and_learned_again_where_it_was_changed(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    context: EvaluationContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task = LearningTask("key", "regmean", "nl-NL", ("af-ZA",), 0, tmp_path)
-    first = {name: tensor.clone() for name, tensor in task.run(bench).load().items()}
+    task = LearningTask("key", "regmean", "nl-NL", "nl-NL", (("af-ZA", 9),), 0, tmp_path)
+    first = {name: tensor.clone() for name, tensor in task.run(context).load().items()}
     path = tmp_path / "key.safetensors"
     content = path.read_bytes()
     for changed in (content[:-400] + bytes(400), content[: len(content) // 2], b""):
         path.write_bytes(changed)
-        again = task.run(bench).load()
+        again = task.run(context).load()
         assert again.keys() == first.keys()
         assert all(torch.equal(again[name], first[name]) for name in first)
     assert path.read_bytes() == content
     monkeypatch.setattr(LearningTask, "_learn", None)
-    assert task.run(bench).load().keys() == first.keys()
+    assert task.run(context).load().keys() == first.keys()
