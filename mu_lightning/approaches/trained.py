@@ -16,6 +16,7 @@ from mu_lightning.training.checkpointing.resuming import BEGUN
 from mu_lightning.training.members import POOLED
 from mu_lightning.training.run import Trained, TrainingRun
 from mu_lightning.training.run_plan import plan_run
+from mu_lightning.utilities.console import quiet_lightning
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.reading import read_json_object
 
@@ -136,6 +137,7 @@ class TrainTask:
 
 
 def _run(settings: RunSettings) -> tuple[TrainingRun, Trained]:
+    quiet_lightning()  # workers are processes of their own
     with TrainingRun(plan_run(settings), quiet=True) as run:
         return run, run.train()
 

@@ -12,7 +12,7 @@ from mu_lightning.approaches.base import Problem
 from mu_lightning.approaches.evaluation_context import check_locales
 from mu_lightning.approaches.fitted import export_and_score, say_outcome, write_outcome
 from mu_lightning.checkpoints import load_tokenizer
-from mu_lightning.commands.console import quiet_lightning
+from mu_lightning.utilities.console import quiet_lightning
 from mu_lightning.commands.fit_arguments import SUMMARIES, add_arguments
 from mu_lightning.commands.invocation import program_name
 from mu_lightning.commands.parsing import OneLineErrors
