@@ -47,7 +47,7 @@ class Joint(FromSources):
         """The model of all sources."""
         if self.training is None:
             return Needs(models={GIVEN: ()})
-        return Needs(models={pooled(cell.sources): cell.sources})
+        return Needs(models={pooled(cell.sources, cell.target): cell.sources})
 
     def vote(self, cell: Cell) -> tuple[str, Mapping[str, float]]:
         """The model's own logits."""
@@ -59,6 +59,6 @@ class Joint(FromSources):
         return Built(inputs.classifier(inputs.state(name)), details={"sources": list(cell.sources)})
 
 
-def pooled(sources: tuple[str, ...]) -> str:
-    """What a model of these locales is called among the models."""
-    return f"pooled-{len(sources)}-{hashlib.sha256(' '.join(sorted(sources)).encode()).hexdigest()[:8]}"
+def pooled(sources: tuple[str, ...], target: str) -> str:
+    """What a model of these locales is called among the models: the tokens of the target's text are part of it."""
+    return f"pooled-{len(sources)}-{hashlib.sha256(' '.join([target, *sources]).encode()).hexdigest()[:8]}"

@@ -1,7 +1,6 @@
 """What approaches train, by the same run that `fit` makes: source models, pooled models, merges while training."""
 
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,10 @@ from mu_lightning.approaches.tasks import ONE_THREAD, Resources
 from mu_lightning.checkpoints import model_folder_name
 from mu_lightning.settings import RunSettings
 from mu_lightning.training.checkpointing.resuming import BEGUN
-from mu_lightning.training.members import POOLED
 from mu_lightning.training.run import Trained, TrainingRun
 from mu_lightning.training.run_plan import plan_run
 from mu_lightning.utilities.console import quiet_lightning
 from mu_lightning.utilities.errors import UserError
-from mu_lightning.utilities.reading import read_json_object
 
 
 def run_settings(problem: Problem, training: Training, seed: int, folder: Path, **more: Any) -> RunSettings:
@@ -79,21 +76,26 @@ def train_merging(approach: Iterative, cell: Cell, folder: Path) -> Built:
 
 @dataclass(frozen=True)
 class TrainTask:
-    """Models that several approaches take, trained side by side, each once.
+    """A model that several approaches take, trained once.
+
+    It is trained by itself: which rows of the word embeddings decay depends on all texts of a run, and a model must not
+    depend on what else a sweep needs.
 
     Attributes:
-        problem: gives data and base; its target plays no part.
+        problem: gives data and base, and the target of a pooled model.
         training: how.
-        models: name -> the locales that the model is trained on: several models of one locale, or one of several.
+        model: the model's name.
+        locales: those that it is trained on.
         seed: the run's.
         folder: of the run.
-        models_dir: of the model folders.
+        models_dir: of the model folder.
         resources: what it takes while it runs.
     """
 
     problem: Problem
     training: Training
-    models: Mapping[str, tuple[str, ...]]
+    model: str
+    locales: tuple[str, ...]
     seed: int
     folder: Path
     models_dir: Path
@@ -102,38 +104,26 @@ class TrainTask:
     @property
     def name(self) -> str:
         """What is shown while it runs."""
-        return f"training {', '.join(self.models)} with seed {self.seed}"
+        return f"training {self.model} with seed {self.seed}"
 
     @property
-    def pooled(self) -> str | None:
-        """The name of a model of several locales, which is trained by itself; None for models of one locale."""
-        return next((name for name, locales in self.models.items() if len(locales) > 1), None)
+    def place(self) -> Path:
+        """The model's folder."""
+        return self.models_dir / model_folder_name(self.problem.base, self.problem.data.corpus, self.model)
 
-    def places(self) -> dict[str, Path]:
-        """Name -> the model's folder."""
-        base, corpus, pooled = self.problem.base, self.problem.data.corpus, self.pooled
-        if pooled is not None:
-            return {pooled: self.models_dir / pooled / model_folder_name(base, corpus, POOLED)}
-        return {name: self.models_dir / model_folder_name(base, corpus, name) for name in self.models}
-
-    def run(self, context: EvaluationContext) -> dict[str, Path]:
-        """Trains the models that are not there; returns the folders of all."""
-        places = self.places()
-        missing = tuple(name for name, place in places.items() if not place.is_dir())
-        if not missing:
-            return places
-        pooled, begun = self.pooled, self.folder / BEGUN
-        if pooled is not None:
-            more = {"locales": self.models[pooled], "multilingual": True, "models_dir": self.models_dir / pooled}
-        else:
-            # A run that was interrupted goes on with the models that it began with.
-            wanted = read_json_object(begun)["config"]["locales"] if begun.is_file() else missing
-            more = {"locales": tuple(wanted), "models_dir": self.models_dir}
+    def run(self, context: EvaluationContext) -> Path:
+        """Trains the model, unless it is there; returns its folder."""
+        if self.place.is_dir():
+            return self.place
+        more: dict[str, Any] = {"locales": self.locales, "models_dir": self.models_dir}
+        if len(self.locales) > 1:
+            target = None if self.problem.target in self.locales else self.problem.target
+            more |= {"multilingual": True, "target_lang": target}
         run, trained = _run(run_settings(self.problem, self.training, self.seed, self.folder, **more))
-        for member, locales in run.plan.members.items():
-            run.exports.save(run.plan.exports[member], trained.member(member), locales, trained.trainer)
+        ((member, locales),) = run.plan.members.items()
+        run.exports.save(self.place, trained.member(member), locales, trained.trainer)
         shutil.rmtree(self.folder)
-        return places
+        return self.place
 
 
 def _run(settings: RunSettings) -> tuple[TrainingRun, Trained]:

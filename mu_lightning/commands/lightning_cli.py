@@ -12,7 +12,6 @@ from mu_lightning.approaches.base import Problem
 from mu_lightning.approaches.evaluation_context import check_locales
 from mu_lightning.approaches.fitted import export_and_score, say_outcome, write_outcome
 from mu_lightning.checkpoints import load_tokenizer
-from mu_lightning.utilities.console import quiet_lightning
 from mu_lightning.commands.fit_arguments import SUMMARIES, add_arguments
 from mu_lightning.commands.invocation import program_name
 from mu_lightning.commands.parsing import OneLineErrors
@@ -34,6 +33,7 @@ from mu_lightning.training.missing_models import settle_locales
 from mu_lightning.training.run import TrainingRun
 from mu_lightning.training.run_plan import is_first_process, plan_run
 from mu_lightning.training.trainer import check_arguments
+from mu_lightning.utilities.console import quiet_lightning
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import atomic_folder, refuse_existing, reserved
 from mu_lightning.utilities.precision import settled_precision

@@ -6,10 +6,10 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from mu_lightning import __version__
-from mu_lightning.utilities.console import quiet_lightning
 from mu_lightning.commands.names import CORPUS
 from mu_lightning.commands.parsing import OneLineErrors, command_parser
 from mu_lightning.settings import EMBEDDED_BASE, CorpusSettings, PretrainSettings
+from mu_lightning.utilities.console import quiet_lightning
 from mu_lightning.utilities.errors import Interrupted
 from mu_lightning.utilities.files import reserved
 

@@ -13,10 +13,9 @@ from mu_lightning.approaches.evaluation_context import EvaluationContext, prepar
 from mu_lightning.approaches.from_text.learning import own_learning, shared_learning, with_text
 from mu_lightning.approaches.joint import GIVEN
 from mu_lightning.approaches.tasks import BuildTask, Outcome, PanelTask, Task
-from mu_lightning.approaches.trained import TrainTask
 from mu_lightning.experiments.grid import Grid, check_grid, expand
 from mu_lightning.experiments.sweep_folder import Sweep, check_earlier, store, write_manifest, write_tables
-from mu_lightning.experiments.trainings import model_names, trainings_of
+from mu_lightning.experiments.trainings import trainings_of
 from mu_lightning.experiments.workers import Workers
 from mu_lightning.results.cells import KEPT_FILES, is_whole, write_failure
 from mu_lightning.results.store import ERROR
@@ -119,20 +118,23 @@ def outcomes(sweep: Sweep, workers: Workers, waiting: Sequence[Cell]) -> Iterato
     """Runs cells and gives each with what came of it: first what trains, then what is made of trained models."""
     training = [cell for cell in waiting if cell.needs.trains]
     resting = [cell for cell in waiting if not cell.needs.trains]
-    tasks: list[Task] = list(trainings_of(resting, sweep.folder))
-    tasks += [BuildTask(cell, sweep.folder / RUNS / cell.key) for cell in training]
+    models = trainings_of(resting, sweep.folder)
+    builds = [BuildTask(cell, sweep.folder / RUNS / cell.key) for cell in training]
+    # The longest first: what trains on several locales, then models of one.
+    pooled, single = (
+        [task for task in models.values() if (len(task.locales) > 1) == several] for several in (True, False)
+    )
+    tasks: list[Task] = [*pooled, *builds, *single]
+    names = {id(task): name for name, task in models.items()}
     places: dict[str, Path | str] = {}
     broken: dict[str, Outcome] = {}
     for task, outcome in workers.outcomes(sweep.context, tasks):
         if isinstance(task, BuildTask):
             yield task.cell, outcome
-            continue
-        assert isinstance(task, TrainTask)
-        names = model_names(task)
-        if outcome.error:
-            broken |= dict.fromkeys(names.values(), outcome)
+        elif outcome.error:
+            broken[names[id(task)]] = outcome
         else:
-            places |= {names[name]: path for name, path in outcome.value.items()}
+            places[names[id(task)]] = outcome.value
     usable = []
     for cell in resting:
         lost = next((broken[name] for name in cell.models.values() if name in broken), None)

@@ -16,8 +16,8 @@ def test_each_target_gets_its_own_model_and_a_line_in_the_results(tmp_path: Path
     assert cli.main(["fit", *arguments, *small, *adaptive, "--output-dir", str(folder)]) == 0
     results = json.loads((folder / "results.json").read_text())["results"]
     assert [(result["name"], result["locale"], result["supervision"]) for result in results] == [
-        ("iterative merging", "af-ZA", "target-dev-labels"),
-        ("iterative merging", "da-DK", "none"),
+        ("iterative, linear, URIEL, adaptive (start 1), follow mean", "af-ZA", "target-dev-labels"),
+        ("iterative, linear, URIEL, adaptive (start 1), follow mean", "da-DK", "none"),
     ]
     assert results[0]["weights"] != results[1]["weights"]
     for target in ("af-ZA", "da-DK"):

@@ -62,9 +62,9 @@ def test_merge_and_ensemble_find_the_sources_and_test_scores_the_merged_model(
     votes = json.loads((tmp_path / "votes" / "results.json").read_text())["results"]
     assert [vote["name"] for vote in votes[:4]] == [
         "ensemble, majority",
-        "ensemble, weighted_majority",
-        "ensemble, soft",
-        "ensemble, uriel_logits",
+        "ensemble, weighted_majority, URIEL",
+        "ensemble, soft, URIEL",
+        "ensemble, uriel_logits, URIEL",
     ]
     scored = tmp_path / "scored"
     arguments = ["test", "--model-path", str(merged), "--locales", "af-ZA,nl-NL", "--output-dir", str(scored)]
