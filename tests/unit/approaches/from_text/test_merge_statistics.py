@@ -136,8 +136,8 @@ def test_a_dry_run_of_such_a_method_checks_its_texts_and_writes_nothing(
     models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(arguments(models, tmp_path / "out" / "x", "--mode", "regmean", "--dry-run")) == 0
-    assert "learns from: 18 unlabeled train utterances of de-DE, nl-NL (cldr)" in capsys.readouterr().out
-    with pytest.raises(UserError, match="linear learns from no texts"):
+    assert "18 unlabeled train utterances of de-DE, nl-NL (cldr)" in capsys.readouterr().out
+    with pytest.raises(UserError, match="linear"):
         run(arguments(models, tmp_path / "out" / "x"))
     assert list(tmp_path.iterdir()) == []
 
