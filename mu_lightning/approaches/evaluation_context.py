@@ -286,7 +286,7 @@ def model_fingerprint(folder: ModelFolder) -> str:
     for path in sorted({entry.path for entry in folder.tensors.values()}):
         status = path.stat()
         digest.update(_file_fingerprint(path, status.st_size, status.st_mtime_ns))
-    orders = {entry.rows for entry in folder.tensors.values()} - {None}
+    orders = {entry.rows for entry in folder.tensors.values() if entry.rows is not None}
     digest.update(repr(sorted(orders)).encode() if orders else b"")
     return digest.hexdigest()
 

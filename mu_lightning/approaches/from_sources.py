@@ -35,7 +35,7 @@ class FromSources(Approach):
         if self.num_languages is not None and self.num_languages < 1:
             raise UserError(f"num_languages must be at least 1, not {self.num_languages}")
 
-    def choose(self, problem: Problem, available: Collection[str], seed: int) -> SourcePlan:
+    def choose(self, problem: Problem, available: Collection[str], seed: int) -> SourcePlan | None:
         """The sources and their weights; raises UserError as `plan_sources` does.
 
         Where the problem names exactly so many sources as are taken, these are they, in their order.

@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _discard_output() -> None:
     """Lets go of what is still to be printed: Python would try once more when it exits, and complain."""
-    if sys.stdout is sys.__stdout__:
+    if sys.stdout is not None and sys.stdout is sys.__stdout__:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

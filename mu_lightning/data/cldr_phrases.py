@@ -251,7 +251,8 @@ def _data(locale: "Locale") -> Mapping[str, Any]:
     """Returns all CLDR data of a locale."""
     from babel import localedata
 
-    return localedata.LocaleDataDict(localedata.load(str(locale)))
+    data: Any = localedata.load(str(locale))
+    return localedata.LocaleDataDict(data)
 
 
 @cache

@@ -33,7 +33,7 @@ def hub_corpus(settings: CorpusSettings) -> TableCorpus:
 
 def _rows(settings: CorpusSettings, configs: list[str]) -> Iterator[TableRow]:
     columns = Columns.of(settings)
-    for config in configs or [None]:
+    for config in (*configs,) or (None,):
         for split_name, part in _load(str(settings.dataset), config).items():
             found = columns.find(part.column_names)
             if "language" not in found and config is None:

@@ -141,7 +141,7 @@ def comparison(iterative: Iterative, num_languages: int | None) -> list[Approach
     return [
         Single(TARGET, training=iterative.training),
         *(
-            OneShot(preweight=preweight, method=merge.method, parameters=merge.parameters, **shared)  # type: ignore[arg-type]
+            OneShot(preweight=preweight, method=merge.method, parameters=merge.parameters, **shared)
             for preweight in ("equal", "uriel", "shuffled")
         ),
         *(Ensemble(vote_method=vote, **own, **shared) for vote in VOTES),  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from typing import Any
 
 from mu_lightning.approaches.base import Cell
 from mu_lightning.approaches.evaluation_context import EvaluationContext, prepare, prepare_rows, scoring_of
-from mu_lightning.approaches.from_text.learning import own_learning, shared_learning, with_text
+from mu_lightning.approaches.from_text.learning import LearningTask, own_learning, shared_learning, with_text
 from mu_lightning.approaches.joint import GIVEN
 from mu_lightning.approaches.tasks import BuildTask, Outcome, PanelTask, Task
 from mu_lightning.experiments.grid import Grid, check_grid, expand
@@ -154,7 +154,8 @@ def _of_models(
     shared = sweep.folder / SHARED if workers.share_files else None
     needed = {cell.key: shared_learning(cell, cell.models, context, shared) for cell in cells}
     learning = {task.key: task for found in needed.values() for task in found.values()}
-    learned = {task.key: outcome for task, outcome in workers.outcomes(context, list(learning.values()))}
+    done = workers.outcomes(context, list(learning.values()))
+    learned = {task.key: outcome for task, outcome in done if isinstance(task, LearningTask)}
     work: list[tuple[Task, list[Cell]]] = []
     for cell in cells:
         if cell.approach.vote(cell) is not None:

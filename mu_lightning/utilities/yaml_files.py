@@ -125,8 +125,9 @@ def _check_bounds(text: str) -> None:
             continue
         elif isinstance(event, yaml.AliasEvent):
             if event.anchor in names:
-                raise RefusedYamlError(f"*{event.anchor} refers to itself (line {event.start_mark.line + 1})")
-            count = anchored.get(event.anchor, 1)
+                line = f" (line {event.start_mark.line + 1})" if event.start_mark else ""
+                raise RefusedYamlError(f"*{event.anchor} refers to itself{line}")
+            count = anchored.get(event.anchor or "", 1)
         elif isinstance(event, yaml.ScalarEvent):
             count = 1
             if event.anchor:
