@@ -73,7 +73,7 @@ class OneShot(FromSources):
         if self.num_examples < 1:
             raise UserError(f"num_fisher_examples is {self.num_examples}: at least 1 utterance is needed")
 
-    def choose(self, problem: Problem, available: Collection[str], seed: int) -> SourcePlan:
+    def choose(self, problem: Problem, available: Collection[str], seed: int) -> SourcePlan | None:
         """The sources and their weights, no more sources than the method merges."""
         most = self.merge_method.max_sources
         if most is None or self.num_languages is None or self.num_languages <= most:

@@ -85,8 +85,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _discard_output() -> None:
     """Lets go of what is still to be printed: Python would try once more when it exits, and complain."""
-    if sys.stdout is not None and sys.stdout is sys.__stdout__:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if sys.__stdout__ is not None and sys.stdout is sys.__stdout__:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())
 
 
 def _run(argv: list[str]) -> int:

@@ -131,12 +131,12 @@ def comparison(iterative: Iterative, num_languages: int | None) -> list[Approach
         iterative: the run.
         num_languages: as of `FromSources`.
     """
-    shared = {
+    shared: dict[str, Any] = {
         "num_languages": num_languages,
         "typology": iterative.typology,
         "training": iterative.training,
     }
-    own = {"preweight": iterative.preweight, "weights": iterative.weights}
+    own: dict[str, Any] = {"preweight": iterative.preweight, "weights": iterative.weights}
     merge = iterative.merge
     return [
         Single(TARGET, training=iterative.training),
@@ -144,8 +144,8 @@ def comparison(iterative: Iterative, num_languages: int | None) -> list[Approach
             OneShot(preweight=preweight, method=merge.method, parameters=merge.parameters, **shared)
             for preweight in ("equal", "uriel", "shuffled")
         ),
-        *(Ensemble(vote_method=vote, **own, **shared) for vote in VOTES),  # type: ignore[arg-type]
-        Joint(**shared),  # type: ignore[arg-type]
+        *(Ensemble(vote_method=vote, **own, **shared) for vote in VOTES),
+        Joint(**shared),
     ]
 
 
@@ -166,7 +166,7 @@ def _check(request: Request) -> None:
     ):
         for name in names:
             if name not in known:
-                raise unknown(kind, str(name), known)  # type: ignore[arg-type]
+                raise unknown(kind, str(name), known)
     if "manual" in (*request.preweights, *request.modes):
         raise UserError("manual weights are of one target: a sweep takes them from uriel, equal or shuffled")
     numbers = request.num_languages
