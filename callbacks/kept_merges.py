@@ -1,6 +1,7 @@
 """KeptMerges: saves the merged models of recent merges and of the best merge in the run folder."""
 
-import shutil
+import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from mu_lightning.utilities.files import write_json
+from mu_lightning.utilities.files import set_aside, write_json
+from mu_lightning.utilities.listings import remove_listed, unlisted
 
 from .merge import MergeCallback
 
@@ -75,7 +77,8 @@ class KeptMerges(Callback):
     @rank_zero_only
     def _write(self, record: Mapping[str, Any]) -> None:
         path = self._path(record)
-        _remove(path)
+        if not _remove(path):
+            print(f"{path} is in the place of a merged model: it now is {set_aside(path)}", flush=True)
         several = len(self.merges.targets) > 1
         for target, found in record["targets"].items():
             if found["committed"]:
@@ -87,19 +90,28 @@ class KeptMerges(Callback):
         committed, best = self._committed(), self.best()
         last = committed if self.keep < 0 else committed[-max(1, self.keep) :]
         kept = {self._path(record).name for record in [*last, *([best] if best else [])]}
-        for path in sorted(self.folder.glob("[0-9]*")):
+        for path in self._folders():
             if path.name not in kept:
                 _remove(path)
         if committed and best:
-            names = sorted(path.name for path in self.folder.glob("[0-9]*"))
+            names = [path.name for path in self._folders()]
             facts = {"target": self.merges.target, "best": self._path(best).name, "last": self._path(last[-1]).name}
             write_json(self.folder / "kept.json", {**facts, "kept": names})
 
+    def _folders(self) -> list[Path]:
+        """The folders of merges, in order."""
+        return sorted(path for path in self.folder.glob("*") if re.fullmatch("[0-9]{4,}", path.name))
 
-def _remove(path: Path) -> None:
-    """Removes a model folder atomically, by renaming it first."""
-    if path.is_dir():
-        doomed = path.with_name(f".{path.name}.removed")
-        shutil.rmtree(doomed, ignore_errors=True)
-        path.rename(doomed)
-        shutil.rmtree(doomed)
+
+def _remove(path: Path) -> bool:
+    """Removes a model folder atomically, by renaming it first, unless it holds files of others; whether it is gone."""
+    doomed = path.with_name(f".{path.name}.removed")
+    if doomed.is_dir():
+        remove_listed(doomed)
+    if not os.path.lexists(path):
+        return True
+    if not path.is_dir() or unlisted(path):
+        return False
+    path.rename(doomed)
+    remove_listed(doomed)
+    return True

@@ -7,7 +7,7 @@ import copy
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,6 +34,7 @@ from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.reading import check_architecture, check_length, without_weights
 from mu_lightning.settings import CorpusSettings, DataSettings
 from mu_lightning.utilities.errors import UserError, unknown
+from mu_lightning.utilities.file_stamps import FileStamp, stamp, watch
 
 
 class Tensors(Protocol):
@@ -50,18 +51,21 @@ class FileTensors:
     Attributes:
         path: the folder or file.
         folder: of a folder, as it was opened: with the names and the order of classes that it was given.
+        stamps: the files as they were hashed; later they must be the same.
     """
 
     path: Path
     folder: ModelFolder | None = field(default=None, compare=False, repr=False)
+    stamps: tuple[FileStamp, ...] = field(default=(), compare=False, repr=False)
 
     @classmethod
     def of(cls, folder: ModelFolder) -> "FileTensors":
-        """The tensors of an opened folder."""
-        return cls(folder.path, folder)
+        """The tensors of an opened folder, whose files are hashed."""
+        return cls(folder.path, folder, stamps_of(folder))
 
     def load(self) -> Mapping[str, Tensor]:
-        """Memory-maps the tensors."""
+        """Memory-maps the tensors; raises UserError for a file that has changed since it was hashed."""
+        watch(self.stamps)
         files = MappedFiles()
         entries = read_header(self.path) if self.folder is None else self.folder.tensors
         return {name: files.tensor(entry) for name, entry in entries.items()}
@@ -280,21 +284,27 @@ def open_models(models: Mapping[str, Path | str], corpus: Corpus) -> tuple[dict[
     return folders, notes
 
 
+def stamps_of(folder: ModelFolder) -> tuple[FileStamp, ...]:
+    """Hashes the weight files of a model folder.
+
+    Raises:
+        UserError: they are not those of which the headers were read.
+    """
+    found = tuple(stamp(path) for path in sorted({entry.path for entry in folder.tensors.values()}))
+    places = {(entry.path, entry.start, entry.stop) for one in found for entry in read_header(one.path).values()}
+    if any((entry.path, entry.start, entry.stop) not in places for entry in folder.tensors.values()):
+        raise UserError(f"the files of {folder.path} changed while they were read: start again once they are written")
+    return found
+
+
 def model_fingerprint(folder: ModelFolder) -> str:
     """SHA-256 of the weight files of a model folder, and of the class order if it was changed."""
     digest = hashlib.sha256()
-    for path in sorted({entry.path for entry in folder.tensors.values()}):
-        status = path.stat()
-        digest.update(_file_fingerprint(path, status.st_size, status.st_mtime_ns))
+    for one in stamps_of(folder):
+        digest.update(bytes.fromhex(one.sha256))
     orders = {entry.rows for entry in folder.tensors.values() if entry.rows is not None}
     digest.update(repr(sorted(orders)).encode() if orders else b"")
     return digest.hexdigest()
-
-
-@lru_cache(maxsize=1024)
-def _file_fingerprint(path: Path, size: int, changed: int) -> bytes:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").digest()
 
 
 def model_bytes(state: Mapping[str, Tensor]) -> int:

@@ -17,6 +17,7 @@ from mu_lightning.evaluation.metrics import Scores
 from mu_lightning.models.ensemble import Panel
 from mu_lightning.results.results import Supervision
 from mu_lightning.utilities.errors import UserError
+from mu_lightning.utilities.file_stamps import watched_files
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,10 @@ class Scored:
 
 
 def attempt(task: Task, context: EvaluationContext) -> Outcome:
-    """Runs a task and captures errors in the outcome."""
+    """Runs a task and captures errors in the outcome, among them that a file that it read has changed."""
     try:
-        return Outcome(task.run(context))
+        with watched_files():
+            return Outcome(task.run(context))
     except Exception as error:
         said = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}".rstrip(": ")
         return Outcome(error=said, traceback=traceback.format_exc())

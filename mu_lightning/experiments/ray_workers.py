@@ -22,6 +22,7 @@ from mu_lightning.approaches.from_text.learning import HeldTensors
 from mu_lightning.approaches.tasks import Outcome, Task, attempt
 from mu_lightning.experiments.ray_cluster import connect
 from mu_lightning.utilities.errors import UserError
+from mu_lightning.utilities.file_stamps import watched_files
 
 RETRIES = 3
 
@@ -118,11 +119,13 @@ class RayWorkers:
     def _store(self, tensors: Tensors) -> RayTensors:
         key: Any = id(tensors) if isinstance(tensors, HeldTensors) else tensors
         if key not in self._stored:
-            arrays = {
-                name: (tensor.float() if tensor.is_floating_point() else tensor).numpy()
-                for name, tensor in tensors.load().items()
-            }
-            self._stored[key] = RayTensors(self._ray.put(arrays))
+            with watched_files():
+                arrays = {
+                    name: (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+                    for name, tensor in tensors.load().items()
+                }
+                stored = RayTensors(self._ray.put(arrays))
+            self._stored[key] = stored
         return self._stored[key]
 
 

@@ -19,6 +19,7 @@ from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.training.merging.merge_round import last_weights
 from mu_lightning.training.run_plan import RunPlan
 from mu_lightning.typology.plan import SourcePlan
+from mu_lightning.utilities.listings import write_listing
 
 
 class Exports:
@@ -46,7 +47,12 @@ class Exports:
         sources = next(sources for sources in self._plan.targets if sources.target == target)
         details = {"verb": "fit", "locales": list(sources.sources), "target": target, "config": self._config}
         report = self.merge_report(sources, history)
-        save_model(folder, self._plan.merged(state).plain().model, self._plan.tokenizer, details, report)
+
+        def more(folder: Path) -> None:
+            report(folder)
+            write_listing(folder)
+
+        save_model(folder, self._plan.merged(state).plain().model, self._plan.tokenizer, details, more)
 
     def save(
         self,

@@ -23,6 +23,7 @@ from mu_lightning.data.registry import open_corpus
 from mu_lightning.merging.folders.folder_plan import plan_folders
 from mu_lightning.utilities.checksums import has_checksum, write_checksum
 from mu_lightning.utilities.errors import UserError
+from mu_lightning.utilities.file_stamps import check_watched
 from mu_lightning.utilities.files import atomic_file
 
 # The statistics of these methods depend on one source only: they are computed once and shared.
@@ -77,6 +78,7 @@ class LearningTask:
         if path is not None and has_checksum(path):
             return FileTensors(path)
         found = {name: tensor.cpu().contiguous() for name, tensor in self._learn(context).items()}
+        check_watched()
         if path is None:
             return HeldTensors(found)
         with atomic_file(path) as temporary:

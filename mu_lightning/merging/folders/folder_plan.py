@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from mu_lightning.merging.folders.safetensor_files import Kind, tensor_bytes
 from mu_lightning.merging.folders.tokenizer_files import check_same_tokenizer
 from mu_lightning.merging.method import Method
 from mu_lightning.utilities.errors import UserError, unknown
+from mu_lightning.utilities.file_stamps import Identity, identity_of
 from mu_lightning.utilities.files import refuse_existing
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class FolderPlan:
         dtype: requested dtype, None for the sources' dtype.
         max_shard_size: maximum bytes of tensors in a shard.
         alignment: what was done to make the folders comparable, a line each.
+        identities: what the files of the sources and the base were when they were opened.
     """
 
     job: Job
@@ -58,6 +60,7 @@ class FolderPlan:
     dtype: str | None = None
     max_shard_size: int = SHARD_BYTES
     alignment: tuple[str, ...] = ()
+    identities: Mapping[Path, Identity] = field(default_factory=dict)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -194,7 +197,11 @@ def plan_folders(
         name: (_result_dtype([signatures[source][name][1] for source in signatures], dtype), entry.shape)
         for name, entry in folder.tensors.items()
     }
-    return FolderPlan(job, opened, opened_base, output, tensors, statistics, dtype, max_shard_size, tuple(alignment))
+    every = [*opened.values(), *([] if opened_base is None else [opened_base])]
+    identities = {entry.path: identity_of(entry.path) for one in every for entry in one.tensors.values()}
+    return FolderPlan(
+        job, opened, opened_base, output, tensors, statistics, dtype, max_shard_size, tuple(alignment), identities
+    )
 
 
 def _result_dtype(dtypes: Sequence[str], asked: str | None) -> str:

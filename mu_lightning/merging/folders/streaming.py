@@ -13,6 +13,7 @@ from mu_lightning.merging.folders.model_folders import INDEX
 from mu_lightning.merging.folders.safetensor_files import layout, tensor_bytes, write_chunks, write_header
 from mu_lightning.merging.folders.tokenizer_files import copy_tokenizer
 from mu_lightning.merging.method import Method
+from mu_lightning.utilities.file_stamps import check_same
 from mu_lightning.utilities.files import atomic_folder, write_json, written_behind
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def run_plan(plan: FolderPlan, *, progress: bool = True, details: Mapping[str, A
         write_json(output / "config.json", config | {"dtype": dtype})
         copy_tokenizer(folder.path, output)
         write_report(output, plan, details or {})
+        check_same(plan.identities)
     return plan.output
 
 

@@ -9,6 +9,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import atomic_file, write_json
 
 RECORD = "run"  # key in Lightning checkpoints
+_NAME = re.compile(r"epoch=\d+-step=\d+(-before-merge=\d+)?")
 BEFORE_MERGE = "before merge"  # checkpoints with this reason are pruned separately
 
 
@@ -122,7 +124,8 @@ def next_number(folder: Path) -> int:
 def prune(folder: Path, keep: int) -> None:
     """Removes all except the last `keep` checkpoints, and all except the last `keep` of those before merges."""
     for before_merge in (True, False):
-        saved = [one for one in saved_checkpoints(folder) if (one.reason == BEFORE_MERGE) == before_merge]
+        found = (one for one in saved_checkpoints(folder) if _NAME.fullmatch(one.path.stem))  # a copy has another name
+        saved = [one for one in found if (one.reason == BEFORE_MERGE) == before_merge]
         for old in saved[:-keep]:
             old.path.unlink(missing_ok=True)
             manifest_of(old.path).unlink(missing_ok=True)

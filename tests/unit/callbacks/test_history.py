@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from mu_lightning.callbacks.history import History
 from mu_lightning.callbacks.kept_merges import KeptMerges
@@ -17,6 +18,7 @@ from mu_lightning.schedules.replay import read_history, replay
 from mu_lightning.schedules.schedules import EveryEpochs, EverySteps, Schedule
 from mu_lightning.settings import MergeSettings
 from mu_lightning.utilities.files import atomic_folder
+from mu_lightning.utilities.listings import write_listing
 
 WEIGHTS = {"en-US": 0.5, "de-DE": 0.3, "nl-NL": 0.2}
 KEY = "classifier.dense.weight"
@@ -27,6 +29,7 @@ def save(folder: Path, target: str, state: Mapping[str, Tensor], history: Sequen
     with atomic_folder(folder) as temporary:
         torch.save({KEY: state[KEY]}, temporary / "state.pt")
         (temporary / "index").write_text(f"{target} {history[-1]['index']}")
+        write_listing(temporary)
 
 
 @pytest.fixture
@@ -99,6 +102,25 @@ def test_the_last_models_and_the_best_are_kept(run: Run, tmp_path: Path, keep: i
 def test_all_are_kept_if_asked_and_none_of_what_was_rolled_back(run: Run, tmp_path: Path) -> None:
     run(-1)
     assert kept(tmp_path) == ["0001", "0002", "0003", "0004"]
+
+
+def test_what_others_put_among_the_merges_stays(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    merges = tmp_path / "run" / "merges"
+    for name in ("0002", "2024-notes", "12"):
+        (merges / name).mkdir(parents=True)
+        (merges / name / "notes.txt").write_text(name)
+
+    class Notes(Callback):
+        def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+            if trainer.current_epoch == 1:
+                (merges / "0001" / "notes.txt").write_text("0001")
+
+    found = run(1, also=(Notes(),))
+    assert {path.read_text() for path in merges.rglob("notes.txt")} == {"0001", "0002", "2024-notes", "12"}
+    assert (merges / "0002-2" / "notes.txt").exists()
+    assert {"0001", best_of(found), "0004"} <= set(kept(tmp_path))
+    assert (merges / "0001" / "state.pt").exists(), "a folder that is kept is kept whole"
+    assert "0002 is in the place of a merged model" in capsys.readouterr().out
 
 
 def test_what_was_rolled_back_leaves_no_model(run: Run, tmp_path: Path) -> None:

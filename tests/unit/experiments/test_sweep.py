@@ -184,6 +184,43 @@ def test_a_cell_that_fails_is_recorded_and_the_rest_go_on(
     assert "failed: " in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("how", ["replaced", "cut"])
+def test_a_model_that_changes_while_it_is_read_has_no_cells_and_the_sweep_goes_on_with_the_first_one(
+    models_dir: Path, tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(models_dir, models)
+    weights = models / "tiny_small_en-US" / "model.safetensors"
+    first = weights.read_bytes()
+    load = FileTensors.load
+
+    def change(self: FileTensors) -> Any:
+        found = load(self)
+        if "en-US" in self.path.name:
+            weights.with_name("new").write_bytes(first[:-4] + b"1234" if how == "replaced" else b"")
+            weights.with_name("new").replace(weights)
+        return found
+
+    monkeypatch.setattr(FileTensors, "load", change)
+    grid = {"target_languages": "af-ZA", "methods": ["linear", "ties"], "num_languages": [1, 3], "top_k": 51}
+    grid |= {"baselines": "sources"}
+    assert sweep(models, tmp_path / "results", grid) == 1
+    store = read_store(tmp_path / "results")
+    assert len(store.failed) == 3
+    assert {"model.safetensors has changed since the run began" in failure.error for failure in store.failed} == {True}
+    assert not any("en-US" in cell.sources for cell in store.cells)
+    monkeypatch.setattr(FileTensors, "load", load)
+    weights.write_bytes(first)
+    assert sweep(models, tmp_path / "results", grid) == 0
+    assert sweep(models_dir, tmp_path / "undisturbed", grid) == 0
+    for name in ("linear", "ties"):
+        both = [read_store(tmp_path / place) for place in ("results", "undisturbed")]
+        one, other = (
+            [cell for cell in store.cells if name in cell.identity.label and len(cell.sources) == 3] for store in both
+        )
+        assert one[0].predictions().predictions.tolist() == other[0].predictions().predictions.tolist()
+
+
 def test_methods_that_learn_from_texts_learn_once_for_each_source_and_say_what_they_read(
     models_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
