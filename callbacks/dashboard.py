@@ -7,7 +7,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
-from mu_lightning.monitoring.sinks import report, write_files, write_pictures
+from mu_lightning.monitoring.sinks import report, write_files, write_plots
 
 from .merge import MergeCallback
 
@@ -73,7 +73,7 @@ class Dashboard(Callback):
     def _draw(self) -> None:
         if self._drawn < len(self.merges.history):
             started = time.monotonic()
-            write_pictures(self.folder, self.merges.history)
+            write_plots(self.folder, self.merges.history)
             self._drawn = len(self.merges.history)
             self._draw_at = time.monotonic() + self.PATIENCE * (time.monotonic() - started)
 

@@ -1,4 +1,4 @@
-"""What an approach is built from: models, the base, and what was learnt from text."""
+"""What an approach is built from: models, the base, and what was learned from text."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ class Inputs:
     Attributes:
         context: models, base and device.
         models: the name of a model in the cell's `Needs` -> its name in the context.
-        shared: source -> what a merge method has to know of it, learnt once for all merges.
+        shared: source -> what a merge method has to know of it, learned once for all merges.
         own: instead, how the merge learns it itself.
     """
 

@@ -1,4 +1,4 @@
-"""Arguments that several commands share: which target, which sources, and what they weigh."""
+"""Shared arguments of commands: target, sources, weights, models, corpus, workers."""
 
 from collections.abc import Collection
 from dataclasses import fields
@@ -26,95 +26,94 @@ if TYPE_CHECKING:
 def add_source_arguments(
     parser: OneLineErrors, models_dir: Path | None = DEFAULT_MODELS_DIR, num_languages: int | None = 5
 ) -> None:
-    """Adds the arguments that choose and weigh a target's sources; `plan_from` reads them.
+    """Adds arguments for selecting and weighting sources; see `plan_from`.
 
     Args:
-        parser: the command's parser.
-        models_dir: default of ``--models-dir``; without one, every locale can be a source.
-        num_languages: default of ``--num-languages``; None where the command decides.
+        parser: parser of the command.
+        models_dir: default of ``--models-dir``; without one, all locales are candidates.
+        num_languages: default of ``--num-languages``; None if the command decides.
     """
     add = parser.section("sources and weights")
-    add("--target-lang", type=str | None, default=None, help="the locale that the sources are for, such as sq-AL")
+    add("--target-lang", type=str | None, default=None, help="target locale, such as sq-AL")
     add(
         "--locales",
         type=str,
         nargs="+",
         default=None,
-        help="the sources, separated by commas or spaces; without them the nearest available ones are taken",
+        help="source locales, separated by commas or spaces (default: the most similar available ones)",
     )
     most = "" if num_languages is not None else " (default: 5, or as many as the method merges)"
     add(
         "--num-languages",
         type=int if num_languages is not None else int | None,
         default=num_languages,
-        help=f"so many sources are taken where --locales does not name them{most}",
+        help=f"number of sources to select if --locales is not given{most}",
     )
-    add("--preweight", type=PREWEIGHT, default="uriel", help=f"where the sources' weights come from: {PREWEIGHT.names}")
+    add("--preweight", type=PREWEIGHT, default="uriel", help=f"weight source: {PREWEIGHT.names}")
     add(
         "--weights",
         type=str | dict[str, float] | None,
         default=None,
-        help="the weights of --preweight manual: en-US=0.5,fr-FR=0.5",
+        help="weights for --preweight manual: en-US=0.5,fr-FR=0.5",
     )
     add_typology_arguments(parser)
     add_models_arguments(parser, models_dir)
-    add("--seed", type=int, default=0, help="decides what is left to chance, such as shuffled weights")
+    add("--seed", type=int, default=0, help="random seed, for shuffled weights and stochastic methods")
 
 
 def add_typology_arguments(parser: OneLineErrors) -> None:
-    """Adds the arguments that say how similarities become weights; `settings_from` reads them."""
+    """Adds arguments for similarity and normalization; see `settings_from`."""
     settings = TypologySettings()
     mix = f"{'+'.join(list(FEATURE_SETS)[:2])} or with shares syntax_knn:0.7+geography:0.3"
     add = parser.section("typology")
-    add("--top-k", type=int, default=settings.top_k, help="neighbors that each locale keeps")
-    add("--sinkhorn-iters", type=int, default=settings.sinkhorn_iters, help="rounds of normalizing rows, then columns")
+    add("--top-k", type=int, default=settings.top_k, help="number of neighbors of each locale to keep")
+    add("--sinkhorn-iters", type=int, default=settings.sinkhorn_iters, help="number of Sinkhorn iterations")
     add(
         "--temperature",
         type=float,
         default=settings.temperature,
-        help="below 1 the nearest sources weigh more, above 1 less: weights grow as s^(1 / temperature)",
+        help="weights are proportional to s^(1 / temperature): below 1 favors the most similar sources",
     )
     add(
         "--similarity-source",
         choices=SIMILARITY_SOURCES,
         default=settings.similarity_source,
-        help="compute the similarities from features (dense), or read --similarity-matrix (sparse)",
+        help="compute similarities from features (dense), or read --similarity-matrix (sparse)",
     )
     add(
         "--similarity-matrix",
         type=Path | None,
         default=None,
-        help="the matrix for --similarity-source sparse, a CSV file as the command similarity writes it (default: "
+        help="matrix for --similarity-source sparse, a CSV file written by the command similarity (default: "
         "language_similarity_matrix_unified.csv)",
     )
     add(
         "--feature-set",
         type=str,
         default=settings.feature_set,
-        help=f"the features for --similarity-source dense: {', '.join(FEATURE_SETS)}; or a mix: {mix}",
+        help=f"feature set for --similarity-source dense: {', '.join(FEATURE_SETS)}; or a mix: {mix}",
     )
 
 
 def add_models_arguments(parser: OneLineErrors, models_dir: Path | None = DEFAULT_MODELS_DIR) -> None:
-    """Adds the arguments that say where source models are; `models_from` reads them."""
+    """Adds arguments for locating source models; see `models_from`."""
     add = parser.section("source models")
     add("--models-dir", type=Path | None, default=models_dir, help="folder of source models <base>_<corpus>_<locale>")
-    add("--models-csv", type=Path | None, default=None, help="instead a list of them: locale, path or hub id")
+    add("--models-csv", type=Path | None, default=None, help="alternatively, a CSV file with locale and path or hub id")
     add(
         "--base",
         type=str | None,
         default=None,
-        help="the encoder that the source models started from, its folder, hub id or name: of the models in "
-        "--models-dir those of this base are taken",
+        help="base encoder of the source models: folder, hub id or name; selects models in --models-dir",
     )
 
 
 def add_corpus_arguments(parser: OneLineErrors, leave_out: Collection[str] = ()) -> None:
-    """Adds an argument for each field of `CorpusSettings`; `corpus_from` reads them.
+    """Adds an argument for each field of `CorpusSettings`; see `corpus_from`.
 
     Args:
-        parser: the command's parser.
-        leave_out: fields that the command adds itself.
+        parser: parser of the command.
+        leave_out: fields to omit.
     """
     helps = {
         one.arg_name: " ".join((one.description or "").split())
@@ -132,7 +131,7 @@ def add_corpus_arguments(parser: OneLineErrors, leave_out: Collection[str] = ())
 
 
 def corpus_from(arguments: Namespace) -> CorpusSettings:
-    """The corpus that a command's arguments name."""
+    """Returns the corpus settings of the arguments."""
     return CorpusSettings(**_corpus_values(arguments))
 
 
@@ -141,30 +140,42 @@ def _corpus_values(arguments: Namespace) -> dict[str, Any]:
 
 
 def add_scoring_arguments(parser: OneLineErrors) -> None:
-    """Adds the arguments that say what is scored; `scoring_from` reads them."""
+    """Adds arguments for evaluation; see `scoring_from`."""
     defaults = DataSettings()
     add_corpus_arguments(parser)
     add = parser.section("scoring")
-    add("--split", type=SPLIT, default="test", help=f"the rows to score: {SPLIT.names}")
-    add("--batch-size", type=int, default=defaults.eval_batch_size, help="rows in one batch")
-    add("--max-length", type=int, default=defaults.max_length, help="tokens after which an utterance is cut")
+    add("--split", type=SPLIT, default="test", help=f"split to evaluate on: {SPLIT.names}")
+    add("--batch-size", type=int, default=defaults.eval_batch_size, help="batch size")
+    add(
+        "--max-length",
+        type=int,
+        default=defaults.max_length,
+        help="maximum number of tokens; longer utterances are truncated",
+    )
 
 
 def add_worker_arguments(parser: OneLineErrors) -> None:
-    """Adds the arguments that say where the work is done; `workers_from` reads them."""
+    """Adds arguments for worker processes; see `workers_from`."""
     add = parser.section("compute")
-    add("--max-workers", type=int | None, default=None, help="processes (default: one a GPU or core); 0: only this one")
+    add(
+        "--max-workers",
+        type=int | None,
+        default=None,
+        help="number of worker processes (default: one per GPU or core); 0: none",
+    )
     add_device_argument(parser)
     add("--ray", type=str | None, default=None, help="run on a Ray cluster: auto, local, or its address")
 
 
 def add_device_argument(parser: OneLineErrors, default: str = "auto") -> None:
-    """Adds ``--device``, which means the same on every command; how many devices train is ``--devices`` of `fit`."""
-    parser.section("compute")("--device", type=str, default=default, help="where to compute: auto, cpu or cuda")
+    """Adds ``--device``."""
+    parser.section("compute")(
+        "--device", type=str, default=default, help="device of the computation: auto, cpu or cuda"
+    )
 
 
 def scoring_from(arguments: Namespace) -> "Scoring":
-    """What a command's arguments ask to be scored."""
+    """Returns the evaluation settings of the arguments."""
     from mu_lightning.approaches.evaluation_context import Scoring
 
     return Scoring(
@@ -176,7 +187,7 @@ def scoring_from(arguments: Namespace) -> "Scoring":
 
 
 def workers_from(arguments: Namespace) -> "Workers":
-    """The workers that a command's arguments ask for; raises UserError where they cannot be had."""
+    """Creates the workers of the arguments; raises UserError if they are not available."""
     if arguments.ray is not None:
         from mu_lightning.experiments.ray_workers import RayWorkers
 
@@ -187,7 +198,7 @@ def workers_from(arguments: Namespace) -> "Workers":
 
 
 def settings_from(arguments: Namespace) -> TypologySettings:
-    """The typology settings among a command's arguments."""
+    """Returns the typology settings of the arguments."""
     return TypologySettings(
         similarity_source=arguments.similarity_source,
         similarity_matrix=arguments.similarity_matrix,
@@ -199,12 +210,12 @@ def settings_from(arguments: Namespace) -> TypologySettings:
 
 
 def models_from(arguments: Namespace) -> dict[str, Path | str] | None:
-    """The source models that exist, by locale; None where the arguments name no place for them.
+    """Finds source models by locale; None without a folder or list.
 
-    A command with the arguments ``--corpus`` and ``--base`` narrows the models by them.
+    ``--corpus`` and ``--base`` restrict the models.
 
     Raises:
-        UserError: no model is there, or models of several kinds are.
+        UserError: no models, or models of several kinds.
     """
     if arguments.models_dir is None and arguments.models_csv is None:
         return None
@@ -214,13 +225,13 @@ def models_from(arguments: Namespace) -> dict[str, Path | str] | None:
 
 
 def plan_from(arguments: Namespace) -> SourcePlan:
-    """The sources and weights that a command's arguments ask for.
+    """Returns the source plan of the arguments.
 
     Raises:
-        UserError: no target is named, or as of `plan_sources` and `models_from`.
+        UserError: no target is given; see `plan_sources` and `models_from`.
     """
     if arguments.target_lang is None:
-        raise UserError("no target is named: --target-lang sq-AL")
+        raise UserError("no target is given: set --target-lang, such as sq-AL")
     models = models_from(arguments)
     return plan_sources(
         arguments.target_lang,

@@ -1,4 +1,4 @@
-"""The command `data`: what a corpus holds, before anything is trained on it."""
+"""The command `data`: describes a corpus."""
 
 import json
 
@@ -10,26 +10,31 @@ from mu_lightning.utilities.errors import UserError, check_number
 
 
 def parser() -> OneLineErrors:
-    """The command's arguments."""
+    """Builds the parser."""
     result = command_parser(
         "data",
-        "Describes a corpus before anything is trained on it: rows, labels and their balance, lengths, "
-        "texts that are in two splits, and with --base how its tokenizer cuts each language.",
+        "Describes a corpus: rows, labels and their balance, lengths, texts in several splits, and "
+        "with --base tokenizer statistics for each language.",
     )
     add = result.add_argument
     add_corpus_arguments(result)
-    add("--locales", type=str, nargs="+", default=None, help="the languages to describe (default: all of the corpus)")
-    add("--base", type=str | None, default=None, help="also describe the tokens of this base: a folder or hub id")
-    add("--max-length", type=int, default=DataSettings.max_length, help="tokens after which a text would be cut")
-    add("--json", action="store_true", help="print everything as JSON instead of tables")
+    add("--locales", type=str, nargs="+", default=None, help="languages to describe (default: all)")
+    add(
+        "--base",
+        type=str | None,
+        default=None,
+        help="also report tokenizer statistics of this base: a folder or hub id",
+    )
+    add("--max-length", type=int, default=DataSettings.max_length, help="maximum number of tokens")
+    add("--json", action="store_true", help="print JSON instead of tables")
     return result
 
 
 def run(argv: list[str]) -> int:
-    """Prints what the corpus holds; returns the exit status.
+    """Prints the description; returns the exit status.
 
     Raises:
-        UserError: the corpus cannot be read, or has no such language.
+        UserError: an unreadable corpus, or an unknown language.
     """
     arguments = parser().parse_args(argv)
     check_number("--max-length", arguments.max_length, least=3)

@@ -1,4 +1,4 @@
-"""The command `ensemble`: source models vote on targets' rows, weighted by typology."""
+"""The command `ensemble`: votes of source models on targets, weighted by typology."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -30,19 +30,24 @@ if TYPE_CHECKING:
 
 
 def parser() -> OneLineErrors:
-    """The command's arguments."""
+    """Builds the parser."""
     result = command_parser(
         "ensemble",
-        "Lets source models vote on a target's rows, or several targets', without merging them: the "
-        "members' logits are computed once and shared by all votes and all weightings. Ends with a table of the votes "
-        "and of each source alone for each target.",
+        "Evaluates ensembles of source models on one or several targets. Logits are computed once and shared "
+        "by all votes and weight sources. Prints a table of votes and single sources for each target.",
     )
     add_source_arguments(result)
     add = result.section("sources and weights")
-    add("--target-languages", type=str, nargs="+", default=None, help="several targets, separated by commas or spaces")
-    add("--preweights", type=PREWEIGHT, nargs="+", default=None, help="several sources of weights, all compared")
+    add(
+        "--target-languages",
+        type=str,
+        nargs="+",
+        default=None,
+        help="several target locales, separated by commas or spaces",
+    )
+    add("--preweights", type=PREWEIGHT, nargs="+", default=None, help="several weight sources to compare")
     add = result.section("votes")
-    add("--voting-method", type=VOTE, default=None, help=f"one vote: {VOTE.names}")
+    add("--voting-method", type=VOTE, default=None, help=f"vote: {VOTE.names}")
     add("--voting-methods", type=VOTE, nargs="+", default=None, help="several votes (default: all of them)")
     add_scoring_arguments(result)
     add_worker_arguments(result)
@@ -50,16 +55,16 @@ def parser() -> OneLineErrors:
         "--output-dir",
         type=Path | None,
         default=None,
-        help="write scores and predictions here, each of several targets in a folder of its own; refused if it exists",
+        help="output folder for scores and predictions, with a subfolder for each of several targets; must not exist",
     )
     return result
 
 
 def run(argv: list[str]) -> int:
-    """Scores and prints the votes; returns the exit status: 1 if a target of several failed.
+    """Evaluates and prints the votes; returns the exit status: 1 if one of several targets failed.
 
     Raises:
-        UserError: as of `plan_from`; a source cannot be loaded; label maps or tokenizers differ; the output exists.
+        UserError: see `plan_from`; an invalid source; label maps or tokenizers that differ; an existing output.
     """
     arguments = parser().parse_args(argv)
     for one, several, what in (
@@ -85,7 +90,7 @@ def _ensemble(arguments: Namespace) -> int:
 
 
 def _plans(arguments: Namespace) -> list[SourcePlan]:
-    """The sources and weights of each target."""
+    """Returns the source plans of all targets."""
     targets = locale_list(arguments.target_languages)
     if targets is None:
         return [plan_from(arguments)]
@@ -96,14 +101,14 @@ def _plans(arguments: Namespace) -> list[SourcePlan]:
         own = Namespace(**vars(arguments))
         own.target_lang = target
         sources = locale_list(arguments.locales)
-        # Of sources that are named for several targets, each target takes the others.
+        # A target that is among the given sources is excluded for itself.
         own.locales = sources and [tag for tag in sources if tag != target]
         plans.append(plan_from(own))
     return plans
 
 
 def _cells(arguments: Namespace, plans: Sequence[SourcePlan], scoring: "Scoring") -> "list[Cell]":
-    """Every vote under every weighting for each target, then each source alone."""
+    """Returns the cells: all votes and weight sources for each target, then single sources."""
     from mu_lightning.approaches.base import Cell
     from mu_lightning.approaches.ensemble import Ensemble
     from mu_lightning.approaches.single import Single

@@ -1,4 +1,4 @@
-"""The command `export`: a trained classifier for other programs."""
+"""The command `export`: exports a classifier for other programs."""
 
 from pathlib import Path
 
@@ -9,16 +9,16 @@ FORMATS = ("onnx",)
 
 
 def parser() -> OneLineErrors:
-    """The command's arguments."""
+    """Builds the parser."""
     result = command_parser(
         "export",
-        "Writes a trained classifier as an ONNX file with its tokenizer, and checks that ONNX Runtime gives the logits "
-        "of PyTorch. Needs the extra onnx: pip install 'mu-lightning[onnx]'.",
+        "Exports a classifier to ONNX with its tokenizer, and checks that ONNX Runtime yields the same logits "
+        "as PyTorch. Needs the extra onnx: pip install 'mu-lightning[onnx]'.",
     )
     add = result.add_argument
-    add("--model-path", type=str, required=True, help="a model folder, or a hub id")
-    add("--format", choices=FORMATS, default=FORMATS[0], help="what to write")
-    add("--output-dir", type=Path, required=True, help="folder to write; must not exist")
+    add("--model-path", type=str, required=True, help="model folder or hub id")
+    add("--format", choices=FORMATS, default=FORMATS[0], help="output format")
+    add("--output-dir", type=Path, required=True, help="output folder; must not exist")
     add("--int8", action="store_true", help="also write model_int8.onnx, with quantized weights")
     return result
 
@@ -27,7 +27,7 @@ def run(argv: list[str]) -> int:
     """Exports; returns the exit status.
 
     Raises:
-        UserError: as of `mu_lightning.export.export_onnx`.
+        UserError: see `mu_lightning.export.export_onnx`.
     """
     arguments = parser().parse_args(argv)
     refuse_existing(arguments.output_dir, "an exported model")

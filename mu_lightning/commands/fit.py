@@ -1,4 +1,4 @@
-"""The commands `fit`, `validate` and `test`: arguments are checked before anything heavy is imported."""
+"""The commands `fit`, `validate` and `test`: arguments are validated before heavy imports."""
 
 import re
 from collections.abc import Sequence
@@ -27,10 +27,10 @@ def run(command: str, argv: list[str]) -> int:
 
     Args:
         command: ``fit``, ``validate`` or ``test``.
-        argv: its arguments.
+        argv: arguments of the command.
 
     Raises:
-        UserError: an argument or value that cannot be, before torch is imported, or what the command itself raises.
+        UserError: invalid arguments, before torch is imported; or an error of the command.
     """
     reader = parser(command)
     for flag, everything in (("-h", False), ("--help", False), ("--help-all", True)):
@@ -47,9 +47,9 @@ def run(command: str, argv: list[str]) -> int:
 
 
 def _check(command: str, asked: Namespace) -> None:
-    """Raises UserError for values that can be told to be wrong without a model or a row."""
+    """Raises UserError for invalid values, without reading models or data."""
     groups = asked.clone()
-    trainer = groups.pop("trainer").as_dict()  # as it is: what names a class must not be imported here
+    trainer = groups.pop("trainer").as_dict()  # unchanged: classes must not be imported here
     asked = parser(command).instantiate(groups)
     locales: Sequence[str] = locale_list(asked.locales) or []
     settings = None
@@ -63,7 +63,7 @@ def _check(command: str, asked: Namespace) -> None:
                 raise unknown("merge method", settings.merge.method, METHODS)
             schedule_of(settings.merge)
             parse_mix(settings.typology.feature_set)
-    if asked.data.corpus == "hub":  # what the hub has is asked once, by the run itself
+    if asked.data.corpus == "hub":  # the run itself accesses the hub
         return
     corpus = open_corpus(asked.data)
     for tag in training_locales(settings, corpus) if settings else locales:
@@ -73,7 +73,7 @@ def _check(command: str, asked: Namespace) -> None:
 
 
 def without_objects(words: list[str]) -> list[str]:
-    """The arguments without those of the Trainer whose values name classes: LightningCLI alone can read them.
+    """Removes arguments of the Trainer with class paths, which LightningCLI parses.
 
     >>> without_objects(["--trainer.callbacks", "my.Callback", "--trainer.max_epochs", "3", "--trainer.logger=false"])
     ['--trainer.max_epochs', '3']

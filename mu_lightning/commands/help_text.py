@@ -1,4 +1,4 @@
-"""A command's help: what each argument means and its default, in sections, without the parser's types."""
+"""Formats the help of a command, in sections."""
 
 from argparse import SUPPRESS, Action, ArgumentParser
 from collections.abc import Mapping, Sequence
@@ -10,8 +10,8 @@ from mu_lightning.utilities.adapters.parser_arguments import WholeWords, argumen
 
 
 def listed(parser: jsonargparse.ArgumentParser) -> list[Action]:
-    """A command's flags, without help, what jsonargparse adds of its own, and older names."""
-    settings = set(parser.get_defaults().keys())  # a group, such as --model, is no setting of its own
+    """Returns the documented arguments of a command, without older names."""
+    settings = set(parser.get_defaults().keys())  # groups, such as --model, are not settings
     shown = [action for action in arguments(parser) if action.dest in settings and action.help != SUPPRESS]
     return [action for action in shown if any(name.startswith("--") for name in action.option_strings)]
 
@@ -22,13 +22,13 @@ def help_text(
     short: Mapping[str, str],
     more: str | None = None,
 ) -> str:
-    """The help of a command.
+    """Formats the help of a command.
 
     Args:
-        parser: its arguments.
-        sections: title -> the arguments under it, by any of their names.
-        short: short name -> the argument that it stands for.
-        more: what the help ends with.
+        parser: parser of the command.
+        sections: title -> arguments, by any of their names.
+        short: short name -> argument.
+        more: text at the end.
     """
     positional = [action for action in arguments(parser) if not action.option_strings]
     by_name = {name: action for action in listed(parser) for name in action.option_strings}
@@ -54,7 +54,7 @@ def help_text(
 
 
 def all_sections(parser: jsonargparse.ArgumentParser, named: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Title -> every argument: those of no section, then the sections, then the groups of keys, by their names."""
+    """Returns all arguments by section."""
     inside = {name for names in named.values() for name in names}
     found: dict[str, list[str]] = {"arguments": []} | {title: list(names) for title, names in named.items()}
     for action in listed(parser):
@@ -74,7 +74,7 @@ def _meaning(action: Action) -> str:
 
 
 def _value(action: Action, name: str) -> dict[str, Any]:
-    """How the argument's value is shown, for `add_argument`; nothing for a switch."""
+    """Formats the metavar of an argument; empty for switches."""
     if action.nargs in (0, "?"):
         return {"action": "store_true"}
     value = name.removeprefix("--").rpartition(".")[2].replace("-", "_").upper()

@@ -1,11 +1,11 @@
-"""How the program was started."""
+"""Name of the program as started by the user."""
 
 import sys
 from pathlib import Path
 
 
 def program_name() -> str:
-    """What a user types to start this program, as it was started now."""
+    """Returns the command that started the program."""
     script = Path(sys.argv[0])
     if script.name == "cli.py":
         return "python cli.py"

@@ -1,4 +1,4 @@
-"""LightningCLI, with our groups in place of classes to choose: `fit` plans before it builds anything."""
+"""LightningCLI with groups of settings instead of classes: `fit` validates before it builds objects."""
 
 import sys
 from pathlib import Path
@@ -40,13 +40,13 @@ from mu_lightning.utilities.precision import settled_precision
 
 
 class _Parser(OneLineErrors, LightningArgumentParser):
-    """LightningCLI's parser, whose errors are one line."""
+    """LightningCLI's parser with one-line errors."""
 
 
 class _Arguments(Trainer):
-    """Lightning's Trainer as the parser sees it: with one more precision, ``auto``.
+    """Arguments of Lightning's Trainer with the additional precision ``auto``.
 
-    Any other name is checked by Lightning itself, before long work starts.
+    Other values are validated by Lightning.
     """
 
     def __init__(self, *, precision: int | str | None = None, **more: Any) -> None:
@@ -54,13 +54,13 @@ class _Arguments(Trainer):
 
 
 class _GroupedCLI(LightningCLI):
-    """One command whose model, data and merge groups are settings that the command builds objects from.
+    """A command with settings groups for model, data and merges.
 
-    LightningCLI parses the command's arguments; its own subcommands are not used, for they would let hyperparameters in
-    a checkpoint override what was asked for.
+    LightningCLI parses the arguments; its subcommands are not used, because hyperparameters in checkpoints would
+    override arguments.
 
     Args:
-        arguments: the command and its arguments.
+        arguments: command and arguments.
     """
 
     def __init__(self, arguments: list[str]) -> None:
@@ -80,7 +80,7 @@ class _GroupedCLI(LightningCLI):
         self.execute()
 
     def execute(self) -> None:
-        """Does what the command is for."""
+        """Runs the command."""
         getattr(self, self.command)()
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -96,14 +96,14 @@ class _GroupedCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         self.config = parser.parse_args(args)
         trainer = self.config.trainer
-        if trainer.precision == "auto":  # what is recorded, and compared on resuming, is what it means here
+        if trainer.precision == "auto":  # record the resolved value, which is compared when resuming
             trainer.precision, reason = settled_precision(trainer.accelerator)
             if is_first_process():
                 print(f"precision {trainer.precision}: {reason}", file=sys.stderr)
 
     @property
     def plain_config(self) -> dict[str, Any]:
-        """The command's whole configuration as plain values."""
+        """Returns the full configuration as plain values."""
         return yaml.safe_load(self.parser.dump(self.config, skip_unset=False, format="yaml"))
 
 
@@ -117,17 +117,17 @@ class FitCLI(_GroupedCLI):
             self.run = TrainingRun(plan_run(settings))
 
     def settings(self) -> RunSettings:
-        """What was parsed, as the one configuration that everything below is given."""
+        """Returns the parsed settings."""
         asked = self.config.clone()
         asked.pop("config", None)
-        # Plain values: the Trainer's objects are built for each training, and settings can be sent to other processes.
+        # Plain values: objects of the Trainer are built for each training, and settings can be pickled.
         trainer = self.plain_config["trainer"]
         del asked["trainer"]
         found = vars(self.parser.instantiate(asked)) | {"trainer": trainer}
         return RunSettings(seed=int(found.pop("seed_everything")), **found)
 
     def fit(self) -> None:
-        """Trains, merges, exports, scores and reports."""
+        """Trains, merges, exports and evaluates."""
         if self.run is None:
             print("nothing to train")
             return
@@ -151,7 +151,7 @@ class FitCLI(_GroupedCLI):
 
 
 class ScoreCLI(_GroupedCLI):
-    """The commands `validate` and `test`, of one model folder on any locales."""
+    """The commands `validate` and `test`, for one model folder and any locales."""
 
     def instantiate_classes(self) -> None:
         self.config_init = self.parser.instantiate(self.config)
@@ -160,7 +160,7 @@ class ScoreCLI(_GroupedCLI):
         for tag in locales:
             known_locale(tag)
         if not locales:
-            raise UserError(f"nothing to {self.command}: name --locales")
+            raise UserError(f"nothing to {self.command}: set --locales")
         if settings.output_dir and is_first_process():
             refuse_existing(settings.output_dir)
         check_arguments(settings.trainer)
@@ -181,17 +181,17 @@ class ScoreCLI(_GroupedCLI):
         self.trainer = Trainer(**{**settings.trainer, "logger": settings.trainer.logger or False})
 
     def execute(self) -> None:
-        """Runs the command, while its output folder is reserved."""
+        """Runs the command with a locked output folder."""
         with reserved(self.settings.output_dir if is_first_process() else None):
             super().execute()
 
     def validate(self) -> None:
-        """Scores the dev splits."""
+        """Evaluates on dev splits."""
         self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
         self._report()
 
     def test(self) -> None:
-        """Scores the test splits."""
+        """Evaluates on test splits."""
         self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
         self._report()
 
@@ -214,6 +214,6 @@ class ScoreCLI(_GroupedCLI):
 
 
 def model_identity(path: str, data: DataSettings, locale: str, split: Split) -> Identity:
-    """What the score of any model folder on a locale is of."""
+    """Identity of a result of a model folder on a locale."""
     name = Path(path).name
     return Identity(Problem(locale, data, base="", split=split).plain(), {"approach": "model", "model": name}, 0, name)

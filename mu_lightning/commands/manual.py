@@ -1,4 +1,4 @@
-"""The reference part of docs/cli.md, from the parsers: `python -m mu_lightning.commands.manual` prints it."""
+"""Prints the reference of docs/cli.md: `python -m mu_lightning.commands.manual`."""
 
 import importlib
 from argparse import Action
@@ -15,7 +15,7 @@ HEADER = ("argument", "default", "meaning")
 
 
 def parser_of(command: str) -> OneLineErrors:
-    """A command's parser, without the part that LightningCLI adds."""
+    """Builds the parser of a command, without LightningCLI."""
     if command in fit_arguments.SUMMARIES:
         return fit_arguments.parser(command)
     parser: OneLineErrors = importlib.import_module(f"mu_lightning.commands.{command}").parser()
@@ -23,12 +23,12 @@ def parser_of(command: str) -> OneLineErrors:
 
 
 def flags(command: str) -> list[Action]:
-    """A command's arguments, without help, what jsonargparse adds of its own, and older names."""
+    """Returns the documented arguments of a command."""
     return listed(parser_of(command))
 
 
 def reference(commands: Iterable[str]) -> str:
-    """Every command with a table of its arguments, then the older names, as Markdown."""
+    """Formats the reference of all commands and the older names, as Markdown."""
     parts = []
     for command in commands:
         parser = parser_of(command)
@@ -36,13 +36,13 @@ def reference(commands: Iterable[str]) -> str:
         parts.append(f"### {command}\n\n{parser.description}\n\n{_left(HEADER, rows)}")
     older = _left(("command", "older name", "now"), older_rows())
     parts.append(
-        f"### Older names\n\nThese still work, in a configuration file too; `--help` does not list them.\n\n{older}"
+        f"### Older names\n\nDeprecated names, also in configuration files; `--help` does not list them.\n\n{older}"
     )
     return "\n".join(parts)
 
 
 def older_rows() -> list[tuple[str, str, str]]:
-    """Command, older name, and what to write now."""
+    """Returns command, older name and current name."""
     rows = [(command, f"`{name}`", f"`{now}`") for command, names in OLDER_NAMES.items() for name, now in names.items()]
     rows += [(command, f"`{name}`", now) for command, names in OLDER_ARGUMENTS.items() for name, now in names.items()]
     rows += [("all", f"`--preweight {name}`", f"`--preweight {now}`") for name, now in OLDER_PREWEIGHTS.items()]

@@ -1,4 +1,4 @@
-"""The command `merge`: one model for a target from its neighbors' source models, without training."""
+"""The command `merge`: merges source models for a target, without training."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,10 +27,10 @@ Planned = tuple["FolderPlan", dict[str, Any], "MergeTexts | None"]
 
 
 def run(argv: list[str]) -> int:
-    """Merges and prints where the result is; returns the exit status.
+    """Merges and prints the output folder; returns the exit status.
 
     Raises:
-        UserError: as of `plan_from`, `read_recipe` and `merge_folders`, or arguments that contradict each other.
+        UserError: see `plan_from`, `read_recipe` and `merge_folders`; or contradicting arguments.
     """
     arguments = parser().parse_args(argv)
     if arguments.list_methods:
@@ -82,20 +82,20 @@ def _merge(plan: "FolderPlan", details: dict[str, Any], texts: "MergeTexts | Non
 
 
 def _from_target(arguments: Namespace) -> Planned:
-    """The merge of a target's neighbors, and what its card tells of it."""
+    """Plans the merge for a target, with metadata for the model card."""
     from mu_lightning.merging.recipes.command_line import parse_overrides, parse_parameters
 
     arguments.preweight, method = resolve(arguments.mode, arguments.merge_method, arguments.preweight)
     parameters = parse_parameters(arguments.parameters)
     if arguments.param_value_mask_rate is not None:
         method, parameters = with_dropping(method, arguments.param_value_mask_rate, parameters)
-    found = find_method(method)  # an unknown one is said before anything is looked for
+    found = find_method(method)  # report unknown methods first
     if arguments.num_languages is None:
         arguments.num_languages = min(NUM_LANGUAGES, found.max_sources or NUM_LANGUAGES)
     sources = plan_from(arguments)
     print(table(sources))
     if not found.takes_weights and len(sources.sources) > 1:
-        print(f"{method} finds what each source counts by itself: these weights change nothing but tensors it averages")
+        print(f"{method} determines weights itself: the given weights affect averaged tensors only")
     from mu_lightning.merging.folders.folder_plan import plan_folders
     from mu_lightning.merging.folders.hub_folders import local_folder
 
@@ -129,7 +129,7 @@ def _from_target(arguments: Namespace) -> Planned:
 
 
 def _base(arguments: Namespace, folders: Mapping[str, Path], needed: bool) -> str | None:
-    """The model that the sources started from: what is named, or, for a name alone, what their training details say."""
+    """Returns the base model: the given one, or for a name the one in the training details of the sources."""
     given = arguments.base_model or arguments.base
     if given is not None and (arguments.base_model or "/" in given or resource(given).is_dir()):
         return str(given)
@@ -139,19 +139,19 @@ def _base(arguments: Namespace, folders: Mapping[str, Path], needed: bool) -> st
 
     base = recorded_base(folders)
     if given is not None and Path(base).name != given:
-        raise UserError(f"--base is {given}, but the sources' training details name {base}: name a folder or a hub id")
-    print(f"base model: {base}, by the sources' training details")
+        raise UserError(f"--base is {given}, but the sources' training details name {base}: give a folder or a hub id")
+    print(f"base model: {base} (from the training details of the sources)")
     return base
 
 
 def _from_recipe(arguments: Namespace) -> Planned:
-    """The merge that a recipe asks for, and what its card tells of it."""
+    """Plans the merge of a recipe, with metadata for the model card."""
     for name in ("target_lang", "merge_method", "mode", "parameters", "overrides", "preweight", "base", "base_model"):
         if getattr(arguments, name) is not None:
-            raise UserError(f"--recipe and --{name.replace('_', '-')} exclude each other: the recipe says it all")
+            raise UserError(f"--recipe and --{name.replace('_', '-')} are mutually exclusive")
     for name in ("locales", "weights", "num_languages", "param_value_mask_rate"):
         if getattr(arguments, name) is not None:
-            raise UserError(f"--recipe and --{name.replace('_', '-')} exclude each other: the recipe says it all")
+            raise UserError(f"--recipe and --{name.replace('_', '-')} are mutually exclusive")
     from mu_lightning.merging.folders.folder_plan import plan_folders
     from mu_lightning.merging.recipes.reading import read_recipe
 
@@ -175,7 +175,7 @@ def _from_recipe(arguments: Namespace) -> Planned:
 
 
 def _texts(arguments: Namespace, plan: "FolderPlan", data: Mapping[str, Any]) -> "MergeTexts | None":
-    """The texts that the method learns from, if it does; flags go over a recipe's data."""
+    """Returns the texts for the method, if needed; flags override the recipe."""
     plain = CorpusSettings().corpus_values()
     flags = {
         "mode": arguments.fisher_data_mode,
@@ -187,8 +187,8 @@ def _texts(arguments: Namespace, plan: "FolderPlan", data: Mapping[str, Any]) ->
     if not plan.job.method.needs_statistics:
         if given or data.keys() - {"target"}:
             raise UserError(
-                f"{name} learns from no texts: leave out --fisher-data-mode, --num-fisher-examples, --data-dir and a "
-                "recipe's data"
+                f"{name} does not use text: remove --fisher-data-mode, --num-fisher-examples, --data-dir and data in "
+                "the recipe"
             )
         return None
     from mu_lightning.approaches.from_text.merge_data import MergeData, MergeTexts
@@ -206,7 +206,7 @@ def _shard_size(arguments: Namespace) -> int:
 
 
 def _folder(model: str, models_dir: Path | None) -> Path:
-    """A recipe's model: a folder or hub id as it is, or a folder's name in --models-dir, as in results' recipes."""
+    """Resolves a model of a recipe: a folder, a hub id, or a folder name in --models-dir."""
     from mu_lightning.merging.folders.hub_folders import local_folder
 
     if "/" not in model and not resource(model).is_dir():
@@ -226,6 +226,6 @@ def _with_engine(arguments: Namespace, method: str) -> "str | Method":
 
 
 def _origins(models: Mapping[str, Path | str], base: str | Path | None) -> dict[str, str]:
-    """The hub ids among the models: a folder on this machine goes by its name alone."""
+    """Returns the hub ids among the models."""
     every = dict(models) | ({} if base is None else {"base": base})
     return {name: str(model) for name, model in every.items() if "/" in str(model) and not resource(model).is_dir()}

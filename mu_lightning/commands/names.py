@@ -1,4 +1,4 @@
-"""Names of a registry as an argument's values: what is registered can be asked for, and stands in the help."""
+"""Argument types for names of a registry."""
 
 from argparse import ArgumentTypeError
 from collections.abc import Collection, Mapping
@@ -18,16 +18,16 @@ from mu_lightning.utilities.errors import unknown
 
 
 class UnknownNameError(ArgumentTypeError, ValueError):
-    """A value that is no name of the registry; argparse and jsonargparse both show its message."""
+    """An unknown name; argparse and jsonargparse show its message."""
 
 
 class NameOf:
-    """The type of an argument whose values are a registry's names.
+    """Type of an argument whose values are names of a registry.
 
     Args:
-        kind: what a name names, such as ``"vote"``.
-        registry: the names that are accepted.
-        older: older names, each with the name that it stands for.
+        kind: kind of the name, such as ``"vote"``.
+        registry: valid names.
+        older: older names -> current names.
     """
 
     def __init__(self, kind: str, registry: Collection[str], older: Mapping[str, str] | None = None) -> None:
@@ -36,7 +36,7 @@ class NameOf:
         self.older = older or {}
 
     def __call__(self, given: str) -> str:
-        """The name; raises UnknownNameError, with the nearest ones, for one that is not in the registry."""
+        """Returns the name; raises UnknownNameError with suggestions for an unknown one."""
         name = self.older.get(given, given)
         if name not in self.registry:
             raise UnknownNameError(str(unknown(self.kind, str(given), self.registry)))
@@ -47,12 +47,12 @@ class NameOf:
 
     @property
     def names(self) -> str:
-        """Every name, for the help."""
+        """Lists all names, for the help."""
         return ", ".join(self.registry)
 
 
 def with_names(meaning: str, registry: Collection[str]) -> str:
-    """An argument's help with a registry's names, where it does not mention them all already."""
+    """Adds the names of a registry to a help text, unless it has them."""
     if all(name in meaning for name in registry):
         return meaning
     return f"{meaning} Known: {', '.join(registry)}."

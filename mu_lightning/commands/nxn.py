@@ -1,4 +1,4 @@
-"""The command `nxn`: every source model on every locale."""
+"""The command `nxn`: evaluates all source models on all locales."""
 
 from pathlib import Path
 
@@ -17,27 +17,39 @@ from mu_lightning.utilities.tables import counted
 
 
 def parser() -> OneLineErrors:
-    """The command's arguments."""
+    """Builds the parser."""
     result = command_parser(
         "nxn",
-        "Scores every source model on every locale's split and writes the matrix with all predictions. "
-        "Run again with the same --output-dir it goes on where it stopped, with what models have come since.",
+        "Evaluates all source models on all locales and writes the matrix with all predictions. "
+        "Run again with the same --output-dir, it resumes and includes new models.",
     )
     add = result.add_argument
-    add("--sources", type=str, nargs="+", default=None, help="the rows: locales with a model (default: all of them)")
-    add("--locales", type=str, nargs="+", default=None, help="the columns (default: every locale of the corpus)")
+    add(
+        "--sources",
+        type=str,
+        nargs="+",
+        default=None,
+        help="source locales, the rows (default: all locales with a model)",
+    )
+    add(
+        "--locales",
+        type=str,
+        nargs="+",
+        default=None,
+        help="target locales, the columns (default: all locales of the corpus)",
+    )
     add_models_arguments(result)
     add_scoring_arguments(result)
     add_worker_arguments(result)
-    add("--output-dir", type=Path | None, default=None, help="the matrix's folder (default: runs/nxn_CORPUS_SPLIT)")
+    add("--output-dir", type=Path | None, default=None, help="output folder (default: runs/nxn_CORPUS_SPLIT)")
     return result
 
 
 def run(argv: list[str]) -> int:
-    """Makes or completes the matrix; returns the exit status.
+    """Computes or completes the matrix; returns the exit status.
 
     Raises:
-        UserError: what `plan_nxn` raises, or a row failed.
+        UserError: see `plan_nxn`; or a failed row.
     """
     arguments = parser().parse_args(argv)
     for tag in (*(locale_list(arguments.locales) or ()), *(locale_list(arguments.sources) or ())):

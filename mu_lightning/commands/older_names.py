@@ -1,11 +1,11 @@
-"""Names of arguments that are still understood, in place of which there is one name on every command now.
+"""Deprecated names of arguments.
 
-``--help`` does not list them; docs/cli.md has them in one table.
+``--help`` does not list them; see the table in docs/cli.md.
 """
 
 from collections.abc import Mapping
 
-# Command -> older name -> the name that it stands for; keys of a configuration file likewise.
+# Command -> older name -> current name, also for keys of configuration files.
 OLDER_NAMES: Mapping[str, Mapping[str, str]] = {
     "fit": {"--merge-algorithm": "--merge-method", "--ckpt_path": "--ckpt-path"},
     "merge": {"--output": "--output-dir", "--method": "--merge-method", "--merge-algorithm": "--merge-method"},
@@ -17,16 +17,16 @@ OLDER_NAMES: Mapping[str, Mapping[str, str]] = {
     "schedule": {"--output": "--figure"},
 }
 
-# Arguments of the older scripts that stand for no single argument of today: command -> name -> what to write now.
+# Arguments of earlier versions without a single counterpart: command -> name -> replacement.
 OLDER_ARGUMENTS: Mapping[str, Mapping[str, str]] = {
     "merge": {
         "--mode": "`--preweight` and `--merge-method`: `similarity` is uriel and linear, `average` equal and linear, "
         "`manual` and `shuffled` likewise, `dare` is dare_linear, and any method's name is that method",
-        "--base-model": "`--base`; unlike it, `--base-model` says nothing of which source models are meant",
+        "--base-model": "`--base`; unlike it, `--base-model` does not select source models",
     },
     "sweep": {
-        "--modes": "`--preweights` and `--methods`; `sweep --list-modes` shows what each stands for",
-        "--base-model": "`--base`; unlike it, `--base-model` says nothing of which source models are meant",
+        "--modes": "`--preweights` and `--methods`; see `sweep --list-modes`",
+        "--base-model": "`--base`; unlike it, `--base-model` does not select source models",
     },
 }
 
@@ -37,12 +37,12 @@ OLDER_BASELINES: Mapping[str, str] = {"uniform": "equal", "average": "equal"}
 
 
 def older_names(command: str) -> Mapping[str, str]:
-    """A command's older names and what they stand for."""
+    """Returns the older names of a command with current names."""
     return OLDER_NAMES.get(command, {})
 
 
 def with_current_names(words: list[str], older: Mapping[str, str]) -> list[str]:
-    """The command line with every older name replaced.
+    """Replaces older names in a command line.
 
     >>> with_current_names(["--output", "x", "--top-k=3"], {"--output": "--output-dir"})
     ['--output-dir', 'x', '--top-k=3']

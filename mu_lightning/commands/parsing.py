@@ -1,4 +1,4 @@
-"""The parser of every command: a mistake on the command line or in a configuration file is one clear line."""
+"""The parser of all commands, with one-line errors for command lines and configuration files."""
 
 import difflib
 import os
@@ -18,7 +18,7 @@ from mu_lightning.utilities.adapters.parser_arguments import arguments
 from mu_lightning.utilities.errors import UserError, unknown
 from mu_lightning.utilities.yaml_files import checked, read_yaml
 
-# Whatever jsonargparse reads, a configuration file or a value, has no key twice and is bounded.
+# Repeated keys and unbounded YAML are errors everywhere.
 set_loader("yaml", checked(get_loader("yaml")), exceptions=(yaml.YAMLError,))
 
 _KEY = re.compile(r'Parser key "(?P<key>[^"]+)":\s*')
@@ -31,18 +31,17 @@ _CHOICE = re.compile(r"argument (?P<flag>\S+): invalid choice: '(?P<value>[^']*)
 
 
 class OneLineErrors(ArgumentParser):
-    """A parser whose errors are raised as `UserError`, in one line that names the nearest arguments that exist.
+    """A parser that raises one-line `UserError` with similar arguments.
 
-    A name is never completed: one that is not exact is refused. What takes several values takes them separated by
-    commas, spaces or both.
+    Abbreviated arguments are errors. Multiple values can be separated by commas or spaces.
 
     Attributes:
-        more_names: what else may be written on the command line, such as short names.
-        older: older name -> the argument that it stands for, on the command line and in a configuration file.
-        verbatim: arguments whose values are taken as they are, commas included.
-        short: short name -> the key that it stands for, in the help.
-        frequent: title -> the arguments that ``--help`` shows, where ``--help-all`` shows the others.
-        sections: title -> the arguments under it in the help.
+        more_names: further names on the command line, such as short names.
+        older: older name -> current argument, on the command line and in configuration files.
+        verbatim: arguments whose values are not split at commas.
+        short: short name -> key, for the help.
+        frequent: title -> arguments in ``--help``; ``--help-all`` shows all.
+        sections: title -> arguments, for the help.
     """
 
     more_names: tuple[str, ...] = ()
@@ -65,10 +64,10 @@ class OneLineErrors(ArgumentParser):
         return add
 
     def help_text(self, everything: bool = False) -> str:
-        """The help: the frequent arguments, where they are told from the others, or all of them."""
+        """Formats the help: frequent arguments, or all of them."""
         if not self.frequent or everything:
             return help_text(self, all_sections(self, self.sections), self.short)
-        more = f"{self.prog} --help-all shows all arguments; a YAML file for --config has the keys that it names"
+        more = f"{self.prog} --help-all lists all arguments, which are also the keys of YAML files for --config"
         return help_text(self, self.frequent, self.short, more)
 
     def format_help(self, formatter: HelpFormatter | None = None) -> str:
@@ -77,7 +76,7 @@ class OneLineErrors(ArgumentParser):
         return self.help_text()
 
     def parse_args(self, args: Sequence[str] | None = None, *more: Any, **given: Any) -> Any:  # type: ignore[override]
-        """As `ArgumentParser.parse_args`, raises UserError."""
+        """See `ArgumentParser.parse_args`; raises UserError."""
         if args is not None:
             args = with_current_names(list(args), self.older)
             several = {name for action in arguments(self) if action.nargs == "+" for name in action.option_strings}
@@ -85,16 +84,16 @@ class OneLineErrors(ArgumentParser):
         return super().parse_args(args, *more, **given)
 
     def parse_path(self, cfg_path: str | os.PathLike[str], *more: Any, **given: Any) -> Namespace:
-        """As `ArgumentParser.parse_path`, raises UserError for a file that is not UTF-8 or not valid YAML."""
+        """See `ArgumentParser.parse_path`; raises UserError for invalid files."""
         read_yaml(Path(cfg_path))
         return super().parse_path(cfg_path, *more, **given)
 
     def parse_string(self, content: str, *more: Any, **given: Any) -> Namespace:
-        """As `ArgumentParser.parse_string`: a configuration, whose older keys are replaced."""
+        """See `ArgumentParser.parse_string`; replaces older keys."""
         return super().parse_string(_with_current_keys(content, self.older), *more, **given)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raises UserError in place of printing the usage and leaving."""
+        """Raises UserError instead of exiting."""
         choice = _CHOICE.search(message)
         if choice is not None:
             known = [name.strip().strip("'") for name in choice["known"].split(",")]
@@ -115,26 +114,26 @@ class OneLineErrors(ArgumentParser):
 
 
 def command_parser(command: str, description: str) -> OneLineErrors:
-    """The parser of a command, with ``--config``; the command adds its arguments.
+    """Builds the parser of a command with ``--config``.
 
     Args:
-        command: its name.
-        description: what it does, for the help.
+        command: name of the command.
+        description: description for the help.
     """
     result = OneLineErrors(prog=f"{program_name()} {command}", description=description)
     result.older = older_names(command)
-    result.add_argument("--config", action="config", help="a YAML file with any of these arguments")
+    result.add_argument("--config", action="config", help="YAML file with any of these arguments")
     return result
 
 
 def separated(words: Sequence[str], several: Collection[str]) -> Iterator[str]:
-    """Splits at commas what follows an argument that takes several values.
+    """Splits values of multi-value arguments at commas.
 
-    What holds one of ``= { [ /`` is left as it is: it may be a path, or have parameters with commas of their own.
+    Values with one of ``= { [ /`` are not split: they may be paths, or have parameters with commas.
 
     Args:
         words: the command line.
-        several: the arguments that take several values, such as ``--locales``.
+        several: multi-value arguments, such as ``--locales``.
 
     >>> list(separated(["--votes", "soft,", "majority", "--title", "a,b", "--votes=x,y"], {"--votes"}))
     ['--votes', 'soft', 'majority', '--title', 'a,b', '--votes', 'x', 'y']
@@ -144,7 +143,7 @@ def separated(words: Sequence[str], several: Collection[str]) -> Iterator[str]:
         name, equals, value = word.partition("=")
         if word.startswith("-"):
             inside = word in several
-            # A word that followed would be taken for one more value.
+            # A following word would be parsed as another value.
             last = place + 1 == len(words) or words[place + 1].startswith("-")
             if equals and name in several and "," in value and last and not _WHOLE.search(value):
                 yield from (name, *value.replace(",", " ").split())
@@ -156,7 +155,7 @@ def separated(words: Sequence[str], several: Collection[str]) -> Iterator[str]:
 
 
 def one_line(message: str) -> str:
-    r"""What jsonargparse says about a value, as one line.
+    r"""Converts an error of jsonargparse to one line.
 
     >>> one_line("Parser key \"top_k\":\n  Expected a <class 'int'>. Got value: x")
     "top_k is 'x': expected int"
@@ -175,7 +174,7 @@ def _plain(kind: str) -> str:
 
 
 def _with_current_keys(content: str, older: Mapping[str, str]) -> str:
-    """A configuration whose older keys are replaced; what is no mapping is left to the parser to refuse."""
+    """Replaces older keys in a configuration; other types are left to the parser."""
     keys = {_key(name): _key(now) for name, now in older.items()}
     try:
         found = yaml.safe_load(content)
@@ -185,10 +184,10 @@ def _with_current_keys(content: str, older: Mapping[str, str]) -> str:
         return content
     for key in found.keys() & keys.keys():
         if keys[key] in found:
-            raise UserError(f"the keys {key} and {keys[key]} mean the same: leave out {key}, its older name")
+            raise UserError(f"the keys {key} and {keys[key]} are equivalent: remove {key}, its older name")
     return yaml.safe_dump({keys.get(key, key): value for key, value in found.items()}, allow_unicode=True)
 
 
 def _key(name: str) -> str:
-    """An argument's key in a configuration file."""
+    """Returns the configuration key of an argument."""
     return name.removeprefix("--").replace("-", "_")

@@ -1,4 +1,4 @@
-"""The command `predict`: labels for texts from the command line, a file, a pipe or a corpus."""
+"""The command `predict`: classifies texts from the command line, a file, a pipe or a corpus."""
 
 import io
 import itertools
@@ -31,53 +31,51 @@ PIPE = "-"
 
 
 def parser() -> OneLineErrors:
-    """The command's arguments."""
+    """Builds the parser."""
     result = command_parser(
         "predict",
-        "Classifies texts: those of --text, of a file or a pipe (--input), or the rows of a corpus' "
-        "languages (--locales), with one model or with several that vote.",
+        "Classifies texts from --text, a file or a pipe (--input), or rows of a corpus (--locales), "
+        "with one model or an ensemble.",
     )
     result.verbatim = ("--text",)
     add = result.add_argument
-    add("--model-path", type=str | None, default=None, help="a model folder, or a hub id")
-    add("--models", type=str, nargs="+", default=None, help="several models that vote, in place of --model-path")
-    add("--vote", type=VOTE, default="soft", help=f"how several models vote: {VOTE.names}")
-    add("--text", type=str, nargs="+", default=None, help="texts to classify, each in quotes")
-    add("--input", type=Path | None, default=None, help=f"a file of texts, or - for standard input: {_formats()}")
+    add("--model-path", type=str | None, default=None, help="model folder or hub id")
+    add("--models", type=str, nargs="+", default=None, help="several model folders or hub ids, for an ensemble")
+    add("--vote", type=VOTE, default="soft", help=f"vote of the ensemble: {VOTE.names}")
+    add("--text", type=str, nargs="+", default=None, help="texts to classify")
+    add("--input", type=Path | None, default=None, help=f"input file, or - for standard input: {_formats()}")
     add(
         "--input-format",
         choices=FORMATS,
         default=None,
-        help="the format of --input (default: by the file's name; txt, a text a line, for standard input)",
+        help="format of --input (default: by suffix; txt, one text per line, for standard input)",
     )
-    add("--output-file", type=Path | None, default=None, help="write to this .csv, .tsv or .jsonl file")
-    add("--top-k", type=int, default=1, help="give so many labels of each text, the most probable first")
+    add("--output-file", type=Path | None, default=None, help="output file: .csv, .tsv or .jsonl")
+    add("--top-k", type=int, default=1, help="number of labels per text, most probable first")
     add(
         "--abstain-below",
         type=float,
         default=0.0,
         help="leave the label empty where its probability is lower, 0 to 1",
     )
-    add("--batch-size", type=int, default=DataSettings.eval_batch_size, help="texts in one batch")
-    add(
-        "--max-length", type=int | None, default=None, help="tokens after which a text is cut (default: as in training)"
-    )
+    add("--batch-size", type=int, default=DataSettings.eval_batch_size, help="batch size")
+    add("--max-length", type=int | None, default=None, help="maximum number of tokens (default: as in training)")
     add_device_argument(result)
-    add("--locales", type=str, nargs="+", default=None, help="classify these languages' rows of --corpus instead")
-    add("--split", type=SPLIT, default="test", help=f"the rows of --locales to classify: {SPLIT.names}")
+    add("--locales", type=str, nargs="+", default=None, help="classify rows of these locales of --corpus instead")
+    add("--split", type=SPLIT, default="test", help=f"split of --locales: {SPLIT.names}")
     add_corpus_arguments(result)
     return result
 
 
 def _formats() -> str:
-    return "a text a line, or CSV, TSV, JSON lines or Parquet with a column of texts; other columns are kept"
+    return "one text per line, or CSV, TSV, JSON lines or Parquet with a text column; other columns are kept"
 
 
 def run(argv: list[str]) -> int:
-    """Classifies and prints or writes; returns the exit status.
+    """Classifies and writes predictions; returns the exit status.
 
     Raises:
-        UserError: nothing or too much is asked for; a model, file or row cannot be read; the output exists.
+        UserError: missing or contradicting arguments; an invalid model, file or row; an existing output.
     """
     arguments = parser().parse_args(argv)
     given = [name for name in ("text", "input", "locales") if arguments[name] is not None]
@@ -112,7 +110,7 @@ def run(argv: list[str]) -> int:
 
 
 def _write(answers: Iterator[dict[str, Any]], stream: TextIO, kind: str) -> int:
-    """Writes the answers as they come; returns how many they are."""
+    """Streams predictions to the output; returns their number."""
     writer, count = RecordWriter(stream, kind), 0
     for values in answers:
         writer.write(values)
@@ -132,7 +130,7 @@ def _predictor(arguments: Namespace) -> "Predictor":
 def _answers(
     records: Iterable[tuple[str, dict[str, Any]]], predictor: "Predictor", arguments: Namespace
 ) -> Iterator[dict[str, Any]]:
-    """Each record with its text's labels in columns of their own."""
+    """Adds columns with predictions to each record."""
     pending: deque[dict[str, Any]] = deque()
 
     def texts() -> Iterator[str]:
@@ -150,7 +148,7 @@ def _answers(
 
 
 def _records(arguments: Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each text with the values that are printed beside its labels."""
+    """Yields texts with the values to keep."""
     if arguments.text is not None:
         return ((text, {"text": text}) for text in arguments.text)
     return _of_corpus(arguments) if arguments.locales is not None else _of_input(arguments)
@@ -184,14 +182,14 @@ def _read(arguments: Namespace) -> "Iterator[Record]":
 
 
 def _input_kind(arguments: Namespace) -> str:
-    """The format of the input, as a file name's ending."""
+    """Returns the format of the input, as a suffix."""
     if arguments.input_format is not None:
         return f".{arguments.input_format}"
     if arguments.input is None or str(arguments.input) == PIPE:
         return ".txt"
     kind: str = arguments.input.suffix.lower()
     if kind not in (*TABLES, ".txt"):
-        raise UserError(f"--input {arguments.input}: what format? Name it: --input-format {', '.join(FORMATS)}")
+        raise UserError(f"--input {arguments.input}: unknown format: set --input-format {', '.join(FORMATS)}")
     return kind
 
 

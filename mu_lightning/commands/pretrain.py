@@ -1,4 +1,4 @@
-"""The command `pretrain`: makes a small multilingual base from a corpus' train text alone."""
+"""The command `pretrain`: pretrains a small multilingual base on train text of a corpus."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -15,27 +15,23 @@ from mu_lightning.utilities.files import reserved
 
 
 def parser() -> OneLineErrors:
-    """The command's arguments."""
+    """Builds the parser."""
     result = command_parser(
         "pretrain",
-        "Makes a small XLM-R (tokenizer, config, weights) from a corpus' unlabeled train text in every "
+        "Pretrains a small XLM-R (tokenizer, config, weights) on unlabeled train text of a corpus in all "
         "locale, by masked and translation language modelling. The defaults reproduce the embedded base.",
     )
-    result.add_argument(
-        "--output-dir", type=Path, default=EMBEDDED_BASE, help="the base's folder; refused if it exists"
-    )
-    result.add_argument(
-        "--corpus", type=CORPUS, default="cldr", help=f"the corpus whose train text is read: {CORPUS.names}"
-    )
-    result.add_argument("--data-dir", type=Path | None, default=None, help="an unpacked MASSIVE release directory")
-    result.add_argument("--seed", type=int, default=0, help="decides initial weights, sequences and masks")
-    result.add_argument("--resume", action="store_true", help="go on with an interrupted run of the same arguments")
-    result.add_class_arguments(PretrainSettings, "size", help="size of the model and length of its training")
+    result.add_argument("--output-dir", type=Path, default=EMBEDDED_BASE, help="output folder; must not exist")
+    result.add_argument("--corpus", type=CORPUS, default="cldr", help=f"corpus of the train text: {CORPUS.names}")
+    result.add_argument("--data-dir", type=Path | None, default=None, help="folder of an unpacked MASSIVE release")
+    result.add_argument("--seed", type=int, default=0, help="random seed for initial weights, sequences and masks")
+    result.add_argument("--resume", action="store_true", help="resume an interrupted run with the same arguments")
+    result.add_class_arguments(PretrainSettings, "size", help="settings of pretraining")
     return result
 
 
 def run(argv: list[str]) -> int:
-    """Trains and writes the base; returns the exit status."""
+    """Trains and saves the base; returns the exit status."""
     arguments = parser().parse_args(argv)
     settings = parser().instantiate(arguments).size
     with reserved(arguments.output_dir, "a model"):
@@ -87,7 +83,7 @@ def _pretrain(arguments: Namespace, settings: PretrainSettings) -> None:
         if last.is_file():
             raise Interrupted("SIGINT", STATUS["SIGINT"]) from None
         raise
-    # Half precision halves the folder; classifiers are loaded in float32 whatever is stored.
+    # Half precision halves the size; classifiers are loaded in float32.
     save_model(
         arguments.output_dir,
         module.model.half(),

@@ -1,4 +1,4 @@
-"""The program: a command and what runs it. Its own help lists the commands without importing anything heavy."""
+"""Entry point: commands and their modules. Help does not import heavy packages."""
 
 import importlib
 import os
@@ -11,42 +11,42 @@ from mu_lightning.commands.invocation import program_name
 from mu_lightning.utilities.errors import Interrupted, UserError, unknown
 from mu_lightning.utilities.system_errors import told
 
-# LightningCLI's commands, which share a module; every other command is the module of its name in this folder.
+# Commands of LightningCLI share a module; other commands have a module of the same name.
 LIGHTNING_COMMANDS = ("fit", "validate", "test")
 
-# What to add to an interrupted command, so that it goes on from where it was: nxn and sweep skip what is there.
+# Arguments for resuming an interrupted command; nxn and sweep skip existing results.
 GO_ON = {"fit": ("--resume",), "pretrain": ("--resume",), "nxn": (), "sweep": ()}
 
 COMMANDS: dict[str, str] = {
-    "fit": "train classifiers: one locale, several, or several merged towards a target",
-    "validate": "score a trained classifier on dev splits",
-    "test": "score a trained classifier on test splits",
-    "predict": "classify texts: from the command line, a file, a pipe or a corpus",
-    "export": "write a trained classifier as an ONNX file",
-    "merge": "merge source models into one for a target",
-    "ensemble": "let source models vote on a target",
-    "nxn": "score every source model on every locale",
+    "fit": "train classifiers, with optional merges for a target",
+    "validate": "evaluate a classifier on dev splits",
+    "test": "evaluate a classifier on test splits",
+    "predict": "classify texts from the command line, a file, a pipe or a corpus",
+    "export": "export a classifier to ONNX",
+    "merge": "merge source models for a target",
+    "ensemble": "evaluate ensembles of source models on a target",
+    "nxn": "evaluate all source models on all locales",
     "sweep": "run a grid of targets by approaches by seeds",
-    "reproduce": "recompute a stored result and say whether it is the same",
+    "reproduce": "recompute a stored result and compare it",
     "sts": "score sentence embeddings against people's judgements of similarity",
-    "data": "describe a corpus before anything is trained on it",
-    "similarity": "show a target's typological neighbors and their weights",
-    "report": "write what results say: a page, tables, figures",
-    "schedule": "show when a schedule would have merged, over a run's recorded scores",
-    "pretrain": "make a small multilingual base from a corpus' text",
-    "workspace": "save a W&B workspace that is laid out for merges",
+    "data": "describe a corpus",
+    "similarity": "show the typological neighbors of a target and their weights",
+    "report": "create a report of results: page, tables, figures",
+    "schedule": "replay a merge schedule on the history of a run",
+    "pretrain": "pretrain a small multilingual base",
+    "workspace": "save a W&B workspace for merges",
 }
 
 
 def usage() -> str:
-    """The program's help."""
+    """Formats the help of the program."""
     name, width = program_name(), max(map(len, COMMANDS))
     commands = "\n".join(f"  {command:<{width}}  {summary}" for command, summary in COMMANDS.items())
     return (
         f"usage: {name} COMMAND [arguments]\n\n"
         "Trains XLM-R intent classifiers for several locales together and merges them by typology.\n\n"
         f"commands:\n{commands}\n\n"
-        f"  {name} COMMAND --help     a command's arguments\n"
+        f"  {name} COMMAND --help     arguments of a command\n"
         f"  {name} --version          the version\n\n"
         f"start with: {name} fit --config configs/quickstart.yaml"
     )
@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     except Interrupted as interruption:
         print(f"{interruption}{_going_on(argv) if interruption.resumable else ''}", file=sys.stderr)
         return interruption.status
-    except BrokenPipeError:  # whoever read the output has seen enough, as in `... | head`
+    except BrokenPipeError:  # the reader closed the pipe, as in `... | head`
         _discard_output()
         return 141
     except OSError as error:
@@ -79,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         again = "" if GO_ON.get(argv[0]) else _going_on(argv)  # nothing has begun that could be resumed
-        print(f"interrupted, nothing half-written is left{again}", file=sys.stderr)
+        print(f"interrupted; no partial output was left{again}", file=sys.stderr)
         return 130
 
 
@@ -107,14 +107,14 @@ def _run(argv: list[str]) -> int:
 
 
 def _going_on(argv: list[str]) -> str:
-    """The end of an interrupted command's message: the command line that goes on with it, if there is one."""
+    """Formats the command line for resuming an interrupted command, if any."""
     if argv[0] not in GO_ON:
         return ""
-    chosen = ("--ckpt-path", "--ckpt_path")  # going on is from the last checkpoint
+    chosen = ("--ckpt-path", "--ckpt_path")  # resume from the last checkpoint
     words = [
         word
         for place, word in enumerate(argv)
         if word.partition("=")[0] not in chosen and argv[place - 1] not in chosen
     ]
     words += [word for word in GO_ON[argv[0]] if word not in words]
-    return f": go on with: {program_name()} {shlex.join(words)}"
+    return f"; resume with: {program_name()} {shlex.join(words)}"

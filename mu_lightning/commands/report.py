@@ -1,4 +1,4 @@
-"""The command `report`: what a results folder says, as a page, Markdown, tables and figures."""
+"""The command `report`: creates a report of results."""
 
 import shlex
 from pathlib import Path
@@ -13,28 +13,28 @@ from mu_lightning.utilities.files import reserved
 
 
 def parser() -> OneLineErrors:
-    """The command's arguments."""
+    """Builds the parser."""
     result = command_parser(
         "report",
         "Reads a results folder (of sweep, ensemble, fit) and an N-by-N matrix, compares the methods, and "
         "writes one self-contained page, the same as Markdown, tables as CSV and LaTeX, and figures as SVG and PNG.",
     )
     add = result.add_argument
-    add("results", type=Path, help="the results folder: everything below it is read")
-    add("--nxn", type=Path | None, default=None, help="the N-by-N folder or file (default: one in the results)")
-    add("--locales", type=str, nargs="+", default=None, help="only these targets, separated by commas or spaces")
+    add("results", type=Path, help="results folder, read recursively")
+    add("--nxn", type=Path | None, default=None, help="N-by-N folder or file (default: one in the results)")
+    add("--locales", type=str, nargs="+", default=None, help="restrict to these targets, separated by commas or spaces")
     add(
         "--experiment-types",
         type=EXPERIMENT_TYPE,
         nargs="+",
         default=None,
-        help=f"only these: {', '.join((*APPROACHES, 'model'))}; similarity and average are merges with URIEL and with "
-        "equal weights",
+        help=f"restrict to these types: {', '.join((*APPROACHES, 'model'))}; similarity and average are merges with "
+        "URIEL and equal weights",
     )
-    add("--corpus", type=CORPUS, default=None, help=f"only results of this corpus: {CORPUS.names}")
-    add("--split", type=SPLIT, default=None, help=f"only results of this split: {SPLIT.names}")
-    add("--title", type=str | None, default=None, help="the heading (default: the results folder's name)")
-    add("--output-dir", type=Path, default=Path("report"), help="folder to write; refused if it exists")
+    add("--corpus", type=CORPUS, default=None, help=f"restrict to this corpus: {CORPUS.names}")
+    add("--split", type=SPLIT, default=None, help=f"restrict to this split: {SPLIT.names}")
+    add("--title", type=str | None, default=None, help="title (default: name of the results folder)")
+    add("--output-dir", type=Path, default=Path("report"), help="output folder; must not exist")
     return result
 
 
@@ -42,7 +42,7 @@ def run(argv: list[str]) -> int:
     """Writes the report and prints its summary; returns the exit status.
 
     Raises:
-        UserError: nothing to report on, a filter that leaves nothing, several matrices, or as of `write_report`.
+        UserError: no results, filters without matches, several matrices; see `write_report`.
     """
     arguments = parser().parse_args(argv)
     with reserved(arguments.output_dir, "a report"):

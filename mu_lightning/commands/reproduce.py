@@ -1,4 +1,4 @@
-"""The command `reproduce`: a stored result from its recipe, once more."""
+"""The command `reproduce`: recomputes stored results from their recipes."""
 
 from pathlib import Path
 
@@ -7,16 +7,16 @@ from mu_lightning.commands.parsing import OneLineErrors, command_parser
 
 
 def parser() -> OneLineErrors:
-    """The command's arguments."""
+    """Builds the parser."""
     result = command_parser(
         "reproduce",
-        "Recomputes a result, or every result of a folder, from its recipe, and says whether all its "
-        "predictions come out the same. The status is 1 if any differs. What was trained for a result is trained anew.",
+        "Recomputes a result, or all results of a folder, from their recipes, trainings included, and "
+        "compares all predictions. The status is 1 if any differs.",
     )
     add = result.add_argument
-    add("folder", type=Path, help="the result's folder, a results folder or an N-by-N folder")
-    add("--models-dir", type=Path | None, default=None, help="where the models are now, if not where they were")
-    add("--data-dir", type=Path | None, default=None, help="where the MASSIVE release is now, if not where it was")
+    add("folder", type=Path, help="folder of a result, results folder or N-by-N folder")
+    add("--models-dir", type=Path | None, default=None, help="current folder of the models, if it has changed")
+    add("--data-dir", type=Path | None, default=None, help="current folder of the MASSIVE release, if it has changed")
     add_worker_arguments(result)
     return result
 
@@ -25,7 +25,7 @@ def run(argv: list[str]) -> int:
     """Recomputes and compares; returns the exit status: 1 if a result differs.
 
     Raises:
-        UserError: what `reproduce` raises.
+        UserError: see `reproduce`.
     """
     arguments = parser().parse_args(argv)
     from mu_lightning.commands.arguments import workers_from
@@ -39,5 +39,5 @@ def run(argv: list[str]) -> int:
         agreed += verdict.agrees
         differing += not verdict.agrees
         print(f"{'agrees' if verdict.agrees else 'DIFFERS'}: {verdict.folder}: {verdict.text}", flush=True)
-    print(f"{agreed} of {agreed + differing} results came out the same")
+    print(f"{agreed} of {agreed + differing} results are identical")
     return 1 if differing else 0

@@ -1,4 +1,4 @@
-"""The command `schedule`: replays schedules over a run's recorded history, as a table and as a picture."""
+"""The command `schedule`: replays merge schedules on the history of a run."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,17 +18,17 @@ from mu_lightning.utilities.locks import locked
 from mu_lightning.utilities.resources import resource
 from mu_lightning.utilities.yaml_files import read_yaml
 
-# What of a configuration of `fit` matters here: the fields of `merge`, and where the run was.
+# Keys of a `fit` configuration that are used: the fields of `merge`, and the run folder.
 _FIELDS = ("schedule", "frequency", "adaptive", "performance_trigger", "convergence_threshold")
 _HISTORY = "history"
 
 
 def parser() -> OneLineErrors:
-    """The command's arguments."""
+    """Builds the parser."""
     result = OneLineErrors(
         prog=f"{program_name()} schedule",
-        description="Replays a schedule over the scores that a run recorded, and shows when it would have merged and "
-        "why, as a table and as a picture (schedule.svg and .png in the run's folder).",
+        description="Replays a merge schedule on the recorded scores of a run, and shows when it would have merged "
+        "and why, as a table and as a plot (schedule.svg and .png in the run folder).",
     )
     result.older = older_names("schedule")
     defaults = MergeSettings()
@@ -38,20 +38,24 @@ def parser() -> OneLineErrors:
         type=str,
         action="append",
         default=None,
-        help="a YAML file of fit: its merge group says the schedule, its output_dir is the run",
+        help="YAML file of fit with schedule (group merge) and run folder (output_dir)",
     )
-    add("--history", type=Path | None, default=None, help="the run: its folder, or its history.json")
+    add("--history", type=Path | None, default=None, help="run folder, or history.json")
     add(
         "--schedule",
         type=dict[str, Any] | str | None,
         default=defaults.schedule,
-        help=f"when to merge: {', '.join(SCHEDULES)}; with parameters as in every-steps:n=50, several joined by +, or "
+        help=f"schedule: {', '.join(SCHEDULES)}; with parameters as in every-steps:n=50, several joined by +, or "
         "a mapping (see --list)",
     )
-    add("--schedules", type=str, nargs="+", default=None, help="further ones, drawn below it for comparison")
-    add("--merge-frequency", type=int, default=defaults.frequency, help="epochs from merge to merge")
-    add("--adaptive-merge-frequency", action="store_true", help="adaptive, starting from --merge-frequency")
-    add("--performance-merge-trigger", action="store_true", help="also when a member or the ensemble stopped improving")
+    add("--schedules", type=str, nargs="+", default=None, help="further schedules for comparison")
+    add("--merge-frequency", type=int, default=defaults.frequency, help="epochs between merges")
+    add("--adaptive-merge-frequency", action="store_true", help="adaptive interval, starting from --merge-frequency")
+    add(
+        "--performance-merge-trigger",
+        action="store_true",
+        help="also merge when a member or the ensemble stops improving",
+    )
     add(
         "--convergence-threshold",
         type=float,
@@ -62,18 +66,17 @@ def parser() -> OneLineErrors:
         "--figure",
         type=Path | None,
         default=None,
-        help="draw to this path with .svg and .png added (default: schedule, in the run's folder)",
+        help="path of the plots without suffix (default: schedule, in the run folder)",
     )
-    add("--list", action="store_true", help="print every schedule with its parameters")
+    add("--list", action="store_true", help="list all schedules with parameters")
     return result
 
 
 def run(argv: list[str]) -> int:
-    """Replays, prints and draws; returns the exit status.
+    """Replays, prints and plots; returns the exit status.
 
     Raises:
-        UserError: no history, an unknown schedule or parameter, a configuration with unknown keys, or a picture that
-            exists.
+        UserError: no history, an unknown schedule or parameter, unknown keys, or an existing plot.
     """
     reading = parser()
     configured = _configured([resource(path) for path in reading.parse_args(argv).config or ()])
@@ -94,7 +97,7 @@ def run(argv: list[str]) -> int:
     for text in arguments.schedules or ():
         schedules[text] = build_schedule(text)
     if arguments.history is None:
-        raise UserError("no recorded run to replay over: name its folder with --history runs/NAME")
+        raise UserError("no history is given: set --history runs/NAME")
     from mu_lightning.schedules.replay import read_history, replay, table_rows
     from mu_lightning.utilities.tables import counted, text_table
 
@@ -115,7 +118,7 @@ def run(argv: list[str]) -> int:
         if made:
             rows = [(*row[:4], f"  {row[4]}") for row in table_rows(made, target)]
             print(_left(text_table(("merge", "epoch", "step", "gain in the run", "  reason"), rows)) + "\n")
-    from mu_lightning.reporting.schedule_picture import draw_schedules
+    from mu_lightning.reporting.schedule_plot import draw_schedules
 
     with locked(stem):
         draw_schedules(recorded.epochs, merges, target, stem, replace=arguments.figure is None)
@@ -124,7 +127,7 @@ def run(argv: list[str]) -> int:
 
 
 def _left(table: str) -> str:
-    """The table with its last column, of words, to the left."""
+    """Left-aligns the last column of a table."""
     lines = table.splitlines()
     start = lines[1].rstrip().rfind(" ") + 1
     return "\n".join(line[:start] + line[start:].strip() for line in lines)
@@ -140,7 +143,7 @@ def _title(schedule: Schedule, settings: MergeSettings) -> str:
 
 
 def _configured(paths: list[Path]) -> dict[str, Any]:
-    """What configuration files of `fit` say of the schedule and of the run, as defaults of the arguments here."""
+    """Reads schedule and run folder from configuration files of `fit`, as defaults."""
     found: dict[str, Any] = {}
     known = {name.lstrip("-").split(".")[0].replace("-", "_") for name in _fit_keys()} | {
         _HISTORY,
@@ -150,7 +153,7 @@ def _configured(paths: list[Path]) -> dict[str, Any]:
     for path in paths:
         content = read_yaml(path) or {}
         if not isinstance(content, Mapping):
-            raise UserError(f"the configuration {path} is no mapping of keys to values")
+            raise UserError(f"the configuration {path} is not a mapping")
         for key in content:
             if key not in known:
                 raise unknown(f"key in {path}", str(key), known)
@@ -172,5 +175,5 @@ def _configured(paths: list[Path]) -> dict[str, Any]:
 
 
 def _fit_keys() -> set[str]:
-    """The names of `fit`'s arguments."""
+    """Returns the arguments of `fit`."""
     return {name for action in arguments(fit_arguments.parser("fit")) for name in action.option_strings}

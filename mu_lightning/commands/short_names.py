@@ -1,4 +1,4 @@
-"""Short names of configuration keys on `fit`, `validate` and `test`; a YAML file has the key itself."""
+"""Short names of configuration keys for `fit`, `validate` and `test`; YAML files use the keys."""
 
 from dataclasses import fields
 
@@ -37,13 +37,13 @@ _TRAINING = _EVERYWHERE | {
     "--temperature": "--typology.temperature",
 }
 
-# Short names that need no value: they switch something on.
+# Short names of switches.
 _SWITCHES = {"--adaptive-merge-frequency", "--checkpoint-before-merge", "--performance-merge-trigger"}
 
-# What ``--help`` shows of a command with more arguments than most people need, by section.
+# Frequent arguments in ``--help``, by section.
 FREQUENT: dict[str, dict[str, tuple[str, ...]]] = {
     "fit": {
-        "what to train": (
+        "models": (
             "--config",
             "--locales",
             "--target-lang",
@@ -51,26 +51,26 @@ FREQUENT: dict[str, dict[str, tuple[str, ...]]] = {
             "--multilingual",
             "--compare",
         ),
-        "data and base model": ("--corpus", "--data-dir", "--base"),
+        "data and base": ("--corpus", "--data-dir", "--base"),
         "training": ("--max-epochs", "--batch-size", "--learning-rate", "--precision", "--devices", "--seed"),
         "merging": ("--preweight", "--merge-method", "--merge-frequency", "--schedule"),
-        "the run": ("--output-dir", "--dry-run", "--resume"),
+        "output": ("--output-dir", "--dry-run", "--resume"),
     },
 }
 FREQUENT["validate"] = FREQUENT["test"] = {
-    "what to score": ("--config", "--model-path", "--locales", "--corpus", "--data-dir"),
-    "how": ("--batch-size", "--max-length", "--precision", "--device", "--devices", "--seed"),
+    "evaluation": ("--config", "--model-path", "--locales", "--corpus", "--data-dir"),
+    "settings": ("--batch-size", "--max-length", "--precision", "--device", "--devices", "--seed"),
     "output": ("--output-dir",),
 }
 
 
 def short_names(command: str) -> dict[str, str]:
-    """Short name -> the key that it stands for, on one of the three commands."""
+    """Returns the key of each short name of a command."""
     return _TRAINING if command == "fit" else _SCORING
 
 
 def expand_short_names(command: str, argv: list[str]) -> list[str]:
-    """The arguments with short and older names replaced by the configuration keys that they stand for.
+    """Replaces short and older names by configuration keys.
 
     >>> expand_short_names("fit", ["--top-k", "5", "--seed=1"])
     ['--typology.top_k', '5', '--seed_everything=1']

@@ -1,4 +1,4 @@
-"""The command `similarity`: a target's typological neighbors and their weights; the matrix as a file and a picture."""
+"""The command `similarity`: typological neighbors and weights of a target, and the similarity matrix."""
 
 from pathlib import Path
 
@@ -15,34 +15,32 @@ from mu_lightning.utilities.files import reserved
 
 
 def parser() -> OneLineErrors:
-    """The command's arguments."""
+    """Builds the parser."""
     result = command_parser(
         "similarity",
-        "Prints the typological neighbors of a target and the weights they would have as its sources, and "
-        "writes the similarity matrix. With --models-dir or --models-csv only locales with a source model are taken.",
+        "Prints the typological neighbors of a target with their weights as sources, and writes the "
+        "similarity matrix. With --models-dir or --models-csv only locales with a source model are candidates.",
     )
     add_source_arguments(result, models_dir=None)
     result.add_argument(
-        "--corpus", type=CORPUS, default=None, help=f"the corpus of the source models in --models-dir: {CORPUS.names}"
+        "--corpus", type=CORPUS, default=None, help=f"corpus of the source models in --models-dir: {CORPUS.names}"
     )
-    result.add_argument("--output-file", type=Path | None, default=None, help="write the matrix to this CSV file")
+    result.add_argument("--output-file", type=Path | None, default=None, help="output CSV file of the matrix")
     result.add_argument(
-        "--figure", type=Path | None, default=None, help=f"draw the matrix to this file ({', '.join(FORMATS)})"
+        "--figure", type=Path | None, default=None, help=f"output file of the heat map ({', '.join(FORMATS)})"
     )
     return result
 
 
 def run(argv: list[str]) -> int:
-    """Prints and writes what is asked for; returns the exit status.
+    """Prints neighbors and writes files; returns the exit status.
 
     Raises:
-        UserError: nothing is asked for, a file exists, or as of `plan_from` and `source_matrix`.
+        UserError: nothing to do, an existing file; see `plan_from` and `source_matrix`.
     """
     arguments = parser().parse_args(argv)
     if arguments.target_lang is None and arguments.output_file is None and arguments.figure is None:
-        raise UserError(
-            "nothing to do: name a --target-lang to see its neighbors, or an --output-file or --figure to write"
-        )
+        raise UserError("nothing to do: set --target-lang, --output-file or --figure")
     with reserved(arguments.output_file, "a file"), reserved(arguments.figure, "a picture"):
         return _write(arguments)
 

@@ -1,4 +1,4 @@
-"""The command `sts`: how well an encoder's sentence embeddings know which sentences mean the same."""
+"""The command `sts`: evaluates sentence embeddings on semantic textual similarity."""
 
 from pathlib import Path
 
@@ -13,45 +13,52 @@ from mu_lightning.utilities.files import reserved
 
 
 def parser() -> OneLineErrors:
-    """The command's arguments."""
+    """Builds the parser."""
     result = command_parser(
         "sts",
-        "Scores sentence embeddings on STS-B and its translations: Spearman's rank correlation of their "
-        "cosine similarity with people's judgements. Any model folder will do: a base, a member or a merged model.",
+        "Evaluates sentence embeddings on STS-B and its translations: Spearman's rank correlation of "
+        "cosine similarity with human judgments. Supports any model folder: a base, a member or a merged model.",
     )
     add = result.add_argument
-    add("--model-path", type=str, action="append", default=None, help="a model folder or hub id; repeatable")
+    add("--model-path", type=str, action="append", default=None, help="model folder or hub id; repeatable")
     add("--model-paths", type=str, nargs="+", default=None, help="several model folders or hub ids")
-    add("--locales", type=str, nargs="+", default=["en-US"], help="the languages, en-US,de-DE or en-US de-DE; or all")
+    add("--locales", type=str, nargs="+", default=["en-US"], help="locales, en-US,de-DE or en-US de-DE; or all")
     add(
         "--pooling",
         type=POOLING,
         default=None,
-        help=f"how a sentence's tokens become one vector: {POOLING.names} (default: mean)",
+        help=f"pooling: {POOLING.names} (default: mean)",
     )
-    add("--poolings", type=POOLING, nargs="+", default=None, help="several of them, from one forward pass")
-    add("--data-dir", type=Path | None, default=None, help="an unpacked release; without one: the Hugging Face hub")
-    add("--hub-id", type=str, default="PhilipMay/stsb_multi_mt", help="the data set on the hub")
-    add("--split", type=SPLIT, default="test", help=f"the pairs to score: {SPLIT.names}")
-    add("--batch-size", type=int, default=256, help="sentences in one batch")
-    add("--max-length", type=int, default=128, help="tokens after which a sentence is cut")
+    add("--poolings", type=POOLING, nargs="+", default=None, help="several poolings, in one forward pass")
+    add(
+        "--data-dir",
+        type=Path | None,
+        default=None,
+        help="folder of an unpacked release (default: the Hugging Face hub)",
+    )
+    add("--hub-id", type=str, default="PhilipMay/stsb_multi_mt", help="dataset on the hub")
+    add("--split", type=SPLIT, default="test", help=f"split: {SPLIT.names}")
+    add("--batch-size", type=int, default=256, help="batch size")
+    add("--max-length", type=int, default=128, help="maximum number of tokens")
     add_device_argument(result)
-    add("--output-dir", type=Path | None, default=None, help="write scores and similarities here; refused if it exists")
+    add(
+        "--output-dir", type=Path | None, default=None, help="output folder for scores and similarities; must not exist"
+    )
     return result
 
 
 def run(argv: list[str]) -> int:
-    """Scores the models and prints one table; returns the exit status.
+    """Evaluates the models and prints a table; returns the exit status.
 
     Raises:
-        UserError: no model is named or one cannot be loaded, the pairs cannot be had, or the output exists.
+        UserError: no model or an invalid one, unavailable pairs, or an existing output.
     """
     arguments = parser().parse_args(argv)
     models = list(dict.fromkeys([*(arguments.model_path or ()), *(arguments.model_paths or ())]))
     if not models:
-        raise UserError("no model is named: --model-path checkpoints/xlm-r-cldr, a folder or a hub id; again for more")
+        raise UserError("no model is given: set --model-path to a folder or hub id; repeatable")
     if arguments.pooling and arguments.poolings:
-        raise UserError("--pooling names one and --poolings several: give one of the two")
+        raise UserError("--pooling and --poolings are mutually exclusive")
     for name in ("batch_size", "max_length"):
         if getattr(arguments, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(arguments, name)}")

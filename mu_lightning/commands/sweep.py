@@ -1,4 +1,4 @@
-"""The command `sweep`: problems by approaches by seeds, from a grid."""
+"""The command `sweep`: runs a grid of problems, approaches and seeds."""
 
 import json
 from argparse import SUPPRESS
@@ -34,24 +34,23 @@ if TYPE_CHECKING:
 
 
 def parser() -> OneLineErrors:
-    """The command's arguments."""
+    """Builds the parser."""
     from mu_lightning.approaches.registry import APPROACHES
 
     result = command_parser(
         "sweep",
-        "Runs a grid of targets by approaches by seeds, each a cell of its own on the disk. Source models are read "
-        "from --models-dir, or trained once for each seed where it names none. Cells that are there are skipped, one "
-        "that trains goes on from its checkpoint, one that fails is recorded and the rest go on; the status is 1 if "
-        "any failed.",
+        "Runs a grid of targets, approaches and seeds; each cell is saved separately. Source models are read from "
+        "--models-dir, or trained once per seed. Existing cells are skipped, trainings resume from checkpoints, "
+        "failed cells are recorded; the status is 1 if any failed.",
     )
     add = result.add_argument
-    add("--target-languages", type=str, nargs="+", default=None, help="the targets, or all")
+    add("--target-languages", type=str, nargs="+", default=None, help="target locales, or all")
     add(
         "--approaches",
         type=str | dict[str, Any],
         nargs="+",
         default=[],
-        help="entries with 'approach' and its parameters, of which lists are gone through: "
+        help="entries with 'approach' and parameters, where lists are expanded: "
         + "; ".join(f"{name}: {kind.summary}" for name, kind in APPROACHES.items()),
     )
     add(
@@ -59,18 +58,18 @@ def parser() -> OneLineErrors:
         type=str | dict[str, Any],
         nargs="+",
         default=[],
-        help=f"merge methods, with parameters if need be: {METHOD.names}",
+        help=f"merge methods, with optional parameters: {METHOD.names}",
     )
     add(
         "--preweights",
         type=PREWEIGHT,
         nargs="+",
         default=["uriel"],
-        help=f"where the sources' weights come from: {PREWEIGHT.names}",
+        help=f"weight sources: {PREWEIGHT.names}",
     )
     add("--modes", type=str, nargs="+", default=[], help=SUPPRESS)
     add("--num-languages", type=int, nargs="+", default=[5], help="numbers of sources")
-    add("--voting-methods", type=VOTE, nargs="+", default=[], help=f"votes of the sources, unmerged: {VOTE.names}")
+    add("--voting-methods", type=VOTE, nargs="+", default=[], help=f"votes of ensembles: {VOTE.names}")
     add(
         "--baselines",
         type=BASELINE,
@@ -80,28 +79,33 @@ def parser() -> OneLineErrors:
     )
     seeds = "random seeds, for training, stochastic methods and shuffled weights"
     add("--seeds", type=int, nargs="+", default=[0], help=seeds)
-    add("--sources", type=str, nargs="+", default=None, help="the locales that may be sources (default: all)")
+    add("--sources", type=str, nargs="+", default=None, help="candidate sources (default: all)")
     add_typology_arguments(result)
     add_models_arguments(result)
     result.set_defaults(models_dir=None)
     add("--base-model", type=str | None, default=None, help=SUPPRESS)
-    add("--joint-model", type=str | None, default=None, help="the model's folder for the baseline joint")
-    add("--fisher-data-mode", type=TEXTS, default=None, help=f"texts to learn from: {TEXTS.names}")
-    add("--num-fisher-examples", type=int, default=100, help="train utterances of a locale to learn from")
+    add("--joint-model", type=str | None, default=None, help="model folder of the baseline joint")
+    add("--fisher-data-mode", type=TEXTS, default=None, help=f"text for methods that need it: {TEXTS.names}")
+    add(
+        "--num-fisher-examples",
+        type=int,
+        default=100,
+        help="number of train utterances per locale, for methods that need text",
+    )
     add_scoring_arguments(result)
-    add("--train-batch-size", type=int, default=DataSettings.batch_size, help="utterances in one training step")
-    add("--limit-train", type=int | None, default=None, help="at most so many train utterances of each locale")
-    add("--trainer", type=dict[str, Any], default={}, help="of training: arguments of Lightning's Trainer")
+    add("--train-batch-size", type=int, default=DataSettings.batch_size, help="train batch size")
+    add("--limit-train", type=int | None, default=None, help="maximum number of train utterances per locale")
+    add("--trainer", type=dict[str, Any], default={}, help="arguments of Lightning's Trainer, for training")
     result.add_class_arguments(ModelSettings, "model", skip={"base"})
     result.add_class_arguments(GuardSettings, "guard")
     add_worker_arguments(result)
-    add("--output-dir", type=Path | None, default=None, help="the results' folder (default: runs/sweep_CORPUS_SPLIT)")
-    add("--locales", type=str, nargs="+", default=None, help="only these of the targets")
-    add("--max-locales", type=int | None, default=None, help="only so many of the targets")
-    add("--start-from", type=str | None, default=None, help="leave out the targets before this one: its tag or number")
-    add("--list-modes", action="store_true", help="print the modes and end")
-    add("--list-locales", action="store_true", help="print the targets that would be run, and end")
-    add("--dry-run", action="store_true", help="check everything, print the cells, run nothing")
+    add("--output-dir", type=Path | None, default=None, help="results folder (default: runs/sweep_CORPUS_SPLIT)")
+    add("--locales", type=str, nargs="+", default=None, help="restrict to these targets")
+    add("--max-locales", type=int | None, default=None, help="maximum number of targets")
+    add("--start-from", type=str | None, default=None, help="skip targets before this one: tag or number")
+    add("--list-modes", action="store_true", help="list the modes")
+    add("--list-locales", action="store_true", help="list the targets")
+    add("--dry-run", action="store_true", help="validate the grid, print the cells, run nothing")
     return result
 
 
@@ -109,7 +113,7 @@ def run(argv: list[str]) -> int:
     """Runs the grid; returns the exit status: 1 if a cell failed.
 
     Raises:
-        UserError: what `plan_sweep` raises, or a key that the grid does not know.
+        UserError: see `plan_sweep`; or an unknown key of the grid.
     """
     argv = _with_grids(argv)
     own = parser()
@@ -154,7 +158,7 @@ def _line(cell: Any) -> str:
 
 
 def _with_grids(argv: list[str]) -> list[str]:
-    """The arguments with the content of each ``--config`` file instead of it: a list may be a single value there."""
+    """Replaces each ``--config`` by the content of the file, where lists may be single values."""
     found, words = [], iter(argv)
     for word in words:
         if word == "--config" or word.startswith("--config="):
@@ -168,11 +172,11 @@ def _grid_file(path: Path) -> dict[str, Any]:
         raise UserError(f"no grid at {path}")
     content = read_yaml(path) or {}
     if not isinstance(content, dict):
-        raise UserError(f"{path} holds no grid: expected keys such as target_languages and methods")
+        raise UserError(f"{path} is not a grid: expected keys such as target_languages and methods")
     actions = {action.dest: action for action in arguments(parser()) if action.dest not in ("help", "config")}
     for key, value in content.items():
         if key not in actions:
-            # The parser's own message would not name the nearest.
+            # The message of the parser has no suggestions.
             raise unknown(f"key of the grid {path}", str(key), actions)
         if actions[key].nargs == "+" and value is not None and not isinstance(value, list):
             content[key] = [value]
@@ -180,7 +184,7 @@ def _grid_file(path: Path) -> dict[str, Any]:
 
 
 def _targets(arguments: Namespace, available: tuple[str, ...]) -> list[str]:
-    """The targets that are asked for, less those that the command line leaves out."""
+    """Returns the targets, after filters."""
     wanted = locale_list(arguments.target_languages)
     if wanted is None:
         wanted = locale_list(arguments.locales) or list(available)
@@ -257,7 +261,7 @@ def _needs_base(approach: Any) -> bool:
 
 
 def _base(arguments: Namespace, models: dict[str, Path | str] | None, sources: list[str] | None, needed: bool) -> str:
-    """The base that is named, or else the one that the given sources say they started from."""
+    """Returns the given base, or the one in the training details of the sources."""
     given = arguments.base_model or arguments.base
     if given is not None and (models is None or arguments.base_model or "/" in given or resource(given).is_dir()):
         return str(given)
@@ -274,4 +278,4 @@ def _base(arguments: Namespace, models: dict[str, Path | str] | None, sources: l
     except UserError:
         if needed:
             raise
-        return ""  # nobody says it, and nothing needs it
+        return ""  # unknown, and not needed

@@ -1,4 +1,4 @@
-"""The command `workspace`: saves a W&B workspace that is laid out for merges."""
+"""The command `workspace`: saves a W&B workspace for merges."""
 
 from pathlib import Path
 
@@ -6,15 +6,17 @@ from mu_lightning.commands.parsing import OneLineErrors, command_parser
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import reserved
 
-SUMMARY = "Saves a workspace for merges into a W&B project; every run with --enable-wandb fills it."
+SUMMARY = "Saves a workspace for merges in a W&B project, for runs with --enable-wandb."
 
 
 def parser() -> OneLineErrors:
-    """The command's arguments."""
+    """Builds the parser."""
     result = command_parser("workspace", SUMMARY)
-    result.add_argument("--project", type=str, default="mu-lightning", help="the project on W&B")
-    result.add_argument("--entity", type=str | None, default=None, help="the user or team; default: your own on W&B")
-    result.add_argument("--name", type=str, default="Merges", help="what the workspace is called")
+    result.add_argument("--project", type=str, default="mu-lightning", help="W&B project")
+    result.add_argument(
+        "--entity", type=str | None, default=None, help="W&B user or team (default: your default entity)"
+    )
+    result.add_argument("--name", type=str, default="Merges", help="name of the workspace")
     result.add_argument(
         "--output-file", type=Path | None, default=None, help="write the definition to this JSON file instead, offline"
     )
@@ -25,7 +27,7 @@ def run(argv: list[str]) -> int:
     """Saves the workspace, or writes its definition; returns the exit status.
 
     Raises:
-        UserError: W&B has no account here or cannot be reached, or the output exists.
+        UserError: no W&B credentials, W&B is unreachable, or an existing output.
     """
     arguments = parser().parse_args(argv)
     from mu_lightning.monitoring.workspace import build_workspace, save_workspace, write_definition
@@ -48,7 +50,7 @@ def _own_entity() -> str:
     try:
         entity = wandb.Api().default_entity
     except (wandb.Error, OSError, ValueError) as error:
-        raise UserError(f"no W&B account can be used here: {error}; run 'wandb login', or name --entity") from error
+        raise UserError(f"no W&B credentials: {error}; run 'wandb login', or set --entity") from error
     if not entity:
-        raise UserError("the W&B account has no default entity: name --entity")
+        raise UserError("the W&B account has no default entity: set --entity")
     return str(entity)

@@ -154,7 +154,7 @@ def fingerprints(models: Sequence[str], pairs: Mapping[str, Pairs]) -> dict[str,
 
 
 def _encode(pairs: Pairs, tokenizer: Any, max_length: int) -> EncodedRows:
-    """The first sentences and then the second ones, tokenised."""
+    """The first sentences and then the second ones, tokenized."""
     texts = [*pairs.first, *pairs.second]
     return encode(Rows([str(number) for number in range(len(texts))], texts, [0] * len(texts)), tokenizer, max_length)
 

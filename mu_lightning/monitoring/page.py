@@ -10,6 +10,13 @@ from mu_lightning.monitoring.charts import lines, timeline
 from mu_lightning.monitoring.values import Record, members, outcome
 from mu_lightning.utilities.files import write_text
 
+# What members do after a merge, by the setting ``sync``.
+_AFTER_MERGE = {
+    "replace": "after a merge all members restart from the merged model",
+    "pull": "after a merge members move towards the merged model",
+    "none": "after a merge members keep their weights",
+}
+
 
 def write_page(history: Sequence[Record], path: Path, name: str) -> None:
     """Writes the page atomically.
@@ -50,6 +57,7 @@ def merges_page(history: Sequence[Record], name: str) -> str:
         timelines={target: timeline(history, target) for target in targets},
         small=_small_charts(history) if len(history) > 1 else {},
         outcome=outcome,
+        after_merge=_AFTER_MERGE.__getitem__,
         heat_map=lambda record: _heat_map(record, farthest),
         decision=_decision,
     )

@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 
 from mu_lightning.monitoring.loggers import RunLogger, TableLogger
 from mu_lightning.monitoring.page import write_page
-from mu_lightning.monitoring.pictures import draw_merges
+from mu_lightning.monitoring.plots import draw_merges
 from mu_lightning.monitoring.values import AXIS, MODEL_COLUMNS, Record, history_table, merge_values, model_rows, outcome
 from mu_lightning.utilities.files import atomic_file
 from mu_lightning.utilities.tables import markdown_table
@@ -148,7 +148,7 @@ def write_files(folder: Path, history: Sequence[Record]) -> None:
     write_page(history, folder / "merges.html", folder.name)
 
 
-def write_pictures(folder: Path, history: Sequence[Record]) -> None:
+def write_plots(folder: Path, history: Sequence[Record]) -> None:
     """Writes ``merges.svg`` and ``merges.png`` atomically."""
     draw_merges(history, folder / "merges")
 

@@ -82,8 +82,8 @@ def outcome(record: Record) -> str:
     """Describes whether a merge was kept, for all targets or some."""
     kept = [target for target, found in record["targets"].items() if found["committed"]]
     if len(kept) == len(record["targets"]):
-        return "committed"
-    return f"committed for {', '.join(kept)} only" if kept else "rolled back"
+        return "kept"
+    return f"kept for {', '.join(kept)} only" if kept else "rolled back"
 
 
 def history_table(history: Sequence[Record]) -> Any:

@@ -1,4 +1,4 @@
-"""Compares the methods with what they have to beat, with each other, and answers the plain questions."""
+"""Compares methods with baselines and with each other, and answers the main questions."""
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,8 +13,8 @@ from mu_lightning.evaluation.statistics.ranks import TIE, Ranking, SignedRanks, 
 from mu_lightning.evaluation.statistics.resampling import Bootstrap, Correctness, Difference
 from mu_lightning.reporting.evidence import EQUAL_AVERAGE, JOINT, Evidence, Method
 
-OWN_EQUAL = "its own with equal weights"
-OWN_SHUFFLED = "its own with shuffled typology"
+OWN_EQUAL = "same method, equal weights"
+OWN_SHUFFLED = "same method, shuffled weights"
 BASELINES = (
     baselines.NATIVE,
     baselines.BEST_SOURCE,
@@ -26,22 +26,22 @@ BASELINES = (
     OWN_SHUFFLED,
 )
 Found = TypeVar("Found", "Comparison", "OneTarget", "Answer")
-Key = tuple[Hashable, str]  # a classifier and its target
+Key = tuple[Hashable, str]  # classifier and target
 LEVEL = 0.05
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A method against a baseline over the targets that have both.
+    """Comparison of a method with a baseline over common targets.
 
     Attributes:
-        method: the method's label.
-        baseline: the baseline's name.
+        method: label of the method.
+        baseline: name of the baseline.
         targets: the targets.
-        differences: accuracy of the method minus the baseline's, on each target.
-        bootstrap: mean difference by resampled utterances and seeds; None where predictions are missing.
-        ranks: the test over targets.
-        adjusted: its p-value after Holm's correction over all methods against this baseline; NaN on a single target.
+        differences: accuracy of the method minus accuracy of the baseline, for each target.
+        bootstrap: mean difference with interval over utterances and seeds; None without predictions.
+        ranks: signed-rank test over targets.
+        adjusted: its p-value after Holm correction over all methods; NaN for a single target.
     """
 
     method: str
@@ -54,7 +54,7 @@ class Comparison:
 
     @property
     def significant(self) -> bool:
-        """Over targets where there are several, else over the one target's utterances."""
+        """Significance over targets, or over utterances for a single target."""
         if len(self.targets) > 1:
             return self.adjusted < LEVEL
         return self.bootstrap is not None and self.bootstrap.certain
@@ -62,17 +62,17 @@ class Comparison:
 
 @dataclass(frozen=True)
 class OneTarget:
-    """A method against a baseline on one target.
+    """Comparison of a method with a baseline on one target.
 
     Attributes:
-        method: the method's label.
-        baseline: the baseline's name.
+        method: label of the method.
+        baseline: name of the baseline.
         target: the target.
-        difference: accuracy of the method minus the baseline's.
-        bootstrap: the same with interval, by resampled utterances and seeds; None where predictions are missing.
-        mcnemar: where there is one seed of both and the baseline is one classifier.
-        p_value: McNemar's where it could be made, else the bootstrap's.
-        adjusted: after Holm's correction over all methods on this target against this baseline.
+        difference: accuracy of the method minus accuracy of the baseline.
+        bootstrap: difference with interval over utterances and seeds; None without predictions.
+        mcnemar: McNemar's test, for a single seed and a single baseline classifier.
+        p_value: p-value of McNemar's test if available, else of the bootstrap.
+        adjusted: p-value after Holm correction over all methods on this target.
     """
 
     method: str
@@ -87,17 +87,17 @@ class OneTarget:
 
 @dataclass(frozen=True)
 class Answer:
-    """A plain question and what the results say.
+    """A question about families of methods, with its answer.
 
     Attributes:
-        question: ends with a question mark.
-        first: what is compared, such as ``URIEL weights``.
-        second: with what.
-        methods: over how many pairs of methods the mean is taken.
-        targets: over how many targets.
+        question: the question.
+        first: first family, such as ``URIEL weights``.
+        second: second family.
+        methods: number of pairs of methods.
+        targets: number of targets.
         bootstrap: mean difference over pairs and targets.
-        ranks: the test over targets, on each target's mean over pairs.
-        adjusted: its p-value after Holm's correction over the questions.
+        ranks: signed-rank test over targets, on means over pairs.
+        adjusted: its p-value after Holm correction over questions.
     """
 
     question: str
@@ -111,24 +111,24 @@ class Answer:
 
     @property
     def verdict(self) -> str:
-        """What may be claimed."""
+        """Conclusion in words."""
         better = self.ranks.mean > 0
         over_utterances = self.bootstrap is not None and self.bootstrap.certain
         over_targets = self.adjusted < LEVEL
         if over_utterances and over_targets:
             return "yes" if better else "no: it is worse"
         if over_utterances:
-            return f"{'better' if better else 'worse'} on these targets, but not shown for other languages"
+            return f"{'better' if better else 'worse'} on these targets; inconclusive for other languages"
         if over_targets:
-            return f"{'better' if better else 'worse'} over targets, but within the noise of the utterances"
-        return "not shown: the results fit both"
+            return f"{'better' if better else 'worse'} over targets, but within the uncertainty over utterances"
+        return "inconclusive"
 
 
 class Comparisons:
-    """All comparisons of one body of evidence.
+    """All comparisons of a set of results.
 
     Args:
-        evidence: what there is to compare.
+        evidence: the results.
     """
 
     def __init__(self, evidence: Evidence) -> None:
@@ -151,26 +151,26 @@ class Comparisons:
 
     @cached_property
     def baselines(self) -> list[str]:
-        """The baselines that any method has an opponent for."""
+        """Baselines that are available for at least one method."""
         return [name for name in BASELINES if any(one.baseline == name for one in self.all)]
 
     @cached_property
     def reference(self) -> str | None:
-        """The baseline that tables and figures mark differences to: the first there is of the honest ones."""
+        """Reference baseline of tables and figures: the first available one that is not an upper bound."""
         for name in (baselines.BEST_SOURCE, EQUAL_AVERAGE, baselines.BEST_ZERO_SHOT, baselines.MEAN_ZERO_SHOT):
             if name in self.baselines:
                 return name
         return self.baselines[0] if self.baselines else None
 
     def interval(self, label: str, targets: Sequence[str]) -> tuple[float, float] | None:
-        """The interval of a method's mean accuracy over targets; None where predictions are missing."""
+        """Interval of a method's mean accuracy over targets; None without predictions."""
         keys: list[Key] = [(label, target) for target in targets]
         if self.bootstrap is None or not all(key in self.bootstrap for key in keys):
             return None
         return self.bootstrap.interval(keys)
 
     def opponent(self, method: Method, target: str, baseline: str) -> Key | None:
-        """The classifier that a method has to beat on a target under a baseline's name; None where there is none."""
+        """Returns the classifier of a baseline for a method on a target; None without one."""
         entries = self.evidence.entries
         label: str | None = baseline
         if baseline == baselines.BEST_SOURCE:
@@ -191,7 +191,7 @@ class Comparisons:
 
     @cached_property
     def all(self) -> list[Comparison]:
-        """Every method against every baseline that it has, in the order of methods, then of baselines."""
+        """All comparisons of methods with baselines."""
         found = []
         for method in self.evidence.methods.values():
             for baseline in BASELINES:
@@ -205,12 +205,12 @@ class Comparisons:
         )
 
     def against(self, baseline: str) -> dict[str, Comparison]:
-        """Method's label -> its comparison with a baseline."""
+        """Comparisons with a baseline by method."""
         return {one.method: one for one in self.all if one.baseline == baseline}
 
     @cached_property
     def one_target(self) -> list[OneTarget]:
-        """Every method against every baseline on each target."""
+        """All comparisons on single targets."""
         found = []
         for method in self.evidence.methods.values():
             for baseline in BASELINES:
@@ -220,11 +220,11 @@ class Comparisons:
 
     @cached_property
     def on_target(self) -> dict[tuple[str, str, str], OneTarget]:
-        """(method, target, baseline) -> the comparison."""
+        """Comparisons by (method, target, baseline)."""
         return {(one.method, one.target, one.baseline): one for one in self.one_target}
 
     def win_rates(self, methods: Sequence[str]) -> np.ndarray:
-        """Share of shared targets on which the row's method beats the column's, ties counting half; NaN without any."""
+        """Win rates of row over column methods on common targets, with ties as half; NaN without any."""
         accuracies = np.array([[self.evidence.accuracy(name, t) for t in self.evidence.targets] for name in methods])
         rates = np.full((len(methods), len(methods)), np.nan)
         for row, column in np.ndindex(rates.shape):
@@ -236,7 +236,7 @@ class Comparisons:
 
     @cached_property
     def ranking(self) -> Ranking | None:
-        """Friedman and Nemenyi over the methods that compete and have nearly all targets; None for too few of them."""
+        """Friedman and Nemenyi tests of methods on nearly all targets; None for too few methods."""
         evidence = self.evidence
         methods = [
             label
@@ -251,7 +251,7 @@ class Comparisons:
 
     @cached_property
     def answers(self) -> list[Answer]:
-        """The plain questions that these results can speak to."""
+        """Answers to the questions that these results cover."""
         methods = list(self.evidence.methods.values())
         zero_shot = [method for method in methods if method.zero_shot]
         merges = [method for method in zero_shot if method.kind == "one_shot"]
@@ -263,18 +263,18 @@ class Comparisons:
              [self._pairs(method, OWN_EQUAL) for method in uriel]),
             ("Does typology beat shuffled typology?", "URIEL weights", "the same weights shuffled",
              [self._pairs(method, OWN_SHUFFLED) for method in uriel]),
-            ("Does merging beat the best source?", "merging", "the best source of those used, an upper bound",
+            ("Does merging beat the best source?", "merging", "the best single source (picked using test labels)",
              [self._pairs(method, baselines.BEST_SOURCE) for method in merges if method.preweight != "shuffled"]),
             ("Does the ensemble beat the merge?", "voting", "merging with the same weights",
              [self._between(vote, merge) for vote in votes for merge in merges if _alike(vote, merge)]),
-            ("Does the ensemble beat the best source?", "voting", "the best source of those used, an upper bound",
+            ("Does the ensemble beat the best source?", "voting", "the best single source (picked using test labels)",
              [self._pairs(method, baselines.BEST_SOURCE) for method in votes if method.preweight != "shuffled"]),
             ("Does merging while training beat merging once?", "merging while training", "merging once",
              [self._once(one, merges) for one in iterative]),
-            ("Does merging while training beat joint training?", "merging while training", "one model on pooled data",
+            ("Does merging while training beat joint training?", "merging while training", "joint training",
              [self._pairs(one, JOINT) for one in iterative]),
             ("Does merging while training beat the best source?", "merging while training",
-             "the best source of those used, an upper bound",
+             "the best single source (picked using test labels)",
              [self._pairs(one, baselines.BEST_SOURCE) for one in iterative]),
         ]  # fmt: skip
         found = [self._answer(*question) for question in questions]
@@ -294,7 +294,7 @@ class Comparisons:
 
     def _equal_average(self, method: Method) -> str | None:
         every = self._equal_averages
-        # Of as many sources where there is a choice; a method of two sources is compared with the only one there is.
+        # Same number of sources if possible; methods for two sources have one counterpart only.
         same = [one for one in every if method.num_languages in (one.num_languages, None)] if len(every) > 1 else every
         return same[0].label if len(same) == 1 else None
 
@@ -371,7 +371,7 @@ def _alike(one: Method, other: Method) -> bool:
 def _corrected(
     found: Iterable[Found], group: Callable[[Found], Hashable], p_value: Callable[[Found], float]
 ) -> list[Found]:
-    """The same with p-values corrected within each group, in the same order."""
+    """Corrects p-values within each group, in the same order."""
     results = list(found)
     places: dict[Hashable, list[int]] = {}
     for place, one in enumerate(results):

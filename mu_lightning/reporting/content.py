@@ -1,4 +1,4 @@
-"""What a report is made of: sections of sentences, tables and figures, whatever the format."""
+"""Content of the report, independent of the format: sections with text, tables and figures."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -13,14 +13,14 @@ MINUS = "\u2212"
 
 @dataclass(frozen=True)
 class Value:
-    """A table's cell.
+    """A table cell.
 
     Attributes:
-        text: what is shown.
-        sort: what it is sorted by, and what the CSV file holds.
-        small: what stands under it in smaller type, such as an interval.
-        best: whether it is the best of its column, or of its kind.
-        mark: whether it is significantly above or below what the table compares with.
+        text: displayed text.
+        sort: sort key, and value in the CSV file.
+        small: second line in smaller type, such as an interval.
+        best: whether it is the best of its column or kind.
+        mark: whether it is significantly above or below the reference.
     """
 
     text: str
@@ -31,12 +31,12 @@ class Value:
 
     @property
     def wordy(self) -> bool:
-        """Whether it is text, which stands to the left and wraps."""
+        """Whether it is text, which is left-aligned and wrapped."""
         return not isinstance(self.sort, int | float) and len(self.text) > 1
 
     @property
     def key(self) -> float | str:
-        """What to sort by: numbers before text."""
+        """Sort key: numbers before text."""
         if self.sort is None or (isinstance(self.sort, float) and math.isnan(self.sort)):
             return ""
         return self.sort
@@ -44,17 +44,17 @@ class Value:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the report, and a file of its own.
+    """A table of the report.
 
     Attributes:
         key: name of its files.
-        title: its caption's first words.
-        note: what a reader has to know to read it.
-        header: the columns' names; the first column holds the rows' names.
+        title: title of the caption.
+        note: notes in the caption.
+        header: column names; the first column has row names.
         rows: the cells.
-        records: what the CSV file holds where that is more than `rows`: one mapping a line.
-        shown: whether the table stands in the report; if not, only its CSV file is named there.
-        sortable: whether a reader can sort it.
+        records: rows of the CSV file, if they differ from `rows`.
+        shown: whether the table is shown; else the report links its CSV file.
+        sortable: whether it is sortable.
     """
 
     key: str
@@ -67,7 +67,7 @@ class Table:
     sortable: bool = True
 
     def lines(self) -> list[dict[str, Any]]:
-        """The CSV file's lines."""
+        """Rows of the CSV file."""
         if self.records is not None:
             return [dict(record) for record in self.records]
         return [
@@ -78,15 +78,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of the report, and a file of its own.
+    """A figure of the report.
 
     Attributes:
         key: name of its files.
-        title: its caption's first words.
-        note: what a reader has to know to read it.
-        alternative: what it shows, in words, for who cannot see it.
-        draw: draws it.
-        wide: whether it is too fine to be shrunk to a phone's width: it scrolls then.
+        title: title of the caption.
+        note: notes in the caption.
+        alternative: alternative text.
+        draw: plots the figure.
+        wide: whether it scrolls on narrow screens instead of shrinking.
     """
 
     key: str
@@ -99,15 +99,15 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the report.
+    """A section of the report.
 
     Attributes:
-        key: its anchor.
-        title: its heading.
+        key: anchor.
+        title: heading.
         text: paragraphs.
-        parts: tables and figures, in order.
-        points: a list of sentences after the paragraphs.
-        code: commands, after the points.
+        parts: tables and figures.
+        points: bullet points after the paragraphs.
+        code: commands after the points.
     """
 
     key: str
@@ -119,17 +119,17 @@ class Section:
 
     @property
     def tables(self) -> list[Table]:
-        """Its tables."""
+        """Tables of the section."""
         return [part for part in self.parts if isinstance(part, Table)]
 
     @property
     def figures(self) -> list[Figure]:
-        """Its figures."""
+        """Figures of the section."""
         return [part for part in self.parts if isinstance(part, Figure)]
 
 
 def percent(share: float | None) -> str:
-    """A share in per cent, with one decimal.
+    """Formats a share in percent, with one decimal.
 
     >>> percent(0.6124)
     '61.2'
@@ -138,7 +138,7 @@ def percent(share: float | None) -> str:
 
 
 def points(difference: float | None) -> str:
-    """A difference of shares in percentage points, with its sign.
+    """Formats a difference in percentage points, with sign.
 
     >>> points(-0.0123), points(0.01)
     ('\u22121.2', '+1.0')
@@ -149,7 +149,7 @@ def points(difference: float | None) -> str:
 
 
 def signed(value: float, decimals: int = 2) -> str:
-    """A number with its sign.
+    """Formats a number with sign.
 
     >>> signed(0.314)
     '+0.31'
@@ -158,7 +158,7 @@ def signed(value: float, decimals: int = 2) -> str:
 
 
 def interval(ends: tuple[float, float] | None, show: Callable[[float], str] = percent) -> str:
-    """An interval.
+    """Formats an interval.
 
     >>> interval((0.601, 0.634))
     '60.1 to 63.4'
@@ -167,7 +167,7 @@ def interval(ends: tuple[float, float] | None, show: Callable[[float], str] = pe
 
 
 def probability(value: float) -> str:
-    """A p-value.
+    """Formats a p-value.
 
     >>> probability(0.0321), probability(0.00002)
     ('0.032', '<0.001')
@@ -178,7 +178,7 @@ def probability(value: float) -> str:
 
 
 def equals(value: float) -> str:
-    """A p-value in a sentence.
+    """Formats a p-value for a sentence.
 
     >>> equals(0.2), equals(0.0001)
     ('p = 0.20', 'p < 0.001')

@@ -1,4 +1,4 @@
-"""What there is to compare: each method's results by target and seed, on the same rows, beside single source models."""
+"""Results to compare: each method by target and seed, with single source models."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,23 +14,23 @@ from mu_lightning.results.store import Damage, Store, StoredCell
 
 JOINT = "one model on pooled data"
 EQUAL_AVERAGE = "average with equal weights"
-# Chosen by the rows that they are scored on: no method that one could use.
+# Selected on the test rows: upper bounds, not methods.
 ORACLES = (baselines.BEST_SOURCE, baselines.BEST_ZERO_SHOT)
 
 
 @dataclass(frozen=True)
 class Method:
-    """A row of the report's tables: one way to classify, whatever the target and the seed.
+    """A method of the report, independent of target and seed.
 
     Attributes:
-        label: what it is called.
+        label: label of the method.
         kind: its approach's name, ``baseline`` for what single source models make, ``model`` for a tested folder.
-        preweight: where its weights come from, None where it has none.
-        method: the merge method, None where nothing is merged.
-        num_languages: how many sources it takes.
-        family: what stays the same when only the weights come from elsewhere.
-        training: how its models are trained, None where they are given.
-        supervision: the most that any of its results has looked at of its target.
+        preweight: weight source, or None.
+        method: merge method, or None.
+        num_languages: number of sources.
+        family: identity of the method without its weight source.
+        training: training settings of its models, None for given models.
+        supervision: maximum supervision of its results.
     """
 
     label: str
@@ -44,25 +44,25 @@ class Method:
 
     @property
     def zero_shot(self) -> bool:
-        """Whether it has seen no label of the target."""
+        """Whether it uses no target labels."""
         return self.supervision in ("none", "target-unlabelled")
 
     @property
     def competes(self) -> bool:
-        """Whether it is a way to classify a language without labels, which excludes upper bounds and mere means."""
+        """Whether it is a method for languages without labels; excludes upper bounds and means."""
         return self.zero_shot and self.label not in (*ORACLES, baselines.MEAN_ZERO_SHOT)
 
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """A method's result on one target with one seed.
+    """Result of a method on one target with one seed.
 
     Attributes:
-        accuracy: 0 to 1.
-        macro_f1: 0 to 1; NaN where unknown.
-        marks: which rows it got right; None where no predictions are stored.
-        sources: the sources' locales, in order.
-        cell: the stored result; None for what comes from the N-by-N matrix.
+        accuracy: accuracy, 0 to 1.
+        macro_f1: macro F1, 0 to 1; NaN if unknown.
+        marks: correctness per row; None without stored predictions.
+        sources: source locales, in order.
+        cell: the stored result; None for results of the N-by-N matrix.
     """
 
     accuracy: float
@@ -74,19 +74,19 @@ class Entry:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """Everything that the report is about.
+    """All results of the report.
 
     Attributes:
         store: the results folder.
         nxn: the N-by-N matrix, if there is one.
-        targets: the targets, in the alphabet's order.
+        targets: targets in alphabetical order.
         methods: label -> method.
         entries: (label, target) -> seed -> entry.
-        accuracies: target -> source -> accuracy of the source's own model there.
-        source_marks: target -> source -> which of the target's rows that model got right.
-        left_out: results that are whole and yet not comparable, and why.
-        corpus: the corpus' name, None where no result tells.
-        split: the split's.
+        accuracies: target -> source -> accuracy of the source model.
+        source_marks: target -> source -> correctness per row of the source model.
+        left_out: incomparable results, with reasons.
+        corpus: name of the corpus, None if unknown.
+        split: name of the split, None if unknown.
     """
 
     store: Store
@@ -101,22 +101,22 @@ class Evidence:
     split: str | None = None
 
     def folder(self, label: str, target: str) -> Path | None:
-        """Where a method's first result on a target is stored."""
+        """Folder of a method's first result on a target."""
         entries = self.entries.get((label, target), {})
         return next((entry.cell.folder for entry in entries.values() if entry.cell is not None), None)
 
     def accuracy(self, label: str, target: str) -> float:
-        """A method's mean accuracy over seeds on a target; NaN where it has none."""
+        """Mean accuracy of a method over seeds on a target; NaN without results."""
         seeds = self.entries.get((label, target))
         return float(np.mean([entry.accuracy for entry in seeds.values()])) if seeds else float("nan")
 
     def targets_of(self, label: str) -> list[str]:
-        """The targets that a method was scored on."""
+        """Targets with results of a method."""
         return [target for target in self.targets if (label, target) in self.entries]
 
     @cached_property
     def cells(self) -> list[tuple[str, StoredCell]]:
-        """Every stored result that is reported on, with its method's label."""
+        """All stored results of the report, with method labels."""
         return [
             (label, entry.cell)
             for (label, _), seeds in self.entries.items()

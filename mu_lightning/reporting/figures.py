@@ -1,4 +1,4 @@
-"""The report's figures of methods: dots with intervals, maps of differences and wins, ranks, costs."""
+"""Figures of methods: dot plots with intervals, heat maps, ranks, costs."""
 
 import warnings
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Colors that stay apart for the color-blind (Okabe and Ito 2008) and on light and dark paper alike.
+# Color-blind safe palette (Okabe and Ito 2008) for light and dark backgrounds.
 KINDS = {
     "one_shot": "#0072b2",
     "ensemble": "#d55e00",
@@ -23,7 +23,7 @@ KINDS = {
     "baseline": "#7d8590",
     "model": "#cc79a7",
 }
-# The report's page replaces these three by its own, so that a figure follows light and dark.
+# The report page replaces these colors, to support light and dark mode.
 INK, MUTED, LINE = "#1b1f24", "#5b6471", "#d0d5dc"
 STYLE: Any = {  # of matplotlib, for `rc_context`
     "font.size": 9,
@@ -50,10 +50,10 @@ class Point:
     """A value with its interval.
 
     Attributes:
-        label: the method.
+        label: label of the method.
         value: a share or a difference of shares.
-        interval: its 95 % interval, if known.
-        kind: the method's kind, which gives the color.
+        interval: 95 % interval, if known.
+        kind: kind of the method, for the color.
         full: whether the dot is filled.
     """
 
@@ -65,7 +65,7 @@ class Point:
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """An empty figure of so many inches, apart from pyplot's global state."""
+    """Creates a figure, independent of pyplot's global state; the size is in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -75,7 +75,7 @@ def new_figure(width: float, height: float) -> "Figure":
 
 
 def accuracies(dots: Sequence[Point]) -> "Figure":
-    """Mean accuracies with intervals, a line a method."""
+    """Dot plot of mean accuracies with intervals, one line per method."""
     figure = new_figure(7.2, 1.0 + 0.24 * len(dots))
     axes = figure.add_subplot()
     _dots(axes, dots)
@@ -85,10 +85,10 @@ def accuracies(dots: Sequence[Point]) -> "Figure":
 
 
 def differences(panels: Sequence[tuple[str, Sequence[Point]]]) -> "Figure":
-    """Differences with intervals: a panel a baseline, a line a method."""
+    """Dot plots of differences with intervals: one panel per baseline, one line per method."""
     columns = min(4, len(panels))
     starts = range(0, len(panels), columns)
-    # Each line of panels has the methods that any of its baselines is for.
+    # Each row of panels has the methods of all its baselines.
     labels = [
         list(dict.fromkeys(dot.label for _, dots in panels[start : start + columns] for dot in dots))
         for start in starts
@@ -111,7 +111,7 @@ def differences(panels: Sequence[tuple[str, Sequence[Point]]]) -> "Figure":
 
 
 def difference_map(values: np.ndarray, labels: Sequence[str], targets: Sequence[str]) -> "Figure":
-    """Differences by method and target in points, blue above and red below."""
+    """Heat map of differences by method and target in percentage points."""
     scaled = 100 * values
     limit = max(1.0, float(np.nanmax(np.abs(scaled), initial=0.0)))
     texts = [[_short(value) for value in row] for row in scaled]
@@ -119,13 +119,13 @@ def difference_map(values: np.ndarray, labels: Sequence[str], targets: Sequence[
 
 
 def win_rates(rates: np.ndarray, labels: Sequence[str]) -> "Figure":
-    """Win rates of all pairs of methods in per cent."""
+    """Heat map of win rates of all pairs of methods in percent."""
     texts = [["" if np.isnan(value) else f"{100 * value:.0f}" for value in row] for row in rates]
     return _map(100 * rates, labels, labels, texts, cmap="RdBu", low=0.0, high=100.0, bar="% of targets won")
 
 
 def critical_difference(ranking: Ranking) -> "Figure":
-    """Demsar's critical-difference diagram."""
+    """Critical difference diagram (Demsar 2006)."""
     import pandas
     import scikit_posthocs
 
@@ -141,7 +141,7 @@ def critical_difference(ranking: Ranking) -> "Figure":
             ax=axes,
             label_fmt_left="{label}  {rank:.2f} ",
             label_fmt_right=" {rank:.2f}  {label}",
-            # One palette for all: the function colors dots, lines and labels alike.
+            # One palette for dots, lines and labels.
             color_palette=dict.fromkeys(names, INK),
             label_props={"fontsize": 9},
             marker_props={"s": 14},
@@ -149,7 +149,7 @@ def critical_difference(ranking: Ranking) -> "Figure":
             crossbar_props={"color": KINDS["ensemble"], "linewidth": 2.5},
             text_h_margin=0.1,
         )
-    # The function's own bar for the critical difference would lie on the axis' numbers.
+    # The default bar for the critical difference would overlap the axis labels.
     first = ranking.mean_ranks[names[0]]
     axes.plot([first, first + ranking.critical_difference], [2.2, 2.2], "|-", color=INK, linewidth=1.5, markersize=7)
     middle = first + ranking.critical_difference / 2
@@ -163,8 +163,8 @@ def critical_difference(ranking: Ranking) -> "Figure":
 
 
 def costs(rows: Sequence[tuple[str, str, float, float, float]]) -> "Figure":
-    """Seconds, memory and size of each method: label, kind, seconds, peak GiB, model MiB; NaN where unknown."""
-    panels = (("seconds a result", 2), ("peak memory, GiB", 3), ("parameters, MiB", 4))
+    """Bar charts of time, memory and size of each method; NaN if unknown."""
+    panels = (("seconds per result", 2), ("peak memory, GiB", 3), ("parameters, MiB", 4))
     known = [(title, column) for title, column in panels if any(not np.isnan(row[column]) for row in rows)]
     longest = max(len(row[0]) for row in rows)
     figure = new_figure(0.07 * longest + 2.2 * len(known) + 0.6, 0.9 + 0.22 * len(rows))
@@ -238,7 +238,7 @@ def _map(
             dark = abs((values[row, column] - low) / (high - low) - 0.5) > 0.32 if text else False
             color = "#fdfdfd" if dark else "#16191d"
             label = axes.text(column, row, text, ha="center", va="center", fontsize=6.5, color=color)
-            label.set_in_layout(False)  # it lies within the axes: a thousand of these need not be measured
+            label.set_in_layout(False)  # inside the axes: skip measuring thousands of labels
     side = figure.colorbar(image, ax=axes, shrink=0.7, pad=0.02, fraction=0.05, aspect=18)
     side.set_label(bar, color=INK)
     side.outline.set_visible(False)

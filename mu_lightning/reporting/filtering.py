@@ -1,4 +1,4 @@
-"""Which results a report is about."""
+"""Filters for the results of a report."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from mu_lightning.results.matrix import NByN
 from mu_lightning.results.store import Store, StoredCell
 from mu_lightning.utilities.errors import UserError, unknown
 
-# The words of older versions and scripts: an approach, and for two of them where the weights come from.
+# Names in earlier versions: an approach, and for two of them the weight source.
 OLD_TYPES: dict[str, tuple[str, str | None]] = {
     "similarity": ("one_shot", "uriel"),
     "average": ("one_shot", "equal"),
@@ -19,13 +19,13 @@ OLD_TYPES: dict[str, tuple[str, str | None]] = {
 
 @dataclass(frozen=True)
 class Filters:
-    """Which results to report on; None is all.
+    """Filters for results; None for no filter.
 
     Attributes:
         locales: targets.
-        experiment_types: names of approaches, ``model``, or what older versions and scripts called them.
-        corpus: of a folder with results of several corpora.
-        split: of a folder with results of several splits.
+        experiment_types: names of approaches, ``model``, or names in earlier versions.
+        corpus: corpus, for folders with several.
+        split: split, for folders with several.
     """
 
     locales: Sequence[str] | None = None
@@ -35,7 +35,7 @@ class Filters:
 
 
 def filtered(store: Store, filters: Filters) -> list[StoredCell]:
-    """The results that the filters leave; raises UserError where one names what is not there, or nothing is left."""
+    """Filters results; raises UserError for unknown values or an empty result."""
     cells = list(store.cells)
     for name in ("corpus", "split"):
         wanted = getattr(filters, name)
@@ -53,14 +53,14 @@ def filtered(store: Store, filters: Filters) -> list[StoredCell]:
         chosen = [cell for cell in chosen if cell.target in filters.locales]
     if cells and not chosen:
         raise UserError(
-            f"the filters leave nothing of the {len(cells)} results in {store.folder}: there are the targets "
+            f"no results match the filters: none of the {len(cells)} results in {store.folder}: there are the targets "
             f"{', '.join(sorted({cell.target for cell in cells}))} and the approaches {', '.join(sorted(types))}"
         )
     return chosen
 
 
 def _of_type(cell: StoredCell, wanted: Sequence[str] | None) -> bool:
-    # Single source models say what the others have to beat.
+    # Single source models are baselines.
     if wanted is None or cell.kind in (*wanted, "single"):
         return True
     return any(
@@ -70,7 +70,7 @@ def _of_type(cell: StoredCell, wanted: Sequence[str] | None) -> bool:
 
 
 def scored_targets(cells: Sequence[StoredCell], nxn: NByN | None, filters: Filters) -> list[str]:
-    """The targets to report on, in the alphabet's order; raises UserError where a filter names another."""
+    """Targets of the report in alphabetical order; raises UserError for unknown targets."""
     scored = {cell.target for cell in cells if cell.kind != "single" or cell.identity.get("source") == "nearest"}
     if not scored and nxn is not None:
         scored = set(nxn.locales) & set(filters.locales or nxn.locales)
@@ -81,7 +81,7 @@ def scored_targets(cells: Sequence[StoredCell], nxn: NByN | None, filters: Filte
 
 
 def only_one(what: str, given: Sequence[str | None]) -> str | None:
-    """The one value that is given, None for none; raises UserError where there are several."""
+    """Returns the unique value, None for none; raises UserError for several values."""
     found = sorted({one for one in given if one is not None})
     if len(found) > 1:
         raise UserError(

@@ -16,7 +16,7 @@ MARKS = {"above": "▲", "below": "▼", "": ""}
 
 
 def as_csv(table: Table) -> str:
-    """The table's numbers, unrounded, with a header; a line for each record."""
+    """Formats a table as CSV, with unrounded numbers."""
     lines = table.lines()
     names = list(dict.fromkeys(name for line in lines for name in line)) or list(table.header)
     stream = io.StringIO()
@@ -27,7 +27,7 @@ def as_csv(table: Table) -> str:
 
 
 def as_latex(table: Table) -> str:
-    """The table for a paper: needs the packages booktabs and graphicx (it shrinks to the text's width if wider)."""
+    """Formats a table as LaTeX, for the packages booktabs and graphicx; wide tables are scaled."""
 
     def cell(value: Value) -> str:
         text = escape_latex(value.text)
@@ -50,12 +50,12 @@ def as_latex(table: Table) -> str:
 
 
 def escape_latex(text: str) -> str:
-    """`text` with what LaTeX would read as commands escaped."""
+    """Escapes LaTeX special characters."""
     return "".join(_LATEX.get(character, character) for character in text)
 
 
 def as_markdown(table: Table) -> str:
-    """The table as Markdown: the best in bold, marks as triangles, intervals in brackets."""
+    """Formats a table as Markdown: best values in bold, triangles for significance, intervals in brackets."""
 
     def cell(value: Value) -> str:
         text = f"**{value.text}**" if value.best else value.text
@@ -72,7 +72,7 @@ def _plain(text: str) -> str:
 
 
 def best_of(values: Sequence[float], high: bool = True) -> set[int]:
-    """The places of the best of the values, all that tie; NaN is never the best."""
+    """Indices of the best values, including ties and without NaN."""
     known = [value for value in values if value == value]
     if not known:
         return set()

@@ -1,4 +1,4 @@
-"""Puts the stored results and the N-by-N matrix side by side."""
+"""Collects stored results and the N-by-N matrix."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -20,11 +20,11 @@ from mu_lightning.utilities.errors import UserError
 
 
 def gather(store: Store, nxn: NByN | None, filters: Filters) -> Evidence:
-    """Puts the store's results and the matrix side by side.
+    """Collects the results of a store and the matrix.
 
     Raises:
-        UserError: nothing to report on; a filter names what is not there or leaves nothing; results of several corpora
-            or splits; a matrix without one of the targets, or of other rows than the results.
+        UserError: no results; filters without matches; results of several corpora or splits; a matrix without one of
+            the targets, or with other rows than the results.
     """
     if not store.cells and nxn is None:
         raise UserError(_nothing(store))
@@ -73,7 +73,7 @@ class _Builder:
     )
 
     def add_cells(self, cells: Sequence[StoredCell]) -> None:
-        """Adds the results that were scored on the rows that most of their target's were; the others are left out."""
+        """Adds results with the most common rows of their target; others are excluded."""
         found = [cell.predictions() for cell in cells]
         contents: dict[str, Counter[int]] = defaultdict(Counter)
         for cell, predictions in zip(cells, found, strict=True):
@@ -118,7 +118,7 @@ class _Builder:
         )
 
     def add_matrix(self, targets: Iterable[str]) -> None:
-        """Adds every source model's scores."""
+        """Adds the scores of all source models."""
         assert self.nxn is not None
         for target in targets:
             self.accuracies[target].update(self.nxn.column(target))
@@ -134,11 +134,11 @@ class _Builder:
                 self.source_marks[target][source] = self._marks(found)
 
     def add_baselines(self, targets: Iterable[str], every_model: bool) -> None:
-        """Adds the baselines that single source models make, where the store has none of its own.
+        """Adds baselines from single source models, unless the store has them.
 
         Args:
             targets: the targets.
-            every_model: whether all source models were scored; else those scored count as all where there are more than
+            every_model: whether all source models were scored; else the scored ones count as all if there are more than
                 the methods used.
         """
         used: dict[str, set[str]] = defaultdict(set)
@@ -165,19 +165,19 @@ class _Builder:
 
 
 def competes_alone(identity: Identity) -> bool:
-    """Whether a single model is a method of its own: one that is chosen without looking at scores."""
+    """Whether a single model is a method: it must be selected without scores."""
     return identity.get("source") == "nearest"
 
 
 def family_of(identity: Identity) -> str:
-    """What stays the same when only the weights of an approach come from elsewhere."""
+    """Identity of an approach without its weight source."""
     approach = {key: value for key, value in identity.approach.items() if key not in ("preweight", "weights")}
     problem = {key: value for key, value in identity.problem.items() if key not in ("target", "sources")}
     return digest_of([approach, problem])
 
 
 def _mean(marks: Sequence[Correctness]) -> Correctness:
-    """Of several seeds' models the share that got each row right."""
+    """Mean correctness per row over seeds."""
     if len(marks) == 1:
         return marks[0]
     return Correctness(marks[0].ids, np.mean([one.right for one in marks], axis=0))

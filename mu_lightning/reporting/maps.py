@@ -1,4 +1,4 @@
-"""The report's figures of languages: the N-by-N matrix, similarity against transfer, weights, merges over time."""
+"""Figures of languages: N-by-N matrix, similarity and transfer, weights, merges over time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Merges:
-    """What happened around each merge of an iterative run.
+    """Merges of an iterative run; accuracies are on the target's dev split.
 
     Attributes:
-        name: of the run.
-        target: the locale that was merged for.
-        index: the merges' numbers.
-        before: accuracy on the target's dev split: the members' mean before each merge.
-        ensemble: the members' ensemble before each merge.
-        after: the merged model's.
+        name: name of the run.
+        target: the target locale.
+        index: indices of the merges.
+        before: mean accuracy of the members before each merge.
+        ensemble: accuracy of the members' ensemble before each merge.
+        after: accuracy of the merged model.
         committed: whether the merge was kept.
-        members: member -> its accuracy before each merge.
+        members: member -> accuracy before each merge.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Merges:
 def matrix_map(
     accuracy: np.ndarray, sources: Sequence[str], targets: Sequence[str], best: set[tuple[int, int]]
 ) -> "Figure":
-    """Accuracies of source models (rows) on locales (columns); each column's best source of another locale is boxed."""
+    """Heat map of accuracies of source models (rows) on locales (columns); boxes mark the best other source."""
     from matplotlib.patches import Rectangle
 
     side = 0.2 if len(targets) > 16 else 0.38
@@ -71,10 +71,10 @@ def matrix_map(
 
 
 def similarity_transfer(panels: Sequence[tuple[str, float, np.ndarray, np.ndarray]]) -> "Figure":
-    """A panel a feature set: similarity of source and target against transfer above the target's mean.
+    """Scatter plots of similarity and transfer relative to the target's mean, one panel per feature set.
 
     Args:
-        panels: name, mean rank correlation, similarities (pairs,) and transfer above the target's mean (pairs,).
+        panels: name, mean rank correlation, similarities (pairs,) and relative transfer (pairs,).
     """
     columns = min(4, len(panels))
     lines = -(-len(panels) // columns)
@@ -99,10 +99,10 @@ def similarity_transfer(panels: Sequence[tuple[str, float, np.ndarray, np.ndarra
 
 
 def weights(panels: Sequence[tuple[str, Sequence[str], np.ndarray]], sources: Sequence[str]) -> "Figure":
-    """A panel a source of weights: targets by sources, darker the heavier; empty where a source has no part.
+    """Heat maps of weights by target and source, one panel per weight source.
 
     Args:
-        panels: name, the rows' names, weights (rows, sources) with NaN where a source has no part.
+        panels: name, row names, weights (rows, sources) with NaN for unused sources.
         sources: names of the columns.
     """
     wide = 0.27 * len(sources) + 1.4
@@ -133,7 +133,7 @@ def weights(panels: Sequence[tuple[str, Sequence[str], np.ndarray]], sources: Se
 
 
 def timelines(runs: Sequence[Merges]) -> "Figure":
-    """A panel a run: members before each merge, their ensemble, and the merged model after it."""
+    """Timelines of merges, one panel per run: members and ensemble before, merged model after."""
     from matplotlib.lines import Line2D
     from matplotlib.ticker import MaxNLocator
 

@@ -1,4 +1,4 @@
-"""The report of a results folder, from where the results are to where the page is written."""
+"""Creates the report of a results folder."""
 
 import shlex
 from collections.abc import Callable, Sequence
@@ -25,31 +25,31 @@ def report(
     command: str | None = None,
     say: Callable[[str], None] = print,
 ) -> list[Section]:
-    """Compares the methods whose results lie in a folder, and writes a page, tables and figures.
+    """Compares the methods in a results folder, and writes a page, tables and figures.
 
     Args:
-        results: the results folder: everything below it is read.
-        output_dir: the folder to write.
-        nxn: the N-by-N folder or file; the one in the results, if there is one.
-        locales: only these targets.
-        experiment_types: only results of these types.
-        corpus: only results of this corpus.
-        split: only results of this split.
-        title: the heading; by default it names the results folder.
-        command: the command line that the page gives for making it again.
-        say: is told what is being done.
+        results: results folder, read recursively.
+        output_dir: output folder.
+        nxn: N-by-N folder or file; default: the one in the results.
+        locales: restrict to these targets.
+        experiment_types: restrict to results of these types.
+        corpus: restrict to results of this corpus.
+        split: restrict to results of this split.
+        title: title of the report.
+        command: command line for reproducing the report.
+        say: progress callback for messages.
 
     Returns:
-        The sections of the page; the first is the summary.
+        Sections of the report; the first is the summary.
 
     Raises:
-        UserError: nothing to report on, a filter that leaves nothing, several matrices, or `output_dir` exists.
+        UserError: no results, filters without matches, several matrices, or an existing output folder.
     """
     results, output_dir = Path(results), Path(output_dir)
     store = read_store(results)
     if nxn is None and len(store.matrices) > 1:
         raise UserError(
-            f"{results} holds several N-by-N matrices ({', '.join(map(str, store.matrices))}): choose one with --nxn"
+            f"{results} holds several N-by-N matrices ({', '.join(map(str, store.matrices))}): select one with --nxn"
         )
     place = Path(nxn) if nxn is not None else next(iter(store.matrices), None)
     return write_report(

@@ -1,4 +1,4 @@
-"""The sections of what was run: weights, merges over time, costs, what is missing, how to reproduce."""
+"""Sections about runs: weights, merges over time, costs, missing results, reproduction."""
 
 import csv
 import shlex
@@ -19,7 +19,7 @@ _NAMES = {"uriel": "URIEL", "shuffled": "shuffled URIEL"}
 
 
 def weights(evidence: Evidence) -> Section | None:
-    """What each source weighed; None where nothing was weighed."""
+    """Section of source weights; None without weights."""
     found: dict[tuple[str, str, int, tuple[tuple[str, float], ...]], list[str]] = defaultdict(list)
     for label, cell in evidence.cells:
         if cell.weights:
@@ -76,19 +76,19 @@ def weights(evidence: Evidence) -> Section | None:
             Figure(
                 "weights",
                 "Weight of each source (columns) for each target (rows)",
-                "A cell for each target and source, darker the heavier; the table below has the numbers.",
+                "One cell per target and source, darker for higher weights; see the table for values.",
                 partial(maps.weights, panels, sources),
                 wide=len(sources) > 14,
             )
         )
-    note = "Equal and shuffled weights are in the CSV file alone."
-    header = ["target", "weights", "sources, the heaviest first", "results"]
+    note = "Equal and shuffled weights are in the CSV file only."
+    header = ["target", "weights", "sources by weight", "results"]
     parts.append(Table("weights", "Weights of each merge and vote", header, rows, note, records))
     return Section("weights", "Weights", [], parts)
 
 
 def timelines(evidence: Evidence) -> Section | None:
-    """Iterative runs around each of their merges; None where there is none."""
+    """Section of merges during training; None without iterative runs."""
     scored: dict[Path, list[str]] = defaultdict(list)
     for cell in evidence.store.cells:
         scored[cell.folder].append(cell.target)
@@ -131,9 +131,9 @@ def timelines(evidence: Evidence) -> Section | None:
             Figure(
                 "timelines",
                 "Accuracy around each merge",
-                "A panel for each run: members before each merge, their ensemble, and the merged model after it.",
+                "One panel per run: members and ensemble before each merge, merged model after.",
                 partial(maps.timelines, runs),
-                "The vertical line goes from the members' mean to the merged model.",
+                "Vertical lines connect the mean of the members and the merged model.",
                 wide=len(runs) > 1,
             ),
             Table("timelines", "Iterative runs", header, rows, "", records),
@@ -142,11 +142,11 @@ def timelines(evidence: Evidence) -> Section | None:
 
 
 def read_merges(path: Path, targets: Sequence[str]) -> list[maps.Merges]:
-    """What a run's ``merges.csv`` says, for each of its targets; nothing where it holds no merge.
+    """Reads ``merges.csv`` of a run, for each target; empty without merges.
 
     Args:
         path: the file.
-        targets: the locales that the run was scored on: the file does not name its first target.
+        targets: evaluated locales of the run: the file does not name its first target.
     """
     with path.open(encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines))
@@ -177,14 +177,14 @@ def _merges(name: str, target: str, prefix: str, rows: Sequence[Mapping[str, str
 
 
 def costs(evidence: Evidence) -> Section:
-    """Seconds, memory and size of each method."""
+    """Section of costs: time, memory and size of each method."""
     kinds = {label: method.kind for label, method in evidence.methods.items()}
     spent: dict[str, list[Any]] = defaultdict(list)
     for label, cell in evidence.cells:
         if any(value is not None for value in (cell.cost.seconds, cell.cost.peak_bytes, cell.cost.model_bytes)):
             spent[label].append(cell.cost)
     if not spent:
-        return Section("costs", "Costs", ["The results do not say what they took."])
+        return Section("costs", "Costs", ["The results have no costs."])
     labels = [method.label for method in ordered(evidence) if method.label in spent]
     rows, bars = [], []
     for label in labels:
@@ -205,7 +205,7 @@ def costs(evidence: Evidence) -> Section:
             ]
         )
         bars.append((label, kinds[label], median, memory, parameters))
-    header = ["method", "results", "seconds a result", "seconds together", "peak memory, GiB", "parameters, MiB"]
+    header = ["method", "results", "seconds per result", "seconds together", "peak memory, GiB", "parameters, MiB"]
     return Section(
         "costs",
         "Costs",
@@ -213,25 +213,25 @@ def costs(evidence: Evidence) -> Section:
         [
             Figure(
                 "costs",
-                "What each method takes",
-                "Bars for each method: seconds, peak memory and size of its parameters; the table has the numbers.",
+                "Costs of methods",
+                "Bar charts: time, peak memory and parameter size of each method; see the table for values.",
                 partial(figures.costs, bars),
                 wide=True,
             ),
             Table(
                 "costs",
-                "What each method takes",
+                "Costs of methods",
                 header,
                 rows,
-                "Seconds: the median over its results, of making and scoring one, without what it shared with others. "
-                "Peak memory is the whole process'. Parameters: of all models that are needed to classify.",
+                "Seconds: median time for creating and evaluating a result, without shared computations. "
+                "Peak memory is of the whole process. Parameters: of all models needed for inference.",
             ),
         ],
     )
 
 
 def gaps(evidence: Evidence) -> Section:
-    """What is missing, failed, damaged or left out."""
+    """Section of missing, failed, corrupt and excluded results."""
     store = evidence.store
 
     def where(folder: Path) -> str:
@@ -250,22 +250,22 @@ def gaps(evidence: Evidence) -> Section:
         rows = evidence.nxn.folder / "rows"
         damaged += [[Value(str(rows / name)), Value(reason)] for name, reason in evidence.nxn.damaged.items()]
     if damaged:
-        parts.append(Table("damaged", "Damaged: in no table above", ["folder", "what is wrong"], damaged))
+        parts.append(Table("damaged", "Corrupt results (not included)", ["folder", "problem"], damaged))
     if evidence.left_out:
         lines = [[Value(where(one.folder)), Value(one.reason)] for one in evidence.left_out]
-        parts.append(Table("left_out", "Whole, but not comparable: in no table above", ["folder", "why"], lines))
+        parts.append(Table("left_out", "Incomparable results (not included)", ["folder", "why"], lines))
     missing = _missing(evidence)
     if missing:
         parts.append(Table("missing", "Missing", ["method", "targets", "seeds"], missing))
     if evidence.nxn is not None and evidence.nxn.missing:
         lines = [[Value(", ".join(evidence.nxn.missing))]]
-        parts.append(Table("nxn_missing", "Source models that the N-by-N matrix lacks", ["locales"], lines))
-    text = [] if parts else ["Nothing: every method was scored on every target, and every result is whole."]
-    return Section("gaps", "Missing, failed, damaged", text, parts)
+        parts.append(Table("nxn_missing", "Source models missing in the N-by-N matrix", ["locales"], lines))
+    text = [] if parts else ["None: all methods have results for all targets, and all results are valid."]
+    return Section("gaps", "Missing, failed and corrupt results", text, parts)
 
 
 def reproduce(evidence: Evidence, command: str) -> Section:
-    """How to make the report again, and each of its results."""
+    """Section on reproducing the report and its results."""
     versions: dict[str, set[str]] = defaultdict(set)
     recipes = []
     for label, cell in evidence.cells:
@@ -283,23 +283,21 @@ def reproduce(evidence: Evidence, command: str) -> Section:
     rows = [[Value(name, name), Value(", ".join(sorted(found)))] for name, found in sorted(versions.items())]
     mixed = sorted(name for name, found in versions.items() if len(found) > 1)
     text = [
-        "The report is made again by the command below, without computing any result anew. Every result's folder says "
-        "what made it (results.json: recipe, seed, versions, fingerprints of data and models)."
+        "The first command creates the report again, without recomputing results. Result folders record recipe, seed, "
+        "versions and fingerprints of data and models (results.json)."
     ]
     if mixed:
-        text.append(f"Mind: the results were made with several versions of {', '.join(mixed)}.")
+        text.append(f"Note: the results were created with several versions of {', '.join(mixed)}.")
     parts: list[Table | Figure] = (
-        [Table("versions", "Versions that made the results", ["package", "version"], rows)] if rows else []
+        [Table("versions", "Versions of the results", ["package", "version"], rows)] if rows else []
     )
     if recipes:
         parts.append(
-            Table(
-                "recipes", "The command of each result", ["method", "target", "command"], [], "", recipes, shown=False
-            )
+            Table("recipes", "Commands of the results", ["method", "target", "command"], [], "", recipes, shown=False)
         )
     first = next((str(recipe["command"]) for recipe in recipes if recipe["command"]), "")
     if first:
-        text.append("The second command computes one result anew and says whether it is the same.")
+        text.append("The second command recomputes one result and compares it.")
     return Section("reproduce", "How to reproduce", text, parts, code=[command, *([first] if first else [])])
 
 
@@ -315,7 +313,7 @@ def _missing(evidence: Evidence) -> list[list[Value]]:
             if seeds - set(evidence.entries[method.label, target])
         ]
         if lacking or partial_seeds:
-            # A method of a few targets was asked for on those alone: what it has says more than what it lacks.
+            # For methods on few targets, the existing results are more informative than the missing ones.
             few = len(own) < len(lacking)
             text = f"all but {', '.join(own)}" if few else ", ".join(lacking) or "–"
             rows.append([Value(method.label), Value(text), Value("; ".join(partial_seeds) or "–")])
@@ -323,7 +321,7 @@ def _missing(evidence: Evidence) -> list[list[Value]]:
 
 
 def _about(evidence: Evidence, cell: Mapping[str, Any]) -> bool:
-    """Whether a failure is within the report's targets; one that does not say is."""
+    """Whether a failure belongs to the targets of the report; true if unknown."""
     target = (cell.get("problem") or {}).get("target")
     filtered = {cell.target for cell in evidence.store.cells} - set(evidence.targets)
     return target is None or target not in filtered

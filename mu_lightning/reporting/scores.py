@@ -1,4 +1,4 @@
-"""The section of scores: every method on every target."""
+"""Section of scores: all methods on all targets."""
 
 from functools import partial
 
@@ -13,14 +13,14 @@ from mu_lightning.utilities.tables import counted
 
 USES = {
     "none": "none",
-    "target-unlabelled": "none (its text)",
+    "target-unlabelled": "none (unlabeled text)",
     "target-dev-labels": "dev",
     "target-labels": "train",
 }
 
 
 def ordered(evidence: Evidence) -> list[Method]:
-    """The methods, the highest mean accuracy first; those that were scored on fewer targets come after."""
+    """Methods by mean accuracy; those with fewer targets come last."""
     return sorted(
         evidence.methods.values(),
         key=lambda one: (-len(evidence.targets_of(one.label)), -mean(evidence, one.label), one.label),
@@ -28,20 +28,19 @@ def ordered(evidence: Evidence) -> list[Method]:
 
 
 def mean(evidence: Evidence, label: str) -> float:
-    """A method's mean accuracy over the targets that it was scored on."""
+    """Mean accuracy of a method over its targets."""
     return float(np.mean([evidence.accuracy(label, target) for target in evidence.targets_of(label)]))
 
 
 def section(evidence: Evidence, comparisons: Comparisons) -> Section:
-    """Methods by targets, with intervals; the means as a figure, the differences as another."""
+    """Section with scores by method and target, and figures of means and differences."""
     parts: list[Table | Figure] = [
         Figure(
             "accuracy",
             "Mean accuracy of each method over its targets",
-            "A dot for each method with its 95 % interval, the best at the top; the table below has the numbers.",
+            "One dot per method with its 95 % interval, best on top; see the table for values.",
             partial(figures.accuracies, _points(evidence, comparisons)),
-            "95 % intervals by resampled utterances (and seeds, where there are several). Hollow: has seen labels of "
-            "the target.",
+            "95 % bootstrap intervals over utterances (and seeds, if there are several). Hollow: uses target labels.",
             wide=True,
         ),
         _table(evidence, comparisons),
@@ -58,7 +57,7 @@ def section(evidence: Evidence, comparisons: Comparisons) -> Section:
             Figure(
                 "differences_by_target",
                 f"Difference to {reference}, by target, in points",
-                f"A colored cell for each method and target: blue above {reference}, red below.",
+                f"One cell per method and target: blue above {reference}, red below.",
                 partial(figures.difference_map, values, labels, evidence.targets),
                 wide=True,
             )
@@ -139,21 +138,18 @@ def _table(evidence: Evidence, comparisons: Comparisons) -> Table:
                 }
             )
         rows.append(row)
-    note = (
-        "Accuracy in %, with 95 % intervals under it. Bold: the best of the methods that saw no label of the target, "
-        "upper bounds apart."
-    )
+    note = "Accuracy in %, with 95 % intervals. Bold: best method without target labels, excluding upper bounds."
     if reference is not None:
         note += (
             f" ▲ ▼: significantly above or below {reference} on that target (McNemar's exact test, or the bootstrap "
             "where there are several seeds or a mean of models; p < 0.05 after Holm over the methods)."
         )
-    header = ["method", "target's labels used", "mean", *evidence.targets]
+    header = ["method", "target labels used", "mean", *evidence.targets]
     return Table("scores", "Methods by targets", header, rows, note, records)
 
 
 def best_label(evidence: Evidence) -> str | None:
-    """The method with the highest mean accuracy of those that compete and were scored on all targets."""
+    """Label of the best method by mean accuracy, among those with results for all targets."""
     found = [
         method.label
         for method in ordered(evidence)

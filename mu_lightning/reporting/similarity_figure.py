@@ -1,4 +1,4 @@
-"""The similarity matrix as a picture."""
+"""Heat map of the similarity matrix."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,13 +17,13 @@ FORMATS = (".svg", ".png", ".pdf")
 
 
 def check_format(path: Path) -> None:
-    """Raises UserError for a picture's file of a kind that is not written."""
+    """Raises UserError for unsupported file formats."""
     if path.suffix.lower() not in FORMATS:
         raise UserError(f"a figure is written as {', '.join(FORMATS)}, not as '{path.name}'")
 
 
 def clustered_order(matrix: SimilarityMatrix) -> list[int]:
-    """The rows in an order that puts like next to like: average linkage, its leaves ordered optimally.
+    """Orders rows by similarity: average linkage with optimal leaf ordering.
 
     Optimal leaf ordering: Bar-Joseph et al. 2001 (https://doi.org/10.1093/bioinformatics/17.suppl_1.S22).
     """
@@ -41,15 +41,15 @@ def clustered_order(matrix: SimilarityMatrix) -> list[int]:
 
 
 def draw_heat_map(matrix: SimilarityMatrix, path: Path, plan: "SourcePlan | None" = None) -> None:
-    """Draws the matrix, like languages next to each other; with a plan its target's row and its sources are marked.
+    """Plots the matrix, clustered; with a plan the target and its sources are marked.
 
     Args:
-        matrix: the similarities.
-        path: the picture's file, ``.svg``, ``.png`` or ``.pdf``.
-        plan: a target and its sources.
+        matrix: similarity matrix.
+        path: output file, ``.svg``, ``.png`` or ``.pdf``.
+        plan: source plan of a target.
 
     Raises:
-        UserError: another kind of file, or it exists.
+        UserError: an unsupported format, or an existing file.
     """
     check_format(path)
     from matplotlib import rc_context
@@ -66,7 +66,7 @@ def draw_heat_map(matrix: SimilarityMatrix, path: Path, plan: "SourcePlan | None
     figure = Figure(figsize=(side + 1.4, side), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    # The diagonal is 1 by definition: scaled to it, everything else would look alike.
+    # The diagonal is 1 and would dominate the color scale.
     low, high = (float(others.min()), float(others.max())) if others.size else (0.0, 1.0)
     image = axes.imshow(values, cmap="cividis", vmin=low, vmax=high, interpolation="nearest")
     names = [f"{locale(tag).name}  {tag}" if is_language(tag) else tag for tag in tags]
@@ -85,14 +85,14 @@ def draw_heat_map(matrix: SimilarityMatrix, path: Path, plan: "SourcePlan | None
             labels[row].set_fontweight("bold")
         for source in plan.sources:
             corner = (tags.index(source) - 0.4, row - 0.4)
-            halo = [withStroke(linewidth=3.2, foreground="white")]  # so that it stands out in grayscale, on any cell
+            halo = [withStroke(linewidth=3.2, foreground="white")]  # visible in grayscale on any cell
             axes.add_patch(
                 Rectangle(
                     corner, 0.8, 0.8, fill=False, edgecolor="black", linewidth=1.6, clip_on=False, path_effects=halo
                 )
             )
         axes.set_xlabel(f"boxed: the sources of {plan.target}", fontsize=9)
-    # No date and no random ids in the file: the same matrix gives the same bytes.
+    # No dates and random ids in the file, for reproducible output.
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower(), {})
     with rc_context({"svg.hashsalt": "mu-lightning"}), atomic_file(path, replace=False) as temporary:
         figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=160, metadata=metadata)

@@ -1,4 +1,4 @@
-"""The summary: what the results say, in sentences with the numbers in them."""
+"""Summary section of the report."""
 
 from collections.abc import Mapping
 
@@ -22,7 +22,7 @@ from mu_lightning.utilities.tables import counted
 
 
 def section(evidence: Evidence, comparisons: Comparisons, typology: Typology | None) -> Section:
-    """What was run, who is best, the answers to the plain questions, what typology explains, and what to mind."""
+    """Builds the summary: scope, best method, answers to the main questions, typology, caveats."""
     sentences = [_scope(evidence), *_best(evidence, comparisons)]
     sentences += [_answer(answer) for answer in comparisons.answers]
     if typology is not None:
@@ -49,18 +49,18 @@ def _scope(evidence: Evidence) -> str:
 def _best(evidence: Evidence, comparisons: Comparisons) -> list[str]:
     best = best_label(evidence)
     if best is None:
-        return ["No method without labels of the target was scored on every target."]
+        return ["No method without target labels has results for all targets."]
     targets = list(evidence.targets)
     sentences = [
-        f"The best method that saw no label of the target is {quoted(best)}: mean accuracy "
+        f"The best method without target labels is {quoted(best)}: mean accuracy "
         f"{percent(mean(evidence, best))}\u00a0%{_in_brackets(interval(comparisons.interval(best, targets)))}."
     ]
     native = comparisons.against(baselines.NATIVE).get(best)
     if native is not None:
         ends = None if native.bootstrap is None else (native.bootstrap.low, native.bootstrap.high)
         sentences[0] = sentences[0][:-1] + (
-            f", {points(native.ranks.mean)} points{_in_brackets(interval(ends, points))} from a model with the "
-            "target's own labels."
+            f", {points(native.ranks.mean)} points{_in_brackets(interval(ends, points))} relative to a model "
+            "trained on target labels (ceiling)."
         )
     ranking = comparisons.ranking
     if ranking is not None and best in ranking.mean_ranks:
@@ -70,10 +70,10 @@ def _best(evidence: Evidence, comparisons: Comparisons) -> list[str]:
             f"By mean rank over {counted(ranking.targets, 'target')} {quoted(ranking.methods[0])} is first "
             f"({first:.1f}); "
             + (
-                f"Nemenyi's test cannot tell it from {counted(len(tied), 'other method')} of "
+                f"By Nemenyi's test it does not differ significantly from {counted(len(tied), 'other method')} of "
                 f"{len(ranking.methods) - 1}."
                 if tied
-                else "Nemenyi's test tells it from every other method."
+                else "By Nemenyi's test it differs significantly from all other methods."
             )
         )
     return sentences
@@ -113,10 +113,10 @@ def _table(answers: list[Answer]) -> Table:
         )
     header = ["question", "answer", "difference, points", "wins / ties / losses", "rank-biserial", "p after Holm"]
     note = (
-        "An answer is yes where both the interval (other utterances) and the test over targets (other languages) leave "
-        "no room for chance."
+        "An answer is yes if both the interval (over utterances) and the test over targets (over languages) are "
+        "significant."
     )
-    return Table("answers", "The plain questions", header, rows, note, sortable=False)
+    return Table("answers", "Main questions", header, rows, note, sortable=False)
 
 
 def _typology(typology: Typology) -> list[str]:
@@ -128,7 +128,7 @@ def _typology(typology: Typology) -> list[str]:
     second = max(others, key=lambda name: others[name].mean, default=None)
     more = "" if second is None else f"; next is {second} ({signed(others[second].mean)})"
     return [
-        f"Of the feature sets {best} ranks the source models best: mean rank correlation with transfer "
+        f"Of the feature sets {best} has the highest mean rank correlation with transfer: "
         f"{signed(found.mean)}{_in_brackets(interval(found.interval, signed))} over "
         f"{counted(len(found.by_target), 'locale')}, positive for {found.positive}{more}."
     ]
@@ -145,26 +145,24 @@ def _cautions(evidence: Evidence) -> list[str]:
         )
         if number
     ]
-    sentences = [f"Not in these numbers: {', '.join(parts)} (see below)."] if parts else []
+    sentences = [f"Not included: {', '.join(parts)} (see below)."] if parts else []
     if all(_trainings(seeds) == 1 for seeds in evidence.entries.values()):
-        sentences.append(
-            "Every method was trained with one seed: the intervals hold the chance of the test rows, not of training."
-        )
+        sentences.append("All methods have one seed: intervals cover test sampling, not training randomness.")
     if 1 < len(evidence.targets) < 6:
         sentences.append(
-            f"With {len(evidence.targets)} targets Wilcoxon's test cannot reach p < 0.05, whatever it is given."
+            f"With {len(evidence.targets)} targets Wilcoxon's test cannot reach p < 0.05: at least 6 are needed."
         )
     return sentences
 
 
 def _trainings(seeds: Mapping[int, Entry]) -> int:
-    """How many trainings a method's results on a target rest on: seeds that only draw weights share their models."""
+    """Number of trainings behind a method's results on a target: seeds for weights share models."""
     models = [entry.cell.fingerprints.get("models") if entry.cell else None for entry in seeds.values()]
     return len({repr(found or seed) for seed, found in zip(seeds, models, strict=True)})
 
 
 def quoted(label: str) -> str:
-    """A method's name inside a sentence."""
+    """Quotes the name of a method."""
     return f"\u201c{label}\u201d"
 
 

@@ -1,4 +1,4 @@
-"""The section of transfer: the N-by-N matrix, and what typology explains of it."""
+"""Sections on transfer: the N-by-N matrix, and its correlation with typology."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -32,12 +32,12 @@ from mu_lightning.utilities.tables import counted
 
 @dataclass(frozen=True, eq=False)
 class Typology:
-    """What each feature set's similarities explain of an N-by-N matrix.
+    """Correlation of feature sets with an N-by-N matrix.
 
     Attributes:
-        explained: feature set -> how well it ranks sources.
-        similarity: feature set -> similarities, (sources, locales), NaN where it has no data.
-        without: feature set -> why it is left out.
+        explained: feature set -> correlation with transfer.
+        similarity: feature set -> similarities, (sources, locales), NaN for missing values.
+        without: feature set -> reason for exclusion.
     """
 
     explained: dict[str, Explained]
@@ -46,7 +46,7 @@ class Typology:
 
     @property
     def best(self) -> str | None:
-        """The feature set with the highest mean correlation."""
+        """Feature set with the highest mean correlation."""
         known = {name: found.mean for name, found in self.explained.items() if found.by_target}
         return max(known, key=lambda name: known[name]) if known else None
 
@@ -65,7 +65,7 @@ def explain(nxn: NByN) -> Typology:
 
 
 def matrix_section(nxn: NByN) -> Section:
-    """The matrix as a heat map ordered by typology, and as a table."""
+    """Section with the matrix as a heat map and as a table."""
     order = _order(nxn)
     rows = [nxn.sources.index(tag) for tag in order if tag in nxn.sources]
     columns = [nxn.locales.index(tag) for tag in order if tag in nxn.locales]
@@ -85,39 +85,39 @@ def matrix_section(nxn: NByN) -> Section:
     ]
     text = [
         f"Every source model ({counted(len(sources), 'row')}) on every locale ({counted(len(locales), 'column')}). "
-        f"Like languages stand next to each other: ordered by clustering of {DEFAULT_FEATURE_SET}."
+        f"Languages are ordered by clustering of {DEFAULT_FEATURE_SET}."
     ]
     native = [accuracy[sources.index(tag), locales.index(tag)] for tag in sources if tag in locales]
     if native and np.isfinite(others).any():
         zero_shot = others[np.isfinite(others)]
         highest = [np.nanmax(column) for column in others.T if np.isfinite(column).any()]
         text.append(
-            f"On their own language the models have a mean accuracy of {percent(float(np.nanmean(native)))}\u00a0%, on "
+            f"Mean accuracy on the model's own language: {percent(float(np.nanmean(native)))}\u00a0%, on "
             f"others {percent(float(zero_shot.mean()))}\u00a0%; the best source of another language gives "
             f"{percent(float(np.mean(highest)))}\u00a0% on average."
         )
     return Section(
         "nxn",
-        "Every source on every locale",
+        "All sources on all locales",
         text,
         [
             Figure(
                 "nxn",
                 "Accuracy of source models (rows) on locales (columns), ordered by typology",
-                "A colored cell for each source model and locale; the table below has the numbers.",
+                "One cell per source model and locale; see the table for values.",
                 partial(maps.matrix_map, accuracy, sources, locales, best),
-                "Boxed: the best source of another language for each column.",
+                "Boxes: best source of another language for each column.",
                 wide=len(locales) > 10,
             ),
             Table(
-                "nxn", "The matrix, in %", ["trained on", *locales], lines, "Bold: the column's best other language."
+                "nxn", "The matrix, in %", ["trained on", *locales], lines, "Bold: best other language for each column."
             ),
         ],
     )
 
 
 def typology_section(evidence: Evidence, nxn: NByN, typology: Typology) -> Section:
-    """Similarity against transfer, and whether the truly best sources are the ones that typology chooses."""
+    """Section on similarity and transfer, and precision of typological source selection."""
     above = nxn.accuracy - _column_means(nxn)
     panels = []
     for name, found in typology.explained.items():
@@ -132,16 +132,16 @@ def typology_section(evidence: Evidence, nxn: NByN, typology: Typology) -> Secti
         f"Precision at {size}: of the {size} languages that are nearest by a feature set, the share that are truly "
         f"among the {size} best sources. Gap: how much lower the mean accuracy of the chosen is than that of the best.",
     ]
-    text += [f"Left out: {name}, as {reason}." for name, reason in typology.without.items()]
+    text += [f"Excluded: {name}, as {reason}." for name, reason in typology.without.items()]
     parts: list[Table | Figure] = []
     if panels:
         parts.append(
             Figure(
                 "similarity_transfer",
-                "Similarity against transfer, for each feature set",
-                "Scatter plots, a dot for each pair of source and target; the table below has the correlations.",
+                "Similarity and transfer by feature set",
+                "Scatter plots with one dot per source-target pair; see the table for correlations.",
                 partial(maps.similarity_transfer, panels),
-                "A dot a pair of source and target. Up: the source does better on the target than the average source.",
+                "Each dot is one source-target pair. y: accuracy relative to the mean source of the target.",
                 wide=True,
             )
         )
@@ -149,7 +149,7 @@ def typology_section(evidence: Evidence, nxn: NByN, typology: Typology) -> Secti
     chosen = _chosen(evidence)
     if chosen:
         parts.append(_precision_table(evidence, chosen))
-    return Section("typology", "What typology explains", text, parts)
+    return Section("typology", "Typology and transfer", text, parts)
 
 
 def _explained_table(nxn: NByN, typology: Typology, size: int) -> Table:
@@ -188,7 +188,7 @@ def _explained_table(nxn: NByN, typology: Typology, size: int) -> Table:
                 "gap": gap,
             }
         )
-    note = f"A blind choice has a precision of {percent(size / max(1, len(nxn.sources) - 1))}\u00a0%."
+    note = f"A random selection has a precision of {percent(size / max(1, len(nxn.sources) - 1))}\u00a0%."
     header = ["feature set", "mean rho", "positive", "p after Holm", f"precision at {size}, %", "gap, points"]
     return Table("typology", "Rank correlation of similarity with transfer", header, rows, note, records)
 
@@ -202,8 +202,8 @@ def _by_target(typology: Typology) -> Table:
         best = best_of(values)
         cells = [Value(signed(value), value, best=place in best) for place, value in enumerate(values)]
         rows.append([Value(target, target), *cells])
-    note = "Bold: the feature set that ranks the target's sources best."
-    return Table("typology_by_target", "The same, for each target", ["target", *names], rows, note)
+    note = "Bold: feature set with the highest correlation for the target."
+    return Table("typology_by_target", "Correlations by target", ["target", *names], rows, note)
 
 
 def _precision_table(evidence: Evidence, chosen: dict[tuple[str, tuple[str, ...]], int]) -> Table:
@@ -223,12 +223,12 @@ def _precision_table(evidence: Evidence, chosen: dict[tuple[str, tuple[str, ...]
                 Value(str(results), results),
             ]
         )
-    header = ["target", "sources used", "truly best, best first", "precision, %", "results"]
-    return Table("precision", "The sources that were used, and the truly best", header, rows)
+    header = ["target", "sources used", "best sources", "precision, %", "results"]
+    return Table("precision", "Selected sources and best sources", header, rows)
 
 
 def _chosen(evidence: Evidence) -> dict[tuple[str, tuple[str, ...]], int]:
-    """(target, sources) -> number of results that used them."""
+    """Number of results by (target, sources)."""
     used: Counter[tuple[str, tuple[str, ...]]] = Counter()
     for _, cell in evidence.cells:
         if cell.kind in ("one_shot", "ensemble", "iterative") and cell.sources:
@@ -242,7 +242,7 @@ def _usual_size(evidence: Evidence, sources: int) -> int:
 
 
 def _nearest(nxn: NByN, similarity: np.ndarray, size: int) -> tuple[float, float]:
-    """Mean precision at `size` of the nearest sources, and how much less accurate they are than the best."""
+    """Mean precision at `size` of the nearest sources, and their accuracy gap to the best."""
     precisions, gaps = [], []
     for column, target in enumerate(nxn.locales):
         others = {name: value for name, value in nxn.column(target).items() if name != target}

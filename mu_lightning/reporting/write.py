@@ -1,4 +1,4 @@
-"""Writes the report: one page, the same as Markdown, every table as CSV and LaTeX, every figure as SVG and PNG."""
+"""Writes the report: HTML page, Markdown, tables as CSV and LaTeX, figures as SVG and PNG."""
 
 import io
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mu_lightning import __version__
-from mu_lightning.reporting import contests, formats, runs, scores, summary, transfer
+from mu_lightning.reporting import formats, pairwise_tests, runs, scores, summary, transfer
 from mu_lightning.reporting.comparisons import Comparisons
 from mu_lightning.reporting.content import Figure, Section, Table
 from mu_lightning.reporting.evidence import Evidence
@@ -20,28 +20,28 @@ from mu_lightning.results.store import Store
 from mu_lightning.utilities.files import atomic_folder, write_text
 
 Say = Callable[[str], None]
-SLICE = 10  # columns of a wide table that fit a printed page
+SLICE = 10  # maximum number of columns of a printed table
 
 
 def write_report(
     store: Store, nxn: NByN | None, filters: Filters, output: Path, title: str, command: str, say: Say = print
 ) -> list[Section]:
-    """Analyzes the results and writes the report's folder, which appears when it is whole.
+    """Analyzes results and writes the report folder atomically.
 
     Args:
         store: the results.
-        nxn: the N-by-N matrix, if there is one.
-        filters: which results.
-        output: the folder to write.
-        title: the report's heading.
-        command: the command line that makes the report, for its last section.
-        say: is told what is being done.
+        nxn: the N-by-N matrix, if any.
+        filters: filters for the results.
+        output: output folder.
+        title: title of the report.
+        command: command line for reproducing the report.
+        say: progress callback for messages.
 
     Returns:
-        The sections that were written.
+        Sections of the report.
 
     Raises:
-        UserError: as of `gather`, or `output` exists.
+        UserError: see `gather`, or an existing output folder.
     """
     evidence = gather(store, nxn, filters)
     say(f"comparing {len(evidence.methods)} methods on {len(evidence.targets)} targets")
@@ -67,15 +67,15 @@ def write_report(
 
 
 def sections_of(evidence: Evidence, command: str) -> list[Section]:
-    """Everything that the report says, in order."""
+    """Creates all sections in order."""
     comparisons = Comparisons(evidence)
     typology = transfer.explain(evidence.nxn) if evidence.nxn is not None else None
     found: list[Section | None] = [
         summary.section(evidence, comparisons, typology),
         scores.section(evidence, comparisons),
-        contests.differences(evidence, comparisons),
-        contests.wins(evidence, comparisons),
-        contests.ranks(comparisons),
+        pairwise_tests.differences(evidence, comparisons),
+        pairwise_tests.wins(evidence, comparisons),
+        pairwise_tests.ranks(comparisons),
     ]
     if evidence.nxn is not None and typology is not None:
         found += [transfer.matrix_section(evidence.nxn), transfer.typology_section(evidence, evidence.nxn, typology)]
@@ -90,30 +90,30 @@ def sections_of(evidence: Evidence, command: str) -> list[Section]:
 
 
 def _draw(figure: Figure, folder: Path) -> str:
-    """Writes a figure's two files; returns it for the page."""
+    """Writes a figure as SVG and PNG, and returns the SVG for the page."""
     from matplotlib import rc_context
 
     folder.mkdir(exist_ok=True)
     with rc_context(STYLE):
         drawing = figure.draw()
         vector = io.BytesIO()
-        # No date and no random ids: the same results give the same bytes.
+        # No dates and random ids, for reproducible output.
         drawing.savefig(vector, format="svg", metadata={"Date": None}, dpi=200)
         drawing.savefig(folder / f"{figure.key}.png", dpi=160, metadata={"Software": None}, facecolor="white")
     text = vector.getvalue().decode()
     opened = text.index(">", text.index("<svg")) + 1
-    paper = '<rect width="100%" height="100%" fill="white"/>'  # a file has no page around it
+    paper = '<rect width="100%" height="100%" fill="white"/>'  # background for standalone files
     (folder / f"{figure.key}.svg").write_text(f"{text[:opened]}{paper}{text[opened:]}", encoding="utf-8")
     return inline_svg(text, figure.key, figure.alternative)
 
 
 def inline_svg(text: str, key: str, alternative: str) -> str:
-    """An SVG file's text as a part of a page: ids of its own, the page's colors, and words for who cannot see it.
+    """Converts an SVG file for inclusion in a page: unique ids, colors of the page, alternative text.
 
     Args:
-        text: the file's text.
-        key: a prefix for its ids.
-        alternative: what it shows.
+        text: content of the file.
+        key: prefix for ids.
+        alternative: alternative text.
     """
     from markupsafe import escape
 
@@ -132,7 +132,7 @@ def inline_svg(text: str, key: str, alternative: str) -> str:
 
 
 def slices(table: Table) -> list[range]:
-    """The columns of each printed part of a table: all that name a row, and a page's width of the others."""
+    """Divides the columns of a table for printing."""
     return [range(start, min(start + SLICE, len(table.header))) for start in range(1, len(table.header), SLICE)]
 
 

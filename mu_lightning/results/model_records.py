@@ -41,8 +41,8 @@ def recorded_supervision(model: str | Path, locale: str) -> Supervision:
         locale: the locale that it is scored on.
     """
     trained, merged = (_read(resource(model) / name) for name in (DETAILS, MERGE_DETAILS))
-    learnt = [*trained.get("locales", ()), *(source.get("source") for source in merged.get("sources", ()))]
-    if locale in learnt:
+    learned = [*trained.get("locales", ()), *(source.get("source") for source in merged.get("sources", ()))]
+    if locale in learned:
         return "target-labels"
     if locale in (merged.get("target"), merged.get("data", {}).get("target")):
         found: Supervision = merged.get("supervision", "none")

@@ -198,7 +198,7 @@ def try_out(plan: RunPlan, trainer: Trainer) -> Costs:
     """
     costs = _tried(plan, trainer)
     if plan.merges:
-        _import_pictures()
+        _import_matplotlib()
     release_memory()
     return replace(costs, floor=private_memory())
 
@@ -286,7 +286,7 @@ def _of_distinct_sizes(rows: EncodedRows, size: BatchSize, world_size: int, padd
     return [found[tokens] for tokens in sorted(found)[-TRIED:]]
 
 
-def _import_pictures() -> None:
+def _import_matplotlib() -> None:
     """Imports matplotlib so that its memory is counted."""
     from matplotlib import pyplot
 

@@ -1,11 +1,11 @@
-"""What a run says on the terminal that is not ours."""
+"""Silences messages of other libraries on the terminal."""
 
 import logging
 import warnings
 
 
 def quiet_lightning() -> None:
-    """Silences what Lightning says at each start (devices, tips, deprecations inside it): no user can act on it."""
+    """Silences Lightning's messages at startup (devices, tips, internal deprecations)."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module=r"lightning\.pytorch\.utilities\._pytree")

@@ -104,7 +104,7 @@ def test_a_similarity_is_the_cosine_of_the_two_sentences_embeddings(
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--locales", "en-US"], "no model is named: --model-path"),
+        (["--locales", "en-US"], "no model is given: set --model-path"),
         (["--model-path", "BASE", "--locales", "sq-AL"], "STS-B has no locale 'sq-AL'"),
         (["--model-path", "nowhere/at/all"], "no model folder at"),
         (["--model-path", "BASE", "--pooling", "cls", "--poolings", "mean"], "give one of the two"),

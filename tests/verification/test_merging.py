@@ -136,7 +136,7 @@ sys.exit(cli.main(["merge", "--recipe", sys.argv[1] + "/recipe.yaml", "--output-
 @pytest.mark.parametrize("method", ["linear", "ties"])
 @pytest.mark.parametrize(
     ("number", "status", "message"),
-    [(signal.SIGINT, 130, "interrupted, nothing half-written is left"), (signal.SIGTERM, 143, "stopped by SIGTERM")],
+    [(signal.SIGINT, 130, "interrupted; no partial output was left"), (signal.SIGTERM, 143, "stopped by SIGTERM")],
 )
 def test_a_signal_leaves_nothing_behind(
     method: str, number: signal.Signals, status: int, message: str, tmp_path: Path

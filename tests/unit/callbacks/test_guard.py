@@ -180,7 +180,7 @@ def test_a_full_memory_stops_the_run_with_what_to_set_where_pieces_cannot_help(r
     def never(trainer: Trainer, out: Tensor) -> Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    with pytest.raises(UserError, match=r"one utterance at a time.*--batch-size"):
+    with pytest.raises(UserError, match=r"micro-batches of one utterance.*--batch-size"):
         run(Faults("de-DE", never), name="never")
     with pytest.raises(UserError, match=r"out of memory \(CUDA.*--batch-size"):
         run(Faults("de-DE", no_room_forward), name="off", out_of_memory=False)

@@ -86,7 +86,7 @@ def test_a_dry_run_plans_and_writes_nothing(models: Path, capsys: pytest.Capture
 def test_what_cannot_be_done_is_refused(models: Path) -> None:
     with pytest.raises(UserError, match="--recipe and --merge-method exclude each other"):
         run(["--recipe", "recipe.yaml", "--merge-method", "linear"])
-    with pytest.raises(UserError, match="no target is named"):
+    with pytest.raises(UserError, match="no target is given"):
         run(["--models-dir", str(models)])
     with pytest.raises(UserError, match="not of the form"):
         parse_parameters("density")
@@ -213,7 +213,7 @@ def test_a_base_that_the_sources_name_is_found(models: Path, capsys: pytest.Capt
         details = {"config": {"model": {"base": str(Path("base").absolute())}}}
         (folder / "training_details.json").write_text(json.dumps(details))
     run(arguments(models, "--mode", "ties"))
-    assert "by the sources' training details" in capsys.readouterr().out
+    assert "from the training details of the sources" in capsys.readouterr().out
     run(arguments(models, "--mode", "ties", "--base-model", "base", "--output-dir", "named"))
     one, other = (load_file(f"{name}/model.safetensors") for name in ("merged/ties_uriel_sq-AL", "named"))
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())

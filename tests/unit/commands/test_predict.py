@@ -124,5 +124,5 @@ def test_something_to_classify_and_a_model_are_needed(model: Path, tmp_path: Pat
         run(["--model-path", str(model)])
     with pytest.raises(UserError, match="give one model with --model-path, or several"):
         run(["--text", "a"])
-    with pytest.raises(UserError, match="what format"):
+    with pytest.raises(UserError, match="unknown format"):
         run(["--model-path", str(model), "--input", str(tmp_path / "texts.docx")])

@@ -62,10 +62,10 @@ def stopped(resumable: bool) -> Interrupted:
     [
         ("fit", stopped(True), 143, "stopped by SIGTERM after step 4: go on with: * fit --seed 1 --resume"),
         ("fit", stopped(False), 143, "stopped by SIGTERM after step 4"),
-        ("fit", KeyboardInterrupt(), 130, "interrupted, nothing half-written is left"),
-        ("pretrain", KeyboardInterrupt(), 130, "interrupted, nothing half-written is left"),
-        ("sweep", KeyboardInterrupt(), 130, "interrupted, nothing half-written is left: go on with: * sweep --seed 1"),
-        ("merge", KeyboardInterrupt(), 130, "interrupted, nothing half-written is left"),
+        ("fit", KeyboardInterrupt(), 130, "interrupted; no partial output was left"),
+        ("pretrain", KeyboardInterrupt(), 130, "interrupted; no partial output was left"),
+        ("sweep", KeyboardInterrupt(), 130, "interrupted; no partial output was left: go on with: * sweep --seed 1"),
+        ("merge", KeyboardInterrupt(), 130, "interrupted; no partial output was left"),
     ],
 )
 def test_resuming_is_advised_where_something_was_begun(

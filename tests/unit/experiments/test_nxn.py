@@ -1,4 +1,4 @@
-"""The verb `nxn`: right numbers, each test set tokenised and each model loaded once, resumed, and refused early."""
+"""The verb `nxn`: right numbers, each test set tokenized and each model loaded once, resumed, and refused early."""
 
 import json
 import shutil
@@ -56,14 +56,14 @@ def test_the_tables_hold_what_the_rows_hold(matrix: Path) -> None:
     assert read_nxn(matrix / "evaluation_matrix.csv").column("af-ZA") == found.column("af-ZA")
 
 
-def test_each_split_is_tokenised_once_and_each_model_loaded_once(
+def test_each_split_is_tokenized_once_and_each_model_loaded_once(
     models_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tokenised, loaded = Counter(), Counter()
+    tokenized, loaded = Counter(), Counter()
     encode, load = encoding.encode, FileTensors.load
 
     def counting_encode(rows: Any, *more: Any) -> Any:
-        tokenised[rows.fingerprint] += 1
+        tokenized[rows.fingerprint] += 1
         return encode(rows, *more)
 
     def counting_load(self: FileTensors) -> Any:
@@ -73,7 +73,7 @@ def test_each_split_is_tokenised_once_and_each_model_loaded_once(
     monkeypatch.setattr(module, "encode", counting_encode)
     monkeypatch.setattr(FileTensors, "load", counting_load)
     assert nxn(models_dir, tmp_path / "nxn") == 0
-    assert list(tokenised.values()) == [1] * 4
+    assert list(tokenized.values()) == [1] * 4
     assert loaded == {f"tiny_small_{tag}": 1 for tag in MODELS}
 
 

@@ -226,11 +226,11 @@ def test_methods_that_learn_from_texts_learn_once_for_each_source_and_say_what_t
 ) -> None:
     from mu_lightning.approaches.from_text.learning import LearningTask
 
-    learnt = []
+    learned = []
     learn = LearningTask._learn
 
     def counting(self: LearningTask, context: Any) -> Any:
-        learnt.append(self.name)
+        learned.append(self.name)
         return learn(self, context)
 
     monkeypatch.setattr(LearningTask, "_learn", counting)
@@ -244,7 +244,7 @@ def test_methods_that_learn_from_texts_learn_once_for_each_source_and_say_what_t
     }
     assert sweep(models_dir, tmp_path / "results", grid) == 0
     # Fisher reads each target's texts; RegMean each source's own, which all targets share.
-    assert len(learnt) == len(set(learnt)) == 2 * 2 + 3
+    assert len(learned) == len(set(learned)) == 2 * 2 + 3
     found = read_store(tmp_path / "results")
     assert found.failed == ()
     assert {(cell.method, cell.supervision) for cell in found.cells} == {

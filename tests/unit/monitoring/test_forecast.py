@@ -37,7 +37,7 @@ def test_it_goes_by_the_merges_so_far(merge_record: Make) -> None:
 
 
 def test_a_run_without_an_end_merges_when_scores_say() -> None:
-    assert next_merge(OnPlateau(), Past(), 4, 20, 5, None) == "next merge as scores say"
+    assert next_merge(OnPlateau(), Past(), 4, 20, 5, None) == "next merge depends on scores"
     assert next_merge(EveryEpochs(3), Past(), 4, 20, 5, None) == "next merge after epoch 6"
 
 

@@ -137,7 +137,7 @@ def test_seeds_that_only_draw_weights_are_no_second_training(tmp_path: Path, res
 
     def said(folder: Path) -> bool:
         evidence = gather(read_store(folder), None, Filters())
-        return any("trained with one seed" in point for point in section(evidence, Comparisons(evidence), None).points)
+        return any("have one seed" in point for point in section(evidence, Comparisons(evidence), None).points)
 
     drawn, trained = {"models": {"de-DE": "same"}}, {}
     for seed in (0, 1):

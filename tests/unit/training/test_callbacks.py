@@ -41,7 +41,7 @@ def test_another_class_takes_its_place() -> None:
         ({"guard": "mu_lightning.nowhere.Guard"}, "callbacks.guard is mu_lightning.nowhere.Guard: expected a class'"),
         ({"guard": "mu_lightning.callbacks.Gard"}, "expected a class' full name, such as mu_lightning.callbacks.guard"),
         ({"guard": "Guard"}, "callbacks.guard is Guard: expected a class' full name"),
-        ({"guard": "mu_lightning.callbacks.guard"}, "which is no class"),
+        ({"guard": "mu_lightning.callbacks.guard"}, "which is not a class"),
         ({"checkpoint": None}, "callbacks.checkpoint is null: a run can do without manifest, dashboard"),
     ],
 )

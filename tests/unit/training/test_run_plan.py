@@ -114,20 +114,20 @@ def test_members_are_copies_of_one_base_with_one_head(plan: Any) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({}, "nothing to train: name --locales, or --target-lang"),
+        ({}, "nothing to train: set --locales, or --target-lang"),
         ({"locales": ["nl-NL", "nl-NL"]}, "the locale nl-NL is named twice"),
         ({"locales": ["nl-BE"]}, "the corpus small has no locale 'nl-BE': did you mean nl-NL?"),
         ({"locales": ["fr-FR"]}, "the corpus small has no locale 'fr-FR' (French): it has af-ZA, de-DE, en-US"),
         ({"target_lang": "af-AZ"}, "the corpus small has no locale 'af-AZ': did you mean af-ZA?"),
         ({"target_lang": "Afrikaans"}, "is a language's name, not its tag: write af or af-ZA"),
-        ({"multilingual": True, "target_lang": "af-ZA", "compare": True}, "--multilingual merges nothing"),
+        ({"multilingual": True, "target_lang": "af-ZA", "compare": True}, "--multilingual does not merge"),
         ({"exclude": ["af-AZ"]}, "--exclude af-AZ: the corpus small has no locale 'af-AZ': did you mean af-ZA?"),
         ({"exclude": ["fr-FR"]}, "--exclude fr-FR: the corpus small has no locale 'fr-FR' (French): it has af-ZA"),
         ({"locales": ["nl-NL"], "exclude": ["nl-NL"]}, "--exclude leaves out every locale of nl-NL"),
         ({"target_lang": "af-ZA", "all_leave_one_out": True}, "leave out --target-lang"),
         ({"multilingual": True, "all_leave_one_out": True}, "leave out --multilingual"),
         ({"locales": ["nl-NL"], "all_leave_one_out": True}, "needs at least two locales"),
-        ({"all_leave_one_out": True, "model": ModelSettings(patience=2)}, "share their dev splits"),
+        ({"all_leave_one_out": True, "model": ModelSettings(patience=2)}, "share dev splits"),
         ({"locales": SOURCES, "compare": True}, "--compare needs a target"),
         (
             {
@@ -165,9 +165,9 @@ def test_members_are_copies_of_one_base_with_one_head(plan: Any) -> None:
         ({"target_lang": "af-ZA", "merge": MergeSettings(sync="pul")}, "unknown merge.sync 'pul': did you mean pull"),
         (
             {"target_lang": "af-ZA", "merge": MergeSettings(outer="nesterov", sync="none")},
-            "they keep their own weights",
+            "members that follow the merged model",
         ),
-        ({"target_lang": "af-ZA", "merge": MergeSettings(schedule="plateau", score_epochs=False)}, "reads the scores"),
+        ({"target_lang": "af-ZA", "merge": MergeSettings(schedule="plateau", score_epochs=False)}, "uses the scores"),
         (
             {"target_lang": "af-ZA", "merge": MergeSettings("magmax", reweight="target-dev")},
             "magmax takes no weights",
@@ -177,7 +177,7 @@ def test_members_are_copies_of_one_base_with_one_head(plan: Any) -> None:
             {"target_lang": "af-ZA", "locales": SOURCES, "merge": MergeSettings("slerp")},
             "slerp accepts at most 2 sources, got 3",
         ),
-        ({"target_lang": "af-ZA", "merge": MergeSettings("fisher")}, "which training does not have"),
+        ({"target_lang": "af-ZA", "merge": MergeSettings("fisher")}, "not available during training"),
         ({"locales": SOURCES, "data": DataSettings(corpus="smal")}, "unknown corpus 'smal': did you mean small"),
         ({"locales": SOURCES, "model": ModelSettings(base="./nowhere")}, "no model folder at nowhere"),
     ],

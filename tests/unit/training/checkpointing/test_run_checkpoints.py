@@ -58,7 +58,7 @@ def test_a_disk_that_is_too_small_is_noticed_before_anything_is_written(
 ) -> None:
     older = save(tmp_path, 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**6, 10**6 - 1000, 1000))  # type: ignore[attr-defined]
-    with pytest.raises(UserError, match=r"takes 4 kB and 3 kB are missing.*older checkpoints are whole"):
+    with pytest.raises(UserError, match=r"takes 4 kB and 3 kB are missing.*older checkpoints are valid"):
         save(tmp_path, 2)
     found = last_checkpoint(tmp_path)
     assert found is not None

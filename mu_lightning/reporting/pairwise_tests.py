@@ -1,4 +1,4 @@
-"""The sections of differences: to each baseline, between all methods, and the ranks over targets."""
+"""Sections with pairwise tests: differences to baselines, win rates, and ranks over targets."""
 
 from functools import partial
 
@@ -24,16 +24,16 @@ from mu_lightning.utilities.tables import counted
 
 
 def differences(evidence: Evidence, comparisons: Comparisons) -> Section:
-    """Every method against every baseline."""
+    """Differences of all methods to all baselines."""
     text = [
-        "Effect sizes first: the mean difference in percentage points, its 95 % interval by resampled utterances "
+        "Columns: mean difference in percentage points with 95 % interval (bootstrap over utterances, "
         "(the same utterances in all languages), wins, ties and losses over targets, and the matched rank-biserial "
         "correlation (−1 to 1). Then Wilcoxon's signed-rank test over targets, corrected by Holm over the methods.",
-        "The best source, and the best zero-shot model, are chosen by the very rows that they are scored on: they are "
-        "upper bounds of what choosing one model can give.",
+        "The best source and the best zero-shot model are selected on the test rows: they are "
+        "upper bounds for selecting a single model.",
     ]
     if not comparisons.all:
-        return Section("differences", "Differences to the baselines", ["There is no baseline to compare with."])
+        return Section("differences", "Differences to the baselines", ["There are no baselines."])
     labels = [method.label for method in ordered(evidence)]
     return Section(
         "differences",
@@ -43,9 +43,9 @@ def differences(evidence: Evidence, comparisons: Comparisons) -> Section:
             Figure(
                 "differences",
                 "Mean difference to the baselines, in points",
-                "A panel for each baseline, in it a dot with a 95 % interval for each method.",
+                "One panel per baseline, with a dot and a 95 % interval for each method.",
                 partial(figures.differences, _panels(comparisons, labels)),
-                "Full: significant over targets after Holm (or over utterances, with a single target).",
+                "Filled: significant over targets after Holm (or over utterances, for a single target).",
                 wide=len(comparisons.baselines) > 2,
             ),
             _differences(comparisons, labels),
@@ -66,7 +66,7 @@ def wins(evidence: Evidence, comparisons: Comparisons) -> Section:
             cells.append(Value("–", float("nan")) if found is None else _win_rate(found))
         if any(cell.text != "–" for cell in cells[1:]):
             rows.append(cells)
-    note = "Share of targets in % on which the method is better, ties counting half; under it wins / ties / losses."
+    note = "Share of targets in % on which the method is better (ties count half), and wins / ties / losses."
     parts: list[Table | Figure] = []
     if rows:
         parts.append(
@@ -81,7 +81,7 @@ def wins(evidence: Evidence, comparisons: Comparisons) -> Section:
                 "Share of targets in % on which the row's method beats the column's",
                 "A colored cell for each pair of methods, blue where the row's method wins more often.",
                 partial(figures.win_rates, rates, labels),
-                "Ties count half. Methods that were scored on fewer than half of the targets are not shown.",
+                "Ties count half. Methods with results for fewer than half of the targets are not shown.",
                 wide=len(labels) > 8,
             )
         )
@@ -90,19 +90,19 @@ def wins(evidence: Evidence, comparisons: Comparisons) -> Section:
 
 
 def ranks(comparisons: Comparisons) -> Section:
-    """Friedman's test, Nemenyi's after it, and the critical-difference diagram."""
+    """Friedman's and Nemenyi's tests, and the critical difference diagram."""
     ranking = comparisons.ranking
     title = "Ranks over targets"
     if ranking is None:
-        return Section("ranks", title, ["Ranks need three methods that share two targets: there are fewer."])
+        return Section("ranks", title, ["Ranks need at least three methods on two common targets."])
     pairs = len(ranking.methods) * (len(ranking.methods) - 1) // 2
     apart = int((ranking.pairwise[np.triu_indices(len(ranking.methods), 1)] < 0.05).sum())
     text = [
-        f"Kendall's W is {ranking.kendalls_w:.2f} (0: the targets rank the methods in every order, 1: all in one). "
+        f"Kendall's W is {ranking.kendalls_w:.2f} (0: targets disagree on the ranking, 1: they agree). "
         f"Friedman's test that all {len(ranking.methods)} methods are equal over {ranking.targets} targets gives "
         f"{equals(ranking.p_value)}. By Nemenyi's test mean ranks differ at the 5 % level when they are more than "
         f"{ranking.critical_difference:.2f} apart: {apart} of {counted(pairs, 'pair')}.",
-        "Only methods that saw no label of the target are ranked, without upper bounds, on the targets that all share.",
+        "Only methods without target labels are ranked, without upper bounds, on common targets.",
     ]
     rows = [
         [Value(label, label), Value(f"{rank:.2f}", rank, best=place == 0)]
@@ -127,9 +127,9 @@ def ranks(comparisons: Comparisons) -> Section:
             Figure(
                 "critical_difference",
                 "Critical-difference diagram",
-                "Methods along an axis of mean ranks, the best to the left; bars join those that do not differ.",
+                "Methods by mean rank, best on the left; bars connect methods without significant difference.",
                 partial(figures.critical_difference, ranking),
-                "Mean rank over targets, 1 the best. A bar joins methods that Nemenyi's test cannot tell apart.",
+                "Mean rank over targets (1 is best). Bars connect methods that do not differ (Nemenyi's test).",
                 wide=True,
             ),
             Table("ranks", "Mean ranks", ["method", "mean rank"], rows, "1 is the best.", records),
@@ -173,7 +173,7 @@ def _differences(comparisons: Comparisons, labels: list[str]) -> Table:
         if any(cell.text != "–" for cell in cells[1:]):
             rows.append(cells)
     note = (
-        "Mean over the targets that both have, in points; under it the 95 % interval. ▲ ▼: significant (p < 0.05 over "
+        "Mean over common targets in percentage points, with 95 % interval. ▲ ▼: significant (p < 0.05 over "
         "targets after Holm; with a single target an interval without 0)."
     )
     return Table("differences", "Difference to each baseline", ["method", *comparisons.baselines], rows, note)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mu_lightning.monitoring.pictures import draw_merges
+from mu_lightning.monitoring.plots import draw_merges
 
 Make = Callable[..., dict[str, Any]]
 

@@ -1,4 +1,4 @@
-"""A picture of when schedules would have merged over a run's recorded scores, as SVG and PNG."""
+"""Plots when schedules would have merged in a recorded run, as SVG and PNG."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,20 +20,20 @@ def draw_schedules(
     *,
     replace: bool = True,
 ) -> None:
-    """Draws ``<stem>.svg`` and ``<stem>.png``: scores and drift by epoch above, a row of merges a schedule below.
+    """Plots scores and drift by epoch, and one row of merges per schedule, to ``<stem>.svg`` and ``<stem>.png``.
 
-    A filled mark is a merge that the run made too, so that what it came to is known; an open one it did not make. The
-    number beside a mark is the interval in epochs that an adaptive schedule chose there.
+    Filled markers are merges that the run made, too; their outcome is known. Numbers next to markers are intervals in
+    epochs of adaptive schedules.
 
     Args:
-        epochs: the scores at each epoch's end.
-        merges: name of the row -> its merges, with ``step`` and ``recorded``; those of the run itself first.
+        epochs: scores at the end of each epoch.
+        merges: name of the row -> merges with ``step`` and ``recorded``; those of the run first.
         target: the primary target.
-        stem: the path without a suffix.
-        replace: whether earlier pictures of that name are replaced.
+        stem: path without suffix.
+        replace: whether to replace existing plots.
 
     Raises:
-        UserError: a picture is there that is not to be replaced.
+        UserError: a plot exists and must not be replaced.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -81,7 +81,7 @@ def draw_schedules(
 
 
 def _position(epochs: Sequence[Mapping[str, Any]], step: int) -> float:
-    """Where an optimizer step stands on the axis of epochs: 2.5 in the middle of the third epoch."""
+    """Position of an optimizer step on the axis of epochs: 2.5 in the middle of the third epoch."""
     steps, at = [0, *(epoch["step"] for epoch in epochs)], [epochs[0]["epoch"] - 1, *(one["epoch"] for one in epochs)]
     return float(np.interp(step, steps, at))
 
