@@ -129,7 +129,7 @@ def test_processes_give_the_same_as_this_process(matrix: Path, models_dir: Path,
     ("more", "message"),
     [
         (["--split", "tset"], "unknown split 'tset': did you mean test"),
-        (["--locales", "sw-KE"], "unknown locale of the corpus small 'sw-KE'"),
+        (["--locales", "sw-KE"], "the corpus small has no locale 'sw-KE'"),
         (["--locales", "nl-NN"], "unknown locale 'nl-NN'"),
         (["--sources", "af-ZA"], "no source model for af-ZA"),
         (["--max-workers=-1"], "--max-workers is -1"),

@@ -75,7 +75,7 @@ def test_a_text_or_a_mapping_names_a_schedule_and_its_parameters(wanted: Any, sc
         ("every-epochs+platau", "unknown schedule 'platau': did you mean plateau?"),
         ("adaptive:begin=2", "unknown parameter of adaptive 'begin'"),
         ("adaptive:strat=2", "unknown parameter of adaptive 'strat': did you mean start"),
-        ("never:n=2", "never has no parameter 'n': it has none at all"),
+        ("never:n=2", "never has no parameter 'n': it has no parameters"),
         ("every-steps:n=many", "every-steps's n is 'many': it must be of type int"),
         ("every-steps:n=2.5", "every-steps's n is '2.5': it must be of type int"),
         ("every-steps:50", "a schedule is written name:parameter=value"),

@@ -72,7 +72,7 @@ def test_parameters_by_source() -> None:
         parameters={"density": {"a": 0.25, "b": 0.5}, "consensus": "total", "weighting": "raw"},
     )
     assert found["w"].tolist() == [0, 0, 1.5, 4]
-    with pytest.raises(UserError, match="ties's density is given for a: it takes one number"):
+    with pytest.raises(UserError, match="ties's density is given for a: it must be one number"):
         merge_tensors("ties", sources, WEIGHTS, base=BASE, parameters={"density": {"a": 0.25}})
     with pytest.raises(UserError, match=r"scaling is .* it must be of type float"):
         merge_tensors("ties", sources, WEIGHTS, base=BASE, parameters={"scaling": {"a": 0.25, "b": 1.0}})
