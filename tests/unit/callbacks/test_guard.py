@@ -172,8 +172,8 @@ def test_where_memory_does_not_suffice_the_same_gradients_come_from_smaller_piec
         if "key.bias" not in key:  # the softmax is blind to it: its gradient is rounding alone, which AdamW blows up
             torch.testing.assert_close(tensor, module.state_dict()[key], atol=1e-4, rtol=1e-3)
     said = capsys.readouterr().out
-    assert "micro-batches of 4 utterances from now on, 2 in a batch" in said
-    assert "micro-batches of 2 utterances from now on, 4 in a batch" in said
+    assert "micro-batches of 4 utterances from now on, 2 per batch" in said
+    assert "micro-batches of 2 utterances from now on, 4 per batch" in said
 
 
 def test_a_full_memory_stops_the_run_with_what_to_set_where_pieces_cannot_help(run: Callable[..., Any]) -> None:

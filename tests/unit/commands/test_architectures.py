@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, ByT5Tokenizer
@@ -40,16 +41,15 @@ def test_a_base_of_it_is_trained_merged_tested_and_read_by_transformers(kind: st
     merge = ["merge", "--target-lang", "af-ZA", *sources, "--models-dir", "models", "--output-dir", "merged"]
     assert main([*merge, "--method", "linear"]) == 0
     assert main(["test", "--model-path", "merged", *SCORED, "--output-dir", "scores"]) == 0
-    assert main(["predict", "--model-path", "merged", *SCORED, "--output-dir", "predictions"]) == 0
+    predict = ["predict", "--model-path", "merged", "--corpus", "small", "--locales", "af-ZA", "--device", "cpu"]
+    assert main([*predict, "--max-length", "32", "--output-file", "predictions.csv"]) == 0
     # What transformers itself makes of the exported model and tokenizer, a text at a time, without our padding.
     model = AutoModelForSequenceClassification.from_pretrained("merged").eval()
     tokenizer = AutoTokenizer.from_pretrained("merged")
     texts = corpus.rows("af-ZA", "test").texts[:8]
     alone = [model(**tokenizer(text, truncation=True, max_length=32, return_tensors="pt")).logits for text in texts]
     expected = [model.config.id2label[int(logits.argmax())] for logits in alone]
-    lines = Path("predictions/predictions_af-ZA.csv").read_text(encoding="utf-8").splitlines()
-    place = lines[0].split(",").index("intent")
-    assert [line.split(",")[place] for line in lines[1:9]] == expected
+    assert list(pd.read_csv("predictions.csv")["predicted"][:8]) == expected
 
 
 @pytest.mark.parametrize("kind", ["deberta-v2", "distilbert"])
@@ -108,7 +108,7 @@ def test_lengths_past_a_models_positions_are_refused_at_every_door(
     model = "models/tiny-bert_small_nl-NL"
     for argv in (
         ["test", "--model-path", model, "--locales", "af-ZA", *QUIET, "--data.max_length", "65"],
-        ["predict", "--model-path", model, "--locales", "af-ZA", *QUIET, "--data.max_length", "65"],
+        ["predict", "--model-path", model, "--locales", "af-ZA", "--corpus", "small", "--max-length", "65"],
         ["ensemble", "--target-lang", "af-ZA", "--locales", "nl-NL,de-DE", *models, "--max-length", "65"],
         ["nxn", *models, "--max-length", "65", "--output-dir", "n"],
     ):
