@@ -20,6 +20,7 @@ RUNS = {
     "train-merge": ["train.py --merge"],
     "evaluate": ["evaluate.py"],
     "merge": ["merge.py"],
+    "workflow": ["workflow.py"],
 }
 GOAL = re.compile(r"goal (holds|missed): (.*): ([^:]+), (at (?:least|most) \S+)")
 

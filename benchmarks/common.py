@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +22,10 @@ Each section is written by the program that it names, from runs on the machine t
 
 
 def measured(command: Sequence[str]) -> tuple[float, float]:
-    """Seconds and peak private memory in GB (anonymous pages: not the file cache) of a whole process."""
+    """Seconds and peak private memory in GB (anonymous pages: not the file cache) of a process and all that it starts.
+
+    Memory is the largest sum over the processes that run at one time.
+    """
     os.sync()  # what an earlier program left to be written is not this one's time
     started = time.perf_counter()
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -29,13 +33,8 @@ def measured(command: Sequence[str]) -> tuple[float, float]:
 
     def watch() -> None:
         nonlocal peak
-        status = Path(f"/proc/{process.pid}/status")
         while process.poll() is None:
-            try:
-                lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
-                peak = max(peak, int(lines.get("RssAnon", "0 kB").split()[0]))
-            except (OSError, ValueError):
-                return
+            peak = max(peak, sum(map(_private, _tree(process.pid))))
             time.sleep(0.01)
 
     watcher = threading.Thread(target=watch)
@@ -46,6 +45,24 @@ def measured(command: Sequence[str]) -> tuple[float, float]:
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{output[-2000:]}")
     return seconds, peak / 1e6
+
+
+def _tree(pid: int) -> list[int]:
+    """A process and all below it."""
+    found = [pid]
+    for one in found:  # grows meanwhile
+        with suppress(OSError):  # it has ended
+            for thread in Path(f"/proc/{one}/task").iterdir():
+                found += map(int, (thread / "children").read_text().split())
+    return found
+
+
+def _private(pid: int) -> int:
+    """A process' anonymous pages in kB; 0 where it has ended."""
+    with suppress(OSError, ValueError):
+        lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+        return int(lines.get("RssAnon", "0 kB").split()[0])
+    return 0
 
 
 def provenance(*packages: str, hidden: Sequence[str] = (), elsewhere: Mapping[str, str] | None = None) -> str:

@@ -1,10 +1,20 @@
-"""What the benchmarks share: a section of the page is replaced, the others stay."""
+"""The benchmarks: what they share, and that each side of a comparison computes what the other does."""
 
 import importlib.util
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+
+from mu_lightning.approaches.base import Problem, identity_of
+from mu_lightning.approaches.reading import read_approach
+from mu_lightning.commands import program
+from mu_lightning.models.votes import VOTES
+from mu_lightning.results.identity import read_identity
+from mu_lightning.results.store import Store, StoredCell
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -109,3 +119,141 @@ def test_memory_is_compared_for_members_batches_vocabularies_and_both_sizes(besi
         words = memory.flags(Path(base), members, batch, vocabulary, tmp_path)
         assert ("--target-lang" in words) == (members > 1)
         assert len(words[words.index("--locales") + 1].split(",")) == members
+
+
+@pytest.fixture
+def workflow(beside: None, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module, at a size that takes seconds."""
+    module = load("workflow")
+    monkeypatch.setattr(module, "SOURCES", ("en-US", "de-DE"))
+    return module
+
+
+def test_a_study_and_its_script_agree_on_every_member_and_vote(
+    workflow: Any, tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workflow, "METHODS", {"linear": {}})
+    monkeypatch.setattr(workflow, "DEV_ROWS", 5)
+    size = workflow.Size(40, 30, 2, 8, 16, 1e-3)
+    study = workflow.prepare(tmp_path, tiny_base, size)
+    for number in range(2):
+        command = workflow.commands(tmp_path, study, size.epochs)[number]
+        assert program.main([*command, "--max-workers", "0"]) == 0
+    found, study["weights"] = workflow.results(tmp_path)
+    assert set(study["weights"]) == {"equal", "uriel", "shuffled"}
+    script = load("workflow_rival").Study(study, tmp_path)
+    other = script.members()
+    assert set(other) == {name for name in found if not name.startswith("linear ")}
+    assert {f"linear {name}" for name in study["weights"]} == set(found) - set(other)
+    assert len(set(other.values())) > 2
+    assert other == pytest.approx({name: found[name] for name in other}, abs=1.5 / size.test_rows)
+
+
+@pytest.mark.usefixtures("beside")
+def test_votes_by_hand_are_ours() -> None:
+    logits = torch.randn(5, 400, 3, generator=torch.Generator().manual_seed(0))
+    weights = torch.tensor([0.3, 0.25, 0.2, 0.15, 0.1])
+    found = load("workflow_rival").votes(logits.numpy(), weights.tolist())
+    assert list(found) == list(VOTES)
+    for name, vote in VOTES.items():
+        assert found[name].tolist() == vote(logits, weights).argmax(-1).tolist()
+
+
+def test_without_mergekit_a_study_says_so_in_a_line(
+    workflow: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["workflow.py", "--mergekit", "/nowhere/mergekit-yaml"])
+    assert workflow.main() == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("no mergekit: pip install")
+
+
+def test_memory_is_of_a_process_and_of_those_that_it_starts(common: Any) -> None:
+    hold = "import time; held = bytearray(b'x' * {size}); time.sleep(0.5)"
+    start = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {hold.format(size=200_000_000)!r}])"
+    seconds, memory = common.measured([sys.executable, "-c", f"held = bytearray(b'x' * 100_000_000); {start}"])
+    assert seconds > 0.5
+    assert 0.3 < memory < 0.45
+
+
+@pytest.mark.usefixtures("beside")
+def test_iterative_is_a_sweep_whose_cells_are_told_apart_by_what_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    iterative = load("iterative")
+    monkeypatch.setattr("sys.argv", ["iterative.py", "--folder", str(tmp_path), "--seeds", "0", "1"])
+    options = iterative.arguments()
+    assert len(iterative.grid(options)["approaches"]) == len(iterative.STRATEGIES)
+    problem = Problem("af-ZA")
+    cells = []
+    for number, entry in enumerate(iterative.STRATEGIES.values()):
+        for seed in options.seeds:
+            identity = identity_of(problem, read_approach(entry | {"num_languages": 6}), seed, ("nl-NL",))
+            identity = read_identity(json.loads(json.dumps(identity.plain())))
+            cells.append(StoredCell(tmp_path, number, identity, 0.5, 0.5, (0.4, 0.6), 10))
+    monkeypatch.setattr(iterative, "read_store", lambda folder: Store(folder, tuple(cells), (), (), ()))
+    found = iterative.cells_of(options)
+    places = {name: {cell.place for cell in own.values()} for (name, _), own in found.items()}
+    assert places == {name: {number} for number, name in enumerate(iterative.STRATEGIES)}
+    cells.append(cells[-1])
+    with pytest.raises(SystemExit, match="holds several 'joint training'"):
+        iterative.cells_of(options)
+
+
+REPORT = """# Results
+
+## Summary
+
+- One row.
+
+**The plain questions.** An answer. ([CSV](tables/questions.csv), [LaTeX](tables/questions.tex))
+
+| question | answer |
+| --- | --- |
+| Does merging while training beat merging once? | yes |
+
+## Methods by targets
+
+![Mean accuracy](figures/accuracy.svg)
+
+*Mean accuracy. 95 % intervals.*
+
+| method | mean |
+| --- | --- |
+| iterative | 50.0 |
+
+## Costs
+
+left out
+"""
+
+
+@pytest.mark.usefixtures("beside")
+def test_the_part_on_approaches_has_the_table_and_the_answers(tmp_path: Path) -> None:
+    results = load("results")
+    (tmp_path / "report.md").write_text(REPORT, encoding="utf-8")
+    times = dict.fromkeys(results.approaches_steps(), 61.0)
+    text = results.approaches_section(tmp_path, times)
+    assert "python cli.py sweep --config configs/experiment/approaches-cldr.yaml" in text
+    assert "| Does merging while training beat merging once? | yes |" in text
+    assert "| iterative | 50.0 |" in text
+    assert "| **together** | **0:02:02** |" in text
+    assert not any(word in text for word in ("figures/", "tables/", "left out", "*Mean accuracy"))
+
+
+@pytest.mark.usefixtures("beside")
+def test_the_study_s_page_keeps_what_stands_between_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = load("results")
+    place = tmp_path / "page.md"
+    place.write_text(
+        "old\n<!-- reading -->\nread\n<!-- end of reading -->\n<!-- approaches -->\nnew\n<!-- end of approaches -->\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setattr(results, "page_of", lambda options: place)
+    monkeypatch.setattr(results, "reported", lambda corpus: "## Summary")
+    monkeypatch.setattr("sys.argv", ["results.py", "cldr"])
+    options = results.arguments()
+    text = results.page(options, dict.fromkeys(results.steps(options), 1.0))
+    assert results.between(text, results.READING) == "read"
+    assert results.between(text, results.APPROACHES_MARKS) == "new"
+    assert "old" not in text
