@@ -26,6 +26,7 @@ from training_task import CLIP, LEARNING_RATES, WEIGHT_DECAY, random_base
 
 from mu_lightning.checkpoints import load_base, load_tokenizer, save_model
 from mu_lightning.data.cldr import CldrCorpus
+from mu_lightning.data.corpus import Split
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.data.registry import open_corpus
 from mu_lightning.models.votes import VOTES
@@ -60,23 +61,27 @@ SIZES = {
 
 
 def write_tables(folder: Path, size: Size) -> None:
-    """Writes a table of the embedded corpus' rows for each locale."""
-    corpus, folder = CldrCorpus(), folder / "data"
+    """Writes a table of the embedded corpus' rows for each locale, of the labels that the train rows have."""
+    corpus = CldrCorpus()
     folder.mkdir(parents=True)
-    for tag in (*SOURCES, TARGET):
+    locales = (*SOURCES, TARGET)
+    labels = {label for tag in locales for label in corpus.rows(tag, "train").labels[: size.train_rows]}
+    counts: dict[Split, int] = {"train": size.train_rows, "dev": DEV_ROWS, "test": size.test_rows}
+    for tag in locales:
         with (folder / f"{tag}.csv").open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(("id", "split", "label", "text"))
-            for split, count in (("train", size.train_rows), ("dev", DEV_ROWS), ("test", size.test_rows)):
-                rows = corpus.rows(tag, split)  # type: ignore[arg-type]
-                for place in range(min(count, len(rows))):
+            for split, count in counts.items():
+                rows = corpus.rows(tag, split)
+                places = [place for place, label in enumerate(rows.labels) if label in labels][:count]
+                for place in places:
                     label = corpus.label_names[rows.labels[place]]
                     writer.writerow((rows.ids[place], split, label, rows.texts[place]))
 
 
 def prepare(folder: Path, base: Path, size: Size) -> dict[str, Any]:
     """Writes the tables and the model that all start from; returns the study for both sides."""
-    write_tables(folder, size)
+    write_tables(folder / "data", size)
     corpus, start = open_corpus(CorpusSettings("files", folder / "data")), folder / "start"
     tokenizer = load_tokenizer(base)
     save_model(start, load_base(base, corpus.label_names, SEED), tokenizer, {})
