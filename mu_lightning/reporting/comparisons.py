@@ -259,7 +259,7 @@ class Comparisons:
         iterative = [method for method in zero_shot if method.kind == "iterative"]
         uriel = [method for method in zero_shot if method.preweight == "uriel"]
         questions = [
-            ("Does typology beat uniform weights?", "URIEL weights", "equal weights",
+            ("Does typology beat equal weights?", "URIEL weights", "equal weights",
              [self._pairs(method, OWN_EQUAL) for method in uriel]),
             ("Does typology beat shuffled typology?", "URIEL weights", "the same weights shuffled",
              [self._pairs(method, OWN_SHUFFLED) for method in uriel]),

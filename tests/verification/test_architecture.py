@@ -130,6 +130,16 @@ def test_the_fast_paths_of_the_cpu_have_one_interface() -> None:
     ] == []
 
 
+def test_no_two_commands_import_each_other_around_any_corner() -> None:
+    names = [module for module in MODULES if part(module) == "commands"]
+    graph = {
+        module: {name if name in MODULES else name.rpartition(".")[0] for name in MODULES[module]} & set(names)
+        for module in names
+    }
+    assert graph["mu_lightning.commands.lightning_cli"]
+    list(TopologicalSorter(graph).static_order())  # CycleError
+
+
 def loaded(*argv: str) -> tuple[set[str], str, float]:
     """Top-level modules that the program loads for `argv`, what it prints, and the processor seconds that it takes.
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import cli
+from mu_lightning.approaches.registry import APPROACHES
 from mu_lightning.commands import names
 from mu_lightning.commands.manual import flags, parser_of
 from mu_lightning.commands.names import NameOf
@@ -49,6 +50,7 @@ REGISTRIES: dict[str, tuple[MutableMapping[str, Any], list[tuple[str, str]]]] = 
         [("fit", "--typology.feature_set"), ("merge", "--feature-set"), ("similarity", "--feature-set")],
     ),
     "baselines": (BASELINES, [("sweep", "--baselines")]),
+    "approaches": (APPROACHES, [("sweep", "--approaches")]),
     "poolings": (POOLINGS, [("sts", "--pooling")]),
 }
 

@@ -67,7 +67,7 @@ def test_on_one_target_mcnemar_counts_the_rows(comparisons: Comparisons) -> None
 
 def test_the_plain_questions_are_answered_over_pairs_and_targets(comparisons: Comparisons) -> None:
     answers = {answer.question: answer for answer in comparisons.answers}
-    typology = answers["Does typology beat uniform weights?"]
+    typology = answers["Does typology beat equal weights?"]
     assert (typology.methods, typology.targets) == (1, 3)
     assert typology.ranks.mean == pytest.approx(10 / 60)
     assert typology.verdict == "better on these targets, but not shown for other languages"
