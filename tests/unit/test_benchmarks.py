@@ -169,9 +169,9 @@ def test_without_mergekit_a_study_says_so_in_a_line(
 
 
 def test_memory_is_of_a_process_and_of_those_that_it_starts(common: Any) -> None:
-    hold = "import time; held = bytearray(b'x' * {size}); time.sleep(0.5)"
-    start = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {hold.format(size=200_000_000)!r}])"
-    seconds, memory = common.measured([sys.executable, "-c", f"held = bytearray(b'x' * 100_000_000); {start}"])
+    hold = "import time; held = b'x' * {size}; time.sleep(0.5)"
+    start = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {hold.format(size='int(2e8)')!r}])"
+    seconds, memory = common.measured([sys.executable, "-c", f"held = b'x' * int(1e8); {start}"])
     assert seconds > 0.5
     assert 0.3 < memory < 0.45
 
