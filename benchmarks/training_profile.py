@@ -37,7 +37,7 @@ PARTS = {
     f"{XLM_R}Output.forward": "feed-forward",
     f"{XLM_R}ClassificationHead.forward": "head and loss",
     "mu_lightning.models.joint:JointClassifier._loss": "head and loss",
-    "mu_lightning.models.joint:JointClassifier._share": "head and loss",
+    "mu_lightning.models.losses:MemberLoss.__call__": "head and loss",
     "mu_lightning.models.cpu.packed:PackedClassifier.__init__": "packing weights",
     "mu_lightning.models.cpu.packed:PackedClassifier.__call__": "embedding",
     "mu_lightning.models.cpu.packed:_Layer.__call__": "attention",

@@ -6,7 +6,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
-from mu_lightning.schedules.replay import HISTORY
+from mu_lightning.schedules.history import HISTORY
 from mu_lightning.schedules.schedules import Past
 from mu_lightning.utilities.files import write_json
 

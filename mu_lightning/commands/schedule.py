@@ -98,7 +98,8 @@ def run(argv: list[str]) -> int:
         schedules[text] = build_schedule(text)
     if arguments.history is None:
         raise UserError("no history is given: set --history runs/NAME")
-    from mu_lightning.schedules.replay import read_history, replay, table_rows
+    from mu_lightning.schedules.history import read_history
+    from mu_lightning.schedules.replay import replay, table_rows
     from mu_lightning.utilities.tables import counted, text_table
 
     recorded = read_history(arguments.history)

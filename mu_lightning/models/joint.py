@@ -1,27 +1,25 @@
 """Joint training of several members in one LightningModule, each with its own loss and gradient norm."""
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from typing import Any
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 
 from mu_lightning.data.batching import seed_of
 from mu_lightning.data.encoding import Batch
 from mu_lightning.data.turns import Turns
 from mu_lightning.models.classifier import EvaluationModule, IntentClassifier
 from mu_lightning.models.cpu import LoopedMembers, TrainingPass, training_pass
+from mu_lightning.models.losses import MemberLoss, balanced
+from mu_lightning.models.optim.building import build_optimizer
 from mu_lightning.models.optim.gradients import MemberGradients
 from mu_lightning.models.optim.micro_batches import MicroBatches, out_of_memory
 from mu_lightning.models.optim.offload import OFFLOADED, move_member
 from mu_lightning.models.optim.optimizer import MemberAdamW
-from mu_lightning.models.optim.rate import Rate
-from mu_lightning.models.optim.rounded import RoundedAdamW
+from mu_lightning.models.optim.rate import member_rates, rate_scheduler
 from mu_lightning.settings import ModelSettings
 from mu_lightning.utilities.process_memory import release_memory
 
@@ -45,7 +43,7 @@ class JointClassifier(EvaluationModule):
         stopped: members that are no longer trained; merges still include them.
         loop: computes members one after another; used for micro-batches too.
         training_pass: computes members in training; chosen when training starts.
-        label_weights: label weights of each member, shape (labels,); only with ``class_weights``.
+        loss: computes a member's loss from its logits; holds label weights with ``class_weights``.
     """
 
     def __init__(self, members: Mapping[str, IntentClassifier], settings: ModelSettings, seed: int = 0) -> None:
@@ -56,7 +54,7 @@ class JointClassifier(EvaluationModule):
         self.seed = seed
         self._present: tuple[str, ...] = ()
         self.at_once = settings.members_in_memory if settings.members_in_memory < len(members) else 0
-        self.loss = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
+        self.loss = MemberLoss(settings.label_smoothing)
         self.micro_batches = MicroBatches()
         self.losses: dict[str, Tensor] = {}
         self._batch_losses: dict[str, list[Tensor]] = {}
@@ -66,7 +64,6 @@ class JointClassifier(EvaluationModule):
                 enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
                 enable({"use_reentrant": False})
         self.stopped: set[str] = set()
-        self.label_weights: dict[str, Tensor] = {}
         self.loop = LoopedMembers(members, self.micro_batches)
         self.training_pass: TrainingPass = self.loop
         self._stepped = False  # whether this batch had an optimizer step, with gradient accumulation
@@ -116,7 +113,7 @@ class JointClassifier(EvaluationModule):
             data = self.trainer.datamodule  # type: ignore[attr-defined]
             for name in self.members:
                 counts = sum(data.label_counts(locale) for locale in data.members[name])
-                self.label_weights[name] = balanced(torch.as_tensor(counts))
+                self.loss.label_weights[name] = balanced(torch.as_tensor(counts))
 
     def on_train_start(self) -> None:
         """Chooses the execution mode, after callbacks have modified the members.
@@ -197,22 +194,11 @@ class JointClassifier(EvaluationModule):
                     name: seed_of(self.seed, name, self.current_epoch, number, self.global_rank) for name in learning
                 }
                 path = self.training_pass if self.micro_batches.parts == 1 else self.loop
-                return path.losses(learning, seeds, self._share)
+                return path.losses(learning, seeds, self.loss)
             except RuntimeError as error:
                 if not out_of_memory(error):
                     raise
                 self.micro_batches.halve(_rows(batch), error)
-
-    def _share(self, name: str, logits: Tensor, part: Batch) -> Tensor:
-        """The mean loss of a member's batch, times the share of this device in the full batch."""
-        return self._mean_loss(name, logits, part["labels"]) * part["share"]
-
-    def _mean_loss(self, name: str, logits: Tensor, labels: Tensor) -> Tensor:
-        if name not in self.label_weights:
-            return self.loss(logits, labels)
-        # Divided by the number of rows, not by the sum of weights, so that micro-batches add up to the full batch.
-        weight, smoothing = self.label_weights[name].to(logits), self.settings.label_smoothing
-        return cross_entropy(logits, labels, weight, reduction="sum", label_smoothing=smoothing) / len(labels)
 
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
@@ -262,26 +248,10 @@ class JointClassifier(EvaluationModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Creates one AdamW with two parameter groups per member, with and without weight decay (biases and norms)."""
-        groups = []
-        for name in self.members:
-            parameters = [parameter for parameter in self.member(name).parameters() if parameter.requires_grad]
-            alone = self.member(name).full_word_embeddings
-            for decays in (True, False):
-                chosen = [one for one in parameters if (one.ndim > 1 and one is not alone) == decays]
-                groups.append(
-                    {"member": name, "params": chosen, "weight_decay": self.settings.weight_decay if decays else 0.0}
-                )
-        options: dict[str, Any] = {"lr": self.learning_rate, "fused": True}
-        if self.settings.moments_dtype == "bfloat16":
-            optimizer: MemberAdamW = RoundedAdamW(groups, self.seed, **options)
-        else:
-            optimizer = MemberAdamW(groups, **options)
-        self.rates = rates = self._rates()
-        # Partials: the state of callable objects would be saved in checkpoints.
-        factors: list[Callable[[int], float]] = [
-            partial(Rate.__call__, rates[group["member"]]) for group in optimizer.param_groups
-        ]
-        scheduler = LambdaLR(optimizer, factors)
+        members = {name: self.member(name) for name in self.members}
+        optimizer = build_optimizer(members, self.settings, self.learning_rate, self.seed)
+        self.rates = member_rates(self.members, self._turns, self.trainer.max_epochs, self.settings.warmup)
+        scheduler = rate_scheduler(optimizer, self.rates)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def configure_gradient_clipping(
@@ -300,36 +270,6 @@ class JointClassifier(EvaluationModule):
         turns: Turns = self.trainer.datamodule.turns  # type: ignore[attr-defined]
         return turns
 
-    def _rates(self) -> dict[str, Rate]:
-        turns = self._turns
-        epochs = self.trainer.max_epochs if self.trainer.max_epochs is not None else 1
-        if turns.max_steps is not None:
-            whole = turns.max_steps // turns.longest
-            epochs = whole if epochs < 0 else min(epochs, whole)
-        cut_short = turns.max_steps is not None and epochs == turns.max_steps // turns.longest
-        return {
-            name: Rate(
-                turns.own_steps(name, 0),
-                turns.own_steps(name, epochs) if cut_short else [0],
-                epochs,
-                self.settings.warmup,
-            )
-            for name in self.members
-        }
-
 
 def _rows(batch: Mapping[str, Batch]) -> int:
     return max(len(part["labels"]) for part in batch.values())
-
-
-def balanced(counts: Tensor) -> Tensor:
-    """Computes balanced label weights, as scikit-learn's ``balanced``; 0 for labels without rows.
-
-    Args:
-        counts: number of rows of each label, shape (labels,).
-
-    Returns:
-        Weights ``rows / (occurring labels * count)``, shape (labels,), float32.
-    """
-    weights = counts.sum() / ((counts > 0).sum() * counts.double())
-    return torch.where(counts > 0, weights, 0.0).float()

@@ -1,6 +1,5 @@
 """Sinks of merge reports: one function per logger or file. To add a sink, add a function and a line here."""
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from mu_lightning.monitoring.page import write_page
 from mu_lightning.monitoring.plots import draw_merges
 from mu_lightning.monitoring.values import AXIS, MODEL_COLUMNS, Record, history_table, merge_values, model_rows, outcome
 from mu_lightning.utilities.files import atomic_file
+from mu_lightning.utilities.reading import read_json_object
 from mu_lightning.utilities.tables import markdown_table
 
 # W&B keeps every version of a table: beyond this number of merges the table is sent with every tenth merge only.
@@ -46,9 +46,9 @@ def report_models(logger: Logger, run: Path, target: str, final: Path, metadata:
     import wandb
 
     kept = run / "merges" / "kept.json"
-    best = json.loads(kept.read_text(encoding="utf-8"))["best"] if kept.is_file() else None
+    best = read_json_object(kept).get("best") if kept.is_file() else None
     versions = []
-    for folder in sorted((run / "merges").glob("[0-9]*")):
+    for folder in sorted(path for path in (run / "merges").glob("*") if path.name.isdecimal()):
         model = folder if (folder / "config.json").is_file() else folder / target  # one for each target
         if (model / "config.json").is_file():
             aliases = [f"merge-{int(folder.name)}", *(["best"] if folder.name == best else [])]

@@ -40,7 +40,7 @@ def draw_schedules(
     from matplotlib.ticker import MaxNLocator
 
     height = 4.4 + 0.42 * len(merges)
-    figure = Figure(figsize=(max(7.0, 0.32 * len(epochs) + 4), height), layout="constrained")
+    figure = Figure(figsize=(min(max(7.0, 0.32 * len(epochs) + 4), 80.0), height), layout="constrained")
     FigureCanvasAgg(figure)
     scores, drift, rows = figure.subplots(3, 1, sharex=True, height_ratios=[2.6, 1.1, 0.42 * len(merges) + 0.3])
     at = [epoch["epoch"] for epoch in epochs]

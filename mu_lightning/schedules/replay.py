@@ -1,53 +1,10 @@
 """Replays a schedule on the history of a run: when it would have merged, and why."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from mu_lightning.schedules.history import Recorded
 from mu_lightning.schedules.schedules import Moment, Past, Record, Schedule
-from mu_lightning.utilities.errors import UserError
-
-HISTORY = "history.json"
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """The history of a run.
-
-    Attributes:
-        targets: targets, the primary target first.
-        epochs: scores at the end of each epoch (see `mu_lightning.schedules.schedules.Past`).
-        merges: records of the merges.
-    """
-
-    targets: tuple[str, ...]
-    epochs: tuple[dict[str, Any], ...]
-    merges: tuple[dict[str, Any], ...]
-
-
-def read_history(path: Path) -> Recorded:
-    """Reads ``history.json``, given as a file or as the run folder.
-
-    Raises:
-        UserError: the file is missing or invalid, or has no scores of epochs.
-    """
-    file = path / HISTORY if path.is_dir() else path
-    if not file.is_file():
-        raise UserError(f"no history at {file}: 'fit --target-lang ...' writes {HISTORY} into the run's folder")
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        recorded = Recorded(tuple(found["targets"]), tuple(found["epochs"]), tuple(found["merges"]))
-        steps = [(epoch["epoch"], epoch["step"], epoch["mean"]) for epoch in recorded.epochs]
-        steps += [(merge["epoch"], merge["step"], merge["committed"]) for merge in recorded.merges]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{file} is not a history ({type(error).__name__}: {error})") from error
-    if not recorded.epochs:
-        raise UserError(
-            f"{file} has no scores of epochs: the run had --merge.score_epochs false, or did not finish its first epoch"
-        )
-    return recorded
 
 
 def replay(schedule: Schedule, recorded: Recorded) -> list[dict[str, Any]]:

@@ -16,9 +16,11 @@ from mu_lightning.merging.method_parameters import build_parameters
 from mu_lightning.merging.registry import find_method
 from mu_lightning.models.adapters import AdaptedClassifier
 from mu_lightning.models.classifier import IntentClassifier
+from mu_lightning.training.members import POOLED
 from mu_lightning.training.merging.merge_round import last_weights
 from mu_lightning.training.run_plan import RunPlan
 from mu_lightning.typology.plan import SourcePlan
+from mu_lightning.utilities.files import is_empty
 from mu_lightning.utilities.listings import write_listing
 
 
@@ -39,6 +41,12 @@ class Exports:
         """Folder of the merged model of a target."""
         merged = self._plan.output_dir / "merged"
         return merged / sources.target if len(self._plan.targets) > 1 else merged
+
+    def folders(self) -> list[Path]:
+        """The model folders that the run saves, as far as they are known before it trains."""
+        run = self._plan.output_dir
+        merged = [self.merged_folder(sources) for sources in self._plan.targets]
+        return [*self._plan.exports.values(), *merged, run / POOLED, *sorted((run / "members").glob("*"))]
 
     def keep_merged(
         self, folder: Path, target: str, state: Mapping[str, Tensor], history: Sequence[dict[str, Any]]
@@ -63,7 +71,7 @@ class Exports:
         more: Callable[[Path], None] | None = None,
     ) -> None:
         """Saves a model folder on rank 0, unless a resumed run has it."""
-        if trainer.is_global_zero and not (self._resumed and folder.is_dir()):
+        if trainer.is_global_zero and not (self._resumed and not is_empty(folder)):
             details = {"verb": "fit", "locales": list(locales), "target": self._plan.target, "config": self._config}
             with_adapter = self._plan.settings.model.lora.save_adapter
             data: IntentDataModule = trainer.datamodule  # type: ignore[attr-defined]

@@ -107,8 +107,9 @@ class TrainingRun:
         self._resumption: Resumption | None = None
         if resumes(plan.settings, self.folder):
             self._resumption = Resumption(self.folder, self.config, plan.settings.ckpt_path, verify=is_first_process())
-            self._resumption.check_exports(plan.exports.values(), self.config)
         self.exports = Exports(plan, resumed=self._resumption is not None)
+        if self._resumption is not None:
+            self._resumption.check_exports(self.exports.folders(), self.config)
 
     def __enter__(self) -> Self:
         exports = self.plan.exports.values()

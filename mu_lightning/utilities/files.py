@@ -34,12 +34,19 @@ def refuse_existing(path: Path, what: str = "a result") -> None:
     """Raises UserError if an output exists and is not empty, or cannot be created."""
     refuse_locked(path)
     if path.is_dir():
-        if any(not (one.is_dir() or _is_temporary(one) or one.name == INSIDE) for one in path.rglob("*")):
+        if not is_empty(path):
             raise UserError(f"{path} already holds {what}: choose another output or remove it first")
         return  # at most leftovers of a killed process
     if path.exists() or path.is_symlink():
         raise UserError(f"{path} already holds {what}: choose another output or remove it first")
     _check_writable(next(folder for folder in path.absolute().parents if folder.exists()), path)
+
+
+def is_empty(path: Path) -> bool:
+    """Whether there is nothing, or a folder without files but those that kills left before anything had its name."""
+    if path.is_symlink() or not path.is_dir():
+        return not os.path.lexists(path) or (path.is_dir() and is_empty(Path(os.path.realpath(path))))
+    return all(one.is_dir() or _is_temporary(one) or one.name == INSIDE for one in path.rglob("*"))
 
 
 @contextmanager

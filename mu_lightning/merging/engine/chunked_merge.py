@@ -1,6 +1,5 @@
 """Applies a merge method, and its global statistics, to chunks; shared by the in-memory and the streaming engine."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mu_lightning.merging.engine.chunks import ChunkLoader, ChunkSpec, SourceTensors, chunk_specs, load_chunk
-from mu_lightning.merging.engine.finite import unequal
+from mu_lightning.merging.engine.finite import all_finite, check_result, overflow_named, unequal
 from mu_lightning.merging.engine.job import Job
 from mu_lightning.merging.engine.torch_threads import map_tensors
 from mu_lightning.merging.method import Chunk, Chunks
@@ -34,24 +33,28 @@ def merged_chunks(
         progress: called while global statistics of this tensor are computed.
 
     Raises:
-        UserError: a NaN or an infinity in a source.
+        UserError: a NaN or an infinity in a source, or in the result.
     """
     job = job.of(tensors.name)
     method = job.method
     if method.global_statistics is not None and method.statistics_scope(job.parameters) == "tensor":
-        statistics = method.global_statistics(_chunks([(job, tensors)], progress), job.parameters)
+        with overflow_named(tensors.name, method.name):
+            statistics = method.global_statistics(_chunks([(job, tensors)], progress), job.parameters)
 
     def combine(spec: ChunkSpec) -> Tensor:
         chunk, changed = load_chunk(spec, check=method.global_statistics is None and not method.propagates_nonfinite)
-        if changed is None:
-            merged = method.combine(replace(chunk, global_statistics=statistics), job.parameters)
-        else:
-            merged = ChunkLoader(spec)(tensors.base)
-            if chunk.sources[0].numel():
-                found = method.combine(replace(chunk, global_statistics=statistics), job.parameters)
-                merged = merged.index_copy(0, changed, found)
-        if method.propagates_nonfinite and not math.isfinite(merged.sum().item()):
-            load_chunk(spec, check=True)  # names the source
+        with overflow_named(tensors.name, method.name):
+            if changed is None:
+                merged = method.combine(replace(chunk, global_statistics=statistics), job.parameters)
+            else:
+                merged = ChunkLoader(spec)(tensors.base)
+                if chunk.sources[0].numel():
+                    found = method.combine(replace(chunk, global_statistics=statistics), job.parameters)
+                    merged = merged.index_copy(0, changed, found)
+        if not all_finite(merged):
+            if method.propagates_nonfinite:
+                load_chunk(spec, check=True)  # names the source
+            check_result(merged, tensors.name, method.name)
         return merged
 
     chunks = map_tensors(combine, chunk_specs(job, tensors), job.device or tensors.sources[0].device)
@@ -71,7 +74,8 @@ def model_statistics(job: Job, all_tensors: Iterable[SourceTensors], progress: P
         for own, tensors in candidates
         if own.method is method and method.statistics_scope(own.parameters) == "model"
     ]
-    return method.global_statistics(_chunks(seen, progress), seen[0][0].parameters) if seen else None
+    with overflow_named("all tensors", method.name):
+        return method.global_statistics(_chunks(seen, progress), seen[0][0].parameters) if seen else None
 
 
 def _chunks(all_tensors: Sequence[tuple[Job, SourceTensors]], progress: ProgressCallback) -> Chunks:

@@ -1,7 +1,8 @@
 """Checks for NaN and infinity, for tensors and NumPy arrays alike, and errors that name the tensor."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from mu_lightning.merging.method import Chunk
@@ -27,6 +28,42 @@ def check_sources(names: Sequence[str], chunk: Chunk) -> None:
         check_finite(source, chunk.name, name)
     if chunk.base is not None:
         check_finite(chunk.base, chunk.name, "the base")
+
+
+def check_result(merged: Any, name: str, method: str) -> None:
+    """Raises NonFiniteError if a chunk of a merged tensor contains a NaN or an infinity, though its sources do not.
+
+    Args:
+        merged: the chunk.
+        name: name of the tensor.
+        method: name of the merge method.
+    """
+    if not all_finite(merged):
+        kind = "a NaN" if bool((merged != merged).any()) else "an infinity"
+        raise not_finite(name, method, f"contains {kind}")
+
+
+@contextmanager
+def overflow_named(name: str, method: str) -> Iterator[None]:
+    """Turns what arithmetic raises on values that are too large into a NonFiniteError.
+
+    Args:
+        name: name of the tensor.
+        method: name of the merge method.
+    """
+    try:
+        yield
+    except OverflowError as error:
+        raise not_finite(name, method, f"overflows ({error})") from error
+    except RuntimeError as error:  # torch: a scalar too large for a dtype, or a decomposition that does not converge
+        if "overflow" not in str(error) and "converge" not in str(error) and type(error).__name__ != "_LinAlgError":
+            raise
+        raise not_finite(name, method, f"overflows ({str(error).splitlines()[0]})") from error
+
+
+def not_finite(name: str, method: str, problem: str) -> NonFiniteError:
+    """The error for a merged tensor that is not finite though its sources are."""
+    return NonFiniteError(f"{name}: the result of {method} {problem}: its parameters or weights are too large")
 
 
 def all_finite(tensor: Any) -> bool:

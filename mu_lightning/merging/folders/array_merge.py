@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mu_lightning.merging.engine.dtypes import BITS, is_float
-from mu_lightning.merging.engine.finite import check_sources, too_large
+from mu_lightning.merging.engine.finite import all_finite, check_result, check_sources, overflow_named, too_large
 from mu_lightning.merging.engine.job import Job
 from mu_lightning.merging.engine.slicing import Slicer, slicers
 from mu_lightning.merging.engine.thread_pool import map_ordered, thread_count
@@ -61,7 +61,8 @@ class ArrayMerge:
         def merged(slicer: Slicer) -> np.ndarray:
             arrays: list[Any] = [None if each is None else slicer(each).astype(wide, copy=False) for each in every]
             with np.errstate(all="ignore"):  # non-finite results are reported below, with the source
-                result = _combined(job, Chunk(name, arrays[1:], job.weights, arrays[0]))
+                with overflow_named(name, job.method.name):
+                    result = _combined(job, Chunk(name, arrays[1:], job.weights, arrays[0]))
                 narrowed = result.astype(dtype, copy=False)
             if BITS[dtype] < 8 * result.itemsize and not np.isfinite(narrowed).all():
                 raise too_large(name, dtype)
@@ -93,6 +94,8 @@ def _combined(job: Job, chunk: Chunk) -> Any:
         if changed.any():
             sources = [source[changed] for source in chunk.sources]
             merged[changed] = method.combine(replace(chunk, sources=sources, base=base[changed]), job.parameters)
-    if method.propagates_nonfinite and not np.isfinite(merged.sum()):
-        check_sources(job.names, chunk)
+    if not all_finite(merged):
+        if method.propagates_nonfinite:
+            check_sources(job.names, chunk)
+        check_result(merged, chunk.name, method.name)
     return merged

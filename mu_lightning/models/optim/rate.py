@@ -1,6 +1,12 @@
 """Learning rate schedule over the steps of a member."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from mu_lightning.data.turns import Turns
 
 
 class Rate:
@@ -38,3 +44,32 @@ class Rate:
         if done < self.warm:
             return (done + 1) / (self.warm + 1)
         return max(0.0, (self.total - done) / max(1, self.total - self.warm))
+
+
+def member_rates(names: Iterable[str], turns: Turns, max_epochs: int | None, warmup: float) -> dict[str, Rate]:
+    """The schedule of each member's learning rate.
+
+    Args:
+        names: the members.
+        turns: which members have a batch when, and the limit of steps.
+        max_epochs: of the Trainer; negative for no limit, None for one epoch.
+        warmup: share of a member's steps for warmup.
+    """
+    epochs = 1 if max_epochs is None else max_epochs
+    if turns.max_steps is not None:
+        whole = turns.max_steps // turns.longest
+        epochs = whole if epochs < 0 else min(epochs, whole)
+    cut_short = turns.max_steps is not None and epochs == turns.max_steps // turns.longest
+    return {
+        name: Rate(turns.own_steps(name, 0), turns.own_steps(name, epochs) if cut_short else [0], epochs, warmup)
+        for name in names
+    }
+
+
+def rate_scheduler(optimizer: Optimizer, rates: Mapping[str, Rate]) -> LambdaLR:
+    """Schedules the learning rate of each parameter group by that of its member."""
+    # Partials: the state of callable objects would be saved in checkpoints.
+    factors: list[Callable[[int], float]] = [
+        partial(Rate.__call__, rates[group["member"]]) for group in optimizer.param_groups
+    ]
+    return LambdaLR(optimizer, factors)

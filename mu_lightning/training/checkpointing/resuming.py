@@ -1,16 +1,18 @@
 """Resuming interrupted runs: validation, and selection of the checkpoint."""
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mu_lightning.merging.folders.model_folders import open_folder
+from mu_lightning.results.model_records import DETAILS, Configured
 from mu_lightning.settings import RunSettings
-from mu_lightning.training.checkpointing.run_checkpoints import Saved, last_checkpoint, read_saved
+from mu_lightning.training.checkpointing.run_checkpoints import Saved, clear_orphans, last_checkpoint, read_saved
 from mu_lightning.training.checkpointing.same_run import check_same_run
 from mu_lightning.utilities.errors import UserError
-from mu_lightning.utilities.files import clear_temporaries
+from mu_lightning.utilities.files import clear_temporaries, is_empty
+from mu_lightning.utilities.records import read_record
 
 BEGUN = "checkpoints/run.json"  # written first; identifies the run of a folder
 
@@ -18,7 +20,7 @@ BEGUN = "checkpoints/run.json"  # written first; identifies the run of a folder
 def resumes(settings: RunSettings, folder: Path) -> bool:
     """Whether to resume in a folder: requested by the user, or by a SLURM requeue."""
     asked = bool(settings.resume or settings.ckpt_path)
-    requeued = int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
+    requeued = os.environ.get("SLURM_RESTART_COUNT", "0").strip() not in ("", "0")
     return asked or (requeued and (folder / BEGUN).is_file())
 
 
@@ -43,8 +45,7 @@ class Resumption:
         begun = folder / BEGUN
         self.refuse_finished()
         if begun.is_file():
-            facts = json.loads(begun.read_text(encoding="utf-8"))
-            check_same_run(config, facts["config"], folder)
+            check_same_run(config, read_record(begun, Configured, "the record of a run").config, folder)
         elif self.chosen is None:
             raise UserError(
                 f"nothing to resume: there is no run in {folder}; remove --resume to start one, or set --output-dir"
@@ -71,15 +72,19 @@ class Resumption:
     def check_exports(self, exports: Iterable[Path], config: Mapping[str, Any]) -> None:
         """Raises UserError for existing model folders of other runs."""
         for path in exports:
-            details = path / "training_details.json"
-            if details.is_file():
-                check_same_run(config, json.loads(details.read_text(encoding="utf-8"))["config"], path)
-            elif path.exists():
+            details = path / DETAILS
+            if is_empty(path):
+                continue
+            if not details.is_file():
                 raise UserError(f"{path} exists and was not created by this run: remove it first")
+            check_same_run(config, read_record(details, Configured, "the record of a training").config, path)
+            open_folder(path)
 
     def clear_leftovers(self, exports: Iterable[Path]) -> None:
-        """Removes leftover temporaries in the run folder and next to exports."""
+        """Removes what kills left in the run folder and next to exports: temporaries, manifests without checkpoint."""
         clear_temporaries(self.folder, exports)
+        for stage in self.checkpoints.glob("*/"):
+            clear_orphans(stage)
 
 
 def _chosen(path: Path, verify: bool) -> Saved:

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 from mu_lightning.utilities.checksums import file_hash
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import atomic_file, write_json
+from mu_lightning.utilities.records import Record, read_record
 
 RECORD = "run"  # key in Lightning checkpoints
 _NAME = re.compile(r"epoch=\d+-step=\d+(-before-merge=\d+)?")
@@ -58,6 +59,18 @@ class Saved:
         return file_hash(self.path) == self.sha256
 
 
+class _Manifest(Record):
+    number: int
+    epoch: int
+    step: int
+    merges: int
+    reason: str
+    saved_at: float
+    finished: bool
+    config: dict[str, Any]
+    sha256: str
+
+
 def manifest_of(path: Path) -> Path:
     """Path of the manifest of a checkpoint."""
     return path.with_suffix(".json")
@@ -66,11 +79,11 @@ def manifest_of(path: Path) -> Path:
 def read_saved(path: Path) -> Saved | None:
     """Reads a checkpoint's manifest; None if checkpoint or manifest is missing or invalid."""
     try:
-        facts = json.loads(manifest_of(path).read_text(encoding="utf-8"))
-        found = Saved(path=path, **{name: facts[name] for name in Saved.__dataclass_fields__ if name != "path"})
-    except (OSError, ValueError, KeyError, TypeError):
+        found = read_record(manifest_of(path), _Manifest, "the manifest of a checkpoint")
+    except UserError:
         return None
-    return found if path.is_file() else None
+    facts = {name: getattr(found, name) for name in _Manifest.model_fields}
+    return Saved(path=path, **facts) if path.is_file() else None
 
 
 def saved_checkpoints(folder: Path) -> list[Saved]:
@@ -129,6 +142,13 @@ def prune(folder: Path, keep: int) -> None:
         for old in saved[:-keep]:
             old.path.unlink(missing_ok=True)
             manifest_of(old.path).unlink(missing_ok=True)
+
+
+def clear_orphans(folder: Path) -> None:
+    """Removes the manifests of checkpoints that a kill kept from getting their name."""
+    for path in folder.glob("*.json"):
+        if _NAME.fullmatch(path.stem) and not path.with_suffix(".ckpt").exists():
+            path.unlink()
 
 
 def write_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:

@@ -18,6 +18,7 @@ from mu_lightning.settings import MergeSettings
 from mu_lightning.training.merging.afterwards import OuterState, mean_state, outer_step
 from mu_lightning.training.merging.distances import mean_distance, pairwise_distances
 from mu_lightning.training.merging.reweighting import reweighted
+from mu_lightning.utilities.errors import NonFiniteError
 
 Members = Mapping[str, IntentClassifier]
 Weights = Mapping[str, Mapping[str, float]]
@@ -106,26 +107,39 @@ class MergeRound:
             before[self.primary] = scores["target"]
         sample = next(iter(members.values()))
         weights, models = {}, {}
+        failed: dict[str, str] = {}
         for target, fixed in self.weights.items():
             weights[target] = reweighted(settings.reweight, fixed, before[target], own, settings.reweight_temperature)
-            models[target] = merge_tensors(
-                settings.method,
-                {name: members[name].merge_state() for name in fixed},
-                weights[target],
-                base=self.base,
-                parameters=settings.parameters,
-                frozen_rows=sample.frozen_rows(),
-                seed=self.seed,
-            )
-        followed = mean_state(list(models.values())) if settings.follow == "mean" else models[self.primary]
-        if outer is not None:
+            try:
+                models[target] = merge_tensors(
+                    settings.method,
+                    {name: members[name].merge_state() for name in fixed},
+                    weights[target],
+                    base=self.base,
+                    parameters=settings.parameters,
+                    frozen_rows=sample.frozen_rows(),
+                    seed=self.seed,
+                )
+            except NonFiniteError as error:
+                failed[target] = str(error)
+        followed: State = {}
+        if not (failed if settings.follow == "mean" else self.primary in failed):
+            followed = mean_state(list(models.values())) if settings.follow == "mean" else models[self.primary]
+        if outer is not None and followed:
             followed, outer = outer_step(outer, followed, settings.outer_learning_rate, settings.outer_momentum)
             if settings.follow == "first" or len(models) == 1:
                 models[self.primary] = followed
         targets, sources = {}, {}
-        for target, state in models.items():
-            merged = sample.with_merged(state)
-            after = self._accuracy(merged, self.scored_on(target))
+        for target in self.weights:
+            after, own_after = 0.0, dict.fromkeys(members, 0.0)  # of a model that is not finite, no answer is right
+            if target in models:
+                merged = sample.with_merged(models[target])
+                try:
+                    after = self._accuracy(merged, self.scored_on(target))
+                    if target == self.primary:
+                        own_after = {name: self._own(name, merged) for name in members}
+                except NonFiniteError as error:
+                    failed[target] = str(error)
             mean = _mean_of_members(before[target])
             targets[target] = {
                 "weights": weights[target],
@@ -134,9 +148,10 @@ class MergeRound:
                 "mean_before": mean,
                 "after": after,
                 "gain": after - mean,
+                **({"not_finite": failed[target]} if target in failed else {}),
             }
             if target == self.primary:
-                sources = {name: {"before": own[name], "after": self._own(name, merged)} for name in members}
+                sources = {name: {"before": own[name], "after": own_after[name]} for name in members}
         distances = {"|".join(pair): distance for pair, distance in self._distances(members).items()}
         return Proposal(models, followed, outer, targets, sources, distances)
 
@@ -177,15 +192,18 @@ def committed_targets(
 ) -> tuple[dict[str, bool], bool]:
     """Decides for each target whether the merge is kept, and whether members are updated.
 
-    A merge is kept if its gain is not below ``-tolerance``. Members are updated if the model that they follow is kept:
-    that of the first target, or the mean of all by the mean gain.
+    A merge is kept if it is finite and its gain is not below ``-tolerance``. Members are updated if the model that they
+    follow is kept: that of the first target, or the mean of all by the mean gain.
     """
+    finite = {target: "not_finite" not in found for target, found in targets.items()}
+    usable = all(finite.values()) if settings.follow == "mean" else next(iter(finite.values()))
     tolerance = settings.tolerance
     if tolerance is None:
-        return dict.fromkeys(targets, True), True
+        return finite, usable
     gains = {target: found["gain"] for target, found in targets.items()}
     followed = sum(gains.values()) / len(gains) if settings.follow == "mean" else next(iter(gains.values()))
-    return {target: gain >= -tolerance for target, gain in gains.items()}, followed >= -tolerance
+    kept = {target: finite[target] and gain >= -tolerance for target, gain in gains.items()}
+    return kept, usable and followed >= -tolerance
 
 
 def last_weights(history: Sequence[Mapping[str, Any]], target: str) -> dict[str, float]:

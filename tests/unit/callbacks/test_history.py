@@ -14,7 +14,8 @@ from mu_lightning.callbacks.kept_merges import KeptMerges
 from mu_lightning.callbacks.merge import MergeCallback
 from torch import Tensor
 
-from mu_lightning.schedules.replay import read_history, replay
+from mu_lightning.schedules.history import read_history
+from mu_lightning.schedules.replay import replay
 from mu_lightning.schedules.schedules import EveryEpochs, EverySteps, Schedule
 from mu_lightning.settings import MergeSettings
 from mu_lightning.utilities.files import atomic_folder

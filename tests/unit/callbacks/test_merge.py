@@ -56,6 +56,20 @@ def test_a_record_tells_of_sources_and_distances_too(merged_run: Any) -> None:
         assert record["drift"] == pytest.approx(sum(record["distances"].values()) / 3)
 
 
+@pytest.mark.parametrize("parameters", [{"scaling": 1e39}, {"scaling": 1e19}])
+def test_a_merge_that_is_not_finite_is_rolled_back(merged_run: Any, parameters: dict[str, float]) -> None:
+    merges, before, after = merged_run(2, method="task_arithmetic", parameters=parameters)
+    assert [record["committed"] for record in merges.history] == [False, False]
+    assert merges.merged is None
+    for record in merges.history:
+        found = record["targets"][TARGET]
+        assert "contain" in found["not_finite"]
+        assert (found["after"], found["gain"]) == (0.0, -found["mean_before"])
+    for was, became in zip(before.weights, after.weights, strict=True):
+        for name in WEIGHTS:
+            assert all(torch.equal(was[name][key], became[name][key]) for key in was[name])
+
+
 def test_a_merge_that_loses_more_than_the_tolerance_is_rolled_back(merged_run: Any) -> None:
     merges, before, after = merged_run(2, tolerance=-1.1)  # no merge gains as much as that
     assert [record["committed"] for record in merges.history] == [False, False]

@@ -45,6 +45,6 @@ def test_the_whole_help_has_every_argument_once_under_one_of_its_names(command: 
 
 def test_defaults_are_shown_where_they_say_something() -> None:
     text = parser_of("fit").help_text(everything=True)
-    for said in ("the run's seed (default: 0)", "(default: linear)", "(default: checkpoints/xlm-r-cldr)"):
+    for said in ("random seed (default: 0)", "(default: linear)", "(default: checkpoints/xlm-r-cldr)"):
         assert said in " ".join(text.split())
     assert "  --compare " in text  # a switch takes no value

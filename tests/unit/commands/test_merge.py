@@ -84,7 +84,7 @@ def test_a_dry_run_plans_and_writes_nothing(models: Path, capsys: pytest.Capture
 
 
 def test_what_cannot_be_done_is_refused(models: Path) -> None:
-    with pytest.raises(UserError, match="--recipe and --merge-method exclude each other"):
+    with pytest.raises(UserError, match="--recipe and --merge-method are mutually exclusive"):
         run(["--recipe", "recipe.yaml", "--merge-method", "linear"])
     with pytest.raises(UserError, match="no target is given"):
         run(["--models-dir", str(models)])
@@ -234,7 +234,7 @@ def test_a_method_for_two_models_takes_two_sources(models: Path, capsys: pytest.
     run([*given, "--mode", "fisher_simple", "--num-languages", "3"])
     capsys.readouterr()
     run([*given, "--mode", "magmax", "--num-languages", "3", "--base-model", str(models / "xlm-r_cldr_it-IT")])
-    assert "magmax finds what each source counts by itself" in capsys.readouterr().out
+    assert "magmax determines weights itself" in capsys.readouterr().out
 
 
 def test_ties_and_float8_that_would_lose_something_are_refused(models: Path) -> None:

@@ -36,7 +36,7 @@ def test_an_older_name_means_what_the_present_one_means(command: str, old: str, 
 
 def test_an_older_key_beside_the_present_one_is_refused(tmp_path: Path) -> None:
     (tmp_path / "both.yaml").write_text("output: a\noutput_dir: b\n")
-    with pytest.raises(UserError, match="output and output_dir mean the same: leave out output"):
+    with pytest.raises(UserError, match="the keys output and output_dir are equivalent: remove output"):
         parser_of("merge").parse_args(["--config", str(tmp_path / "both.yaml")])
 
 

@@ -60,11 +60,11 @@ def stopped(resumable: bool) -> Interrupted:
 @pytest.mark.parametrize(
     ("command", "error", "status", "advice"),
     [
-        ("fit", stopped(True), 143, "stopped by SIGTERM after step 4: go on with: * fit --seed 1 --resume"),
+        ("fit", stopped(True), 143, "stopped by SIGTERM after step 4; resume with: * fit --seed 1 --resume"),
         ("fit", stopped(False), 143, "stopped by SIGTERM after step 4"),
         ("fit", KeyboardInterrupt(), 130, "interrupted; no partial output was left"),
         ("pretrain", KeyboardInterrupt(), 130, "interrupted; no partial output was left"),
-        ("sweep", KeyboardInterrupt(), 130, "interrupted; no partial output was left: go on with: * sweep --seed 1"),
+        ("sweep", KeyboardInterrupt(), 130, "interrupted; no partial output was left; resume with: * sweep --seed 1"),
         ("merge", KeyboardInterrupt(), 130, "interrupted; no partial output was left"),
     ],
 )

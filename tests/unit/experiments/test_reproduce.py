@@ -50,7 +50,7 @@ def test_every_result_comes_out_again(results: Path, capsys: pytest.CaptureFixtu
     assert cli.main(["reproduce", str(results), "--max-workers", "0"]) == 0
     lines = capsys.readouterr().out.splitlines()
     # Two merges, a vote and two sources; four votes and two sources; three rows.
-    assert lines[-1] == "14 of 14 results came out the same"
+    assert lines[-1] == "14 of 14 results are identical"
     assert all(line.startswith("agrees: ") for line in lines[:-1])
     (vote,) = (results / "sweep" / "af-ZA").glob("ensemble-soft-URIEL-*")
     assert cli.main(["reproduce", str(vote)]) == 0
@@ -94,7 +94,7 @@ def test_a_test_of_a_model_is_run_again(models_dir: Path, tmp_path: Path, capsys
     quiet = ["--trainer.enable_progress_bar", "false"]
     assert cli.main([*arguments, "--output-dir", str(tmp_path / "scored"), *quiet]) == 0
     assert cli.main(["reproduce", str(tmp_path / "scored")]) == 0
-    assert "1 of 1 results came out the same" in capsys.readouterr().out
+    assert "1 of 1 results are identical" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("name", "message"), [("empty", "no results in"), ("nowhere", "there is no folder")])

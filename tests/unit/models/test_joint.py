@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import Logger
 from mu_lightning.data import batching
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.evaluation.loop import evaluate
-from mu_lightning.models.joint import balanced
+from mu_lightning.models.losses import balanced
 from mu_lightning.models.optim.rate import Rate
 
 MEMBERS = ("en-US", "de-DE", "nl-NL")
@@ -267,20 +267,20 @@ def test_class_weights_are_each_members_own_and_count_in_its_loss(joint: Any, da
     start = joint(list(members))
     trainer(1, Note(), limit_train_batches=1).fit(module, datamodule=data)
     counts = data.label_counts("de-DE") + data.label_counts("nl-NL")
-    assert torch.equal(module.label_weights["west"], balanced(torch.as_tensor(counts)))
-    assert not torch.equal(module.label_weights["west"], module.label_weights["en-US"])
+    assert torch.equal(module.loss.label_weights["west"], balanced(torch.as_tensor(counts)))
+    assert not torch.equal(module.loss.label_weights["west"], module.loss.label_weights["en-US"])
     labels = batches[0]["labels"]
     each = torch.nn.functional.cross_entropy(start.member("west")(batches[0]), labels, reduction="none")
-    assert losses[0] == pytest.approx((each * module.label_weights["west"][labels]).mean().item(), rel=1e-5)
+    assert losses[0] == pytest.approx((each * module.loss.label_weights["west"][labels]).mean().item(), rel=1e-5)
 
 
 def test_a_weighted_loss_of_parts_adds_up_to_that_of_the_whole_batch(joint: Any, data_module: Any) -> None:
     module, data = joint(["en-US"], class_weights="balanced", label_smoothing=0.1), data_module(["en-US"])
-    module.label_weights["en-US"] = balanced(torch.as_tensor(data.label_counts("en-US")))
+    module.loss.label_weights["en-US"] = balanced(torch.as_tensor(data.label_counts("en-US")))
     rows, losses = data.encoded("en-US", "train"), []
     for places in (range(8), range(3), range(3, 8)):
         part = rows.batch(places)
-        losses.append(module._mean_loss("en-US", module.member("en-US")(part), part["labels"]))
+        losses.append(module.loss.mean("en-US", module.member("en-US")(part), part["labels"]))
     whole, first, rest = losses
     torch.testing.assert_close(first * 3 / 8 + rest * 5 / 8, whole)
 

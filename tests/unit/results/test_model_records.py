@@ -45,3 +45,15 @@ def test_what_a_model_has_seen_of_a_locale(tmp_path: Path) -> None:
     (merged / "merge_details.json").write_text(json.dumps(details | {"data": {"target": "sw-KE"}}))
     assert recorded_supervision(merged, "sw-KE") == "target-unlabelled"
     assert recorded_supervision("org/model", "af-ZA") == "none"
+
+
+@pytest.mark.parametrize("name", ["training_details.json", "merge_details.json"])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "[" * 10**5, '{"locales": "nl-NL", "sources": 5}', '{"locales": [1], "sources": [1]}']
+)
+def test_a_record_that_cannot_be_read_says_nothing_of_what_was_seen(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=name):
+        recorded_supervision(tmp_path, "nl-NL")
+    with pytest.raises(UserError, match=r"does not say the base model .*--base"):
+        recorded_base({"nl-NL": tmp_path})

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 import cli
-from mu_lightning.schedules.replay import Recorded, read_history, replay, table_rows
+from mu_lightning.schedules.history import Recorded, read_history
+from mu_lightning.schedules.replay import replay, table_rows
 from mu_lightning.schedules.schedules import SCHEDULES, Adaptive, EveryEpochs, EverySteps, OnPlateau
 from mu_lightning.utilities.errors import UserError
 

@@ -131,6 +131,25 @@ def test_an_interrupted_run_can_be_gone_on_with_once_it_is_begun(settings: RunSe
     assert raised.value.resumable
 
 
+def test_a_run_that_goes_on_saves_what_is_missing_and_refuses_what_is_half(settings: RunSettings) -> None:
+    with TrainingRun(plan_run(settings), quiet=True) as run:
+        run.train()
+    Path("run/merged").mkdir()
+    resumed = replace(settings, resume=True)
+    with TrainingRun(plan_run(resumed), quiet=True) as run:
+        export_and_score(run, run.train())
+    weights = Path("run/merged/model.safetensors")
+    content = weights.read_bytes()
+    TrainingRun(plan_run(resumed))
+    for harm in (lambda: weights.write_bytes(content[:100]), weights.unlink):
+        harm()
+        with pytest.raises(UserError, match=r"merged"):
+            TrainingRun(plan_run(resumed))
+    Path("run/checkpoints/run.json").write_text('{"config": []}')
+    with pytest.raises(UserError, match=r"run.json is not the record of a run: config"):
+        TrainingRun(plan_run(resumed))
+
+
 def test_a_run_holds_its_folders_against_others(settings: RunSettings) -> None:
     run = TrainingRun(plan_run(settings), quiet=True)
     with TrainingRun(plan_run(settings), quiet=True):

@@ -9,7 +9,7 @@ from mu_lightning.callbacks.checkpoint import DurableCheckpointIO, RunCheckpoint
 from mu_lightning.callbacks.guard import Guard
 
 from mu_lightning.models.cpu.stacked import StackedMembers
-from mu_lightning.models.joint import JointClassifier
+from mu_lightning.models.losses import MemberLoss
 from mu_lightning.settings import CheckpointSettings, GuardSettings
 from mu_lightning.utilities.errors import UserError
 
@@ -99,17 +99,17 @@ def test_members_learn_the_same_on_one_thread_and_on_two(
 def test_a_member_that_breaks_down_in_the_pass_is_set_back_and_the_other_loses_nothing(
     joint: Any, data_module: Any, trainer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole_share = JointClassifier._share
+    whole_share = MemberLoss.__call__
 
     def learned(name: str, broken_pass: int) -> tuple[dict[str, Any], Guard]:
         saving = RunCheckpoint(tmp_path / name, {}, CheckpointSettings(keep=0))
         guard, count = Guard(saving, GuardSettings()), iter(range(100))
 
-        def share(self: JointClassifier, member: str, *rest: Any) -> Any:
+        def share(self: MemberLoss, member: str, *rest: Any) -> Any:
             broken = member == "en-US" and next(count) == broken_pass
             return whole_share(self, member, *rest) * (float("nan") if broken else 1.0)
 
-        monkeypatch.setattr(JointClassifier, "_share", share)
+        monkeypatch.setattr(MemberLoss, "__call__", share)
         fitting = trainer(
             2, guard, saving, enable_checkpointing=True, plugins=[DurableCheckpointIO()], gradient_clip_val=1.0
         )
@@ -137,7 +137,7 @@ def test_gradients_are_those_of_the_share_of_the_loss_that_is_differentiated_and
         module.zero_grad()
         for share in shares:
             part = {name: {**rows, "share": torch.tensor(share)} for name, rows in batch.items()}
-            losses = stack.losses(part, dict.fromkeys(part, 0), module._share)
+            losses = stack.losses(part, dict.fromkeys(part, 0), module.loss)
             (torch.stack(list(losses.values())).sum() * 0.5).backward()
         return {name: parameter.grad.clone() for name, parameter in module.members.named_parameters()}
 
@@ -146,7 +146,7 @@ def test_gradients_are_those_of_the_share_of_the_loss_that_is_differentiated_and
     for name in whole:
         torch.testing.assert_close(quarter[name], whole[name] / 4, atol=1e-6, rtol=1e-5)
         torch.testing.assert_close(twice[name], whole[name] * 1.25, atol=1e-6, rtol=1e-5)
-    loss = sum(module._mean_loss(name, module.member(name)(rows), rows["labels"]) for name, rows in batch.items())
+    loss = sum(module.loss.mean(name, module.member(name)(rows), rows["labels"]) for name, rows in batch.items())
     module.zero_grad()
     loss.backward()
     for name, parameter in module.members.named_parameters():

@@ -1,5 +1,6 @@
 """A checkpoint is whole or not there; damage and a full disk are told, and the older one is never touched."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,12 @@ import torch
 
 from mu_lightning.training.checkpointing import run_checkpoints
 from mu_lightning.training.checkpointing.run_checkpoints import (
+    BEFORE_MERGE,
+    clear_orphans,
     last_checkpoint,
+    manifest_of,
     prune,
+    read_saved,
     saved_checkpoints,
     write_checkpoint,
 )
@@ -21,7 +26,8 @@ from mu_lightning.utilities.errors import UserError
 def save(folder: Path, number: int, reason: str = "interval") -> Path:
     facts = {"number": number, "epoch": number, "step": 10 * number, "merges": 0, "reason": reason}
     record = {**facts, "saved_at": 0.0, "finished": False, "config": {}}
-    path = folder / f"epoch={number}-step={10 * number}-{reason.replace(' ', '-')}.ckpt"
+    before = f"-before-merge={number}" if reason == BEFORE_MERGE else ""
+    path = folder / f"epoch={number}-step={10 * number}{before}.ckpt"
     write_checkpoint({"state_dict": {"weight": torch.full((1000,), float(number))}, "run": record}, path)
     return path
 
@@ -47,7 +53,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_is_named(tmp_path: P
     else:
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
-    with pytest.raises(UserError, match="damaged") as caught:
+    with pytest.raises(UserError, match="corrupt") as caught:
         last_checkpoint(tmp_path)
     assert path.name in str(caught.value)
     assert f"--resume --ckpt-path {older}" in str(caught.value)
@@ -97,6 +103,38 @@ def test_the_last_few_are_kept_and_those_before_merges_by_themselves(tmp_path: P
     prune(tmp_path, 2)
     assert [saved.number for saved in saved_checkpoints(tmp_path)] == [2, 3, 4, 5]
     assert len(list(tmp_path.iterdir())) == 8
+
+
+def test_a_copy_of_a_checkpoint_is_not_removed_with_the_checkpoint(tmp_path: Path) -> None:
+    first = save(tmp_path, 1)
+    for path in (first, manifest_of(first)):
+        shutil.copy(path, path.with_stem("best"))
+    for number in range(2, 5):
+        save(tmp_path, number)
+    prune(tmp_path, 1)
+    assert {path.name for path in tmp_path.glob("*.ckpt")} == {"best.ckpt", "epoch=4-step=40.ckpt"}
+
+
+def test_a_manifest_whose_checkpoint_never_got_its_name_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    kept, lost = save(tmp_path, 1), save(tmp_path, 2)
+    lost.unlink()
+    (tmp_path / "notes.json").write_text("{}")
+    clear_orphans(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {kept.name, manifest_of(kept).name, "notes.json"}
+
+
+@pytest.mark.parametrize(
+    "harm", [{"number": "1"}, {"epoch": None}, {"config": []}, {"sha256": 5}, {"saved_at": 10**400}]
+)
+def test_a_manifest_of_other_types_is_none(tmp_path: Path, harm: dict[str, Any]) -> None:
+    path = save(tmp_path, 1)
+    facts = json.loads(manifest_of(path).read_text())
+    assert read_saved(path) is not None
+    for content in (json.dumps(facts | harm), json.dumps({**facts, **harm})[:-5], "[" * 10**5, ""):
+        manifest_of(path).write_text(content)
+        assert read_saved(path) is None
+        with pytest.raises(UserError, match="its manifest is missing or invalid"):
+            last_checkpoint(tmp_path)
 
 
 def test_settings_that_differ_are_named_and_where_a_run_is_computed_may_differ() -> None:
