@@ -27,9 +27,9 @@ def differences(evidence: Evidence, comparisons: Comparisons) -> Section:
     """Differences of all methods to all baselines."""
     text = [
         "Columns: mean difference in percentage points with 95 % interval (bootstrap over utterances, "
-        "(the same utterances in all languages), wins, ties and losses over targets, and the matched rank-biserial "
+        "the same ones in all languages), wins, ties and losses over targets, and the matched rank-biserial "
         "correlation (−1 to 1). Then Wilcoxon's signed-rank test over targets, corrected by Holm over the methods.",
-        "The best source and the best zero-shot model are selected on the test rows: they are "
+        "The best of the sources used and the best of all sources are selected on the test rows: they are "
         "upper bounds for selecting a single model.",
     ]
     if not comparisons.all:

@@ -8,10 +8,10 @@ import numpy as np
 from mu_lightning.evaluation.statistics.resampling import Correctness
 
 # Baselines from the N-by-N matrix; joint training, uniform average and shuffled weights are separate runs.
-NATIVE = "native"
-BEST_SOURCE = "best source of those used"
-BEST_ZERO_SHOT = "best zero-shot of all"
-MEAN_ZERO_SHOT = "mean zero-shot"
+NATIVE = "trained on target labels (ceiling)"
+BEST_SOURCE = "best of the sources used"
+BEST_ZERO_SHOT = "best of all sources"
+MEAN_ZERO_SHOT = "mean of all sources"
 
 
 @dataclass(frozen=True)
