@@ -56,7 +56,10 @@ def overflow_named(name: str, method: str) -> Iterator[None]:
     except OverflowError as error:
         raise not_finite(name, method, f"overflows ({error})") from error
     except RuntimeError as error:  # torch: a scalar too large for a dtype, or a decomposition that does not converge
-        if "overflow" not in str(error) and "converge" not in str(error) and type(error).__name__ != "_LinAlgError":
+        import torch
+
+        known = "overflow" in str(error) or "converge" in str(error) or isinstance(error, torch.linalg.LinAlgError)
+        if not known:
             raise
         raise not_finite(name, method, f"overflows ({str(error).splitlines()[0]})") from error
 
