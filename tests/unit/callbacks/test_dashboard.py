@@ -136,7 +136,7 @@ def test_tensorboard_gets_a_layout_of_charts_and_a_report_a_merge(run: Run, tmp_
     assert all(any(re.fullmatch(tag, name) for name in logged) for tag in tags), "each chart shows something"
     texts = [one.tensor_proto.string_val[0].decode() for one in events.Tensors("merge/report/text_summary")]
     assert len(texts) == 2
-    assert texts[0].startswith("every epoch: committed\n")
+    assert texts[0].startswith("every epoch: kept\n")
     assert f"| af-ZA | en-US | 0.5000 | {merges.history[0]['targets']['af-ZA']['before']['en-US']:.4f} |" in texts[0]
 
 

@@ -43,10 +43,8 @@ def test_a_member_stops_after_so_many_epochs_without_a_rise_and_the_others_go_on
     fitting.fit(module, datamodule=data_module(MEMBERS))
     assert module.stopped == stopping.stopped == {"en-US"}
     assert stopping.best == {"en-US": 0.6, "nl-NL": 0.5}
-    assert fitting.current_epoch == 5
-    assert (
-        "en-US stops to train in epoch 4: its dev accuracy has not risen above 0.600 for 2" in capsys.readouterr().out
-    )
+    said = "en-US stops training in epoch 4: its dev accuracy has not improved on 0.600 for 2 epochs"
+    assert said in capsys.readouterr().out
     assert not same(script.weights[2], script.weights[3])
     assert same(script.weights[3], script.weights[4])
 

@@ -84,6 +84,6 @@ def test_every_model_has_a_row_with_its_accuracy_before_and_the_merged_models_ga
 
 
 def test_the_outcome_names_the_targets_that_were_committed(merge_record: Make) -> None:
-    assert outcome(merge_record(1)) == "committed"
+    assert outcome(merge_record(1)) == "kept"
     assert outcome(merge_record(1, committed=False)) == "rolled back"
-    assert outcome(two_targets(merge_record)) == "committed for sq-AL only"
+    assert outcome(two_targets(merge_record)) == "kept for sq-AL only"

@@ -64,4 +64,4 @@ def test_two_processes_agree_or_both_name_what_differs(tmp_path: Path, state: st
             assert (process.returncode, output.strip()) == (0, "agreed"), errors
         else:
             assert process.returncode != 0
-            assert "after merge 3 the 2 processes hold different weights in 1 of 4 tensors (de-DE: head)" in errors
+            assert "after merge 3 the 2 processes have different weights in 1 of 4 tensors (de-DE: head)" in errors

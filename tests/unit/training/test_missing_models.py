@@ -67,5 +67,5 @@ def test_a_model_of_all_locales_together_is_one_model(models: Path, tiny_base: P
 
 
 def test_a_target_has_no_source_models_to_skip(models: Path, tiny_base: Path) -> None:
-    with pytest.raises(UserError, match="leave it out"):
+    with pytest.raises(UserError, match="remove it"):
         settle_locales(settings(models, tiny_base, "all", target_lang="af-ZA"))

@@ -123,9 +123,9 @@ def test_members_are_copies_of_one_base_with_one_head(plan: Any) -> None:
         ({"multilingual": True, "target_lang": "af-ZA", "compare": True}, "--multilingual does not merge"),
         ({"exclude": ["af-AZ"]}, "--exclude af-AZ: the corpus small has no locale 'af-AZ': did you mean af-ZA?"),
         ({"exclude": ["fr-FR"]}, "--exclude fr-FR: the corpus small has no locale 'fr-FR' (French): it has af-ZA"),
-        ({"locales": ["nl-NL"], "exclude": ["nl-NL"]}, "--exclude leaves out every locale of nl-NL"),
-        ({"target_lang": "af-ZA", "all_leave_one_out": True}, "leave out --target-lang"),
-        ({"multilingual": True, "all_leave_one_out": True}, "leave out --multilingual"),
+        ({"locales": ["nl-NL"], "exclude": ["nl-NL"]}, "--exclude removes every locale of nl-NL"),
+        ({"target_lang": "af-ZA", "all_leave_one_out": True}, "remove --target-lang"),
+        ({"multilingual": True, "all_leave_one_out": True}, "remove --multilingual"),
         ({"locales": ["nl-NL"], "all_leave_one_out": True}, "needs at least two locales"),
         ({"all_leave_one_out": True, "model": ModelSettings(patience=2)}, "share dev splits"),
         ({"locales": SOURCES, "compare": True}, "--compare needs a target"),
@@ -141,8 +141,8 @@ def test_members_are_copies_of_one_base_with_one_head(plan: Any) -> None:
             {"locales": SOURCES, "model": ModelSettings(adapter="lora", lora=LoraSettings(r=0))},
             "`r` should be a positive integer",
         ),
-        ({"locales": SOURCES, "model": ModelSettings(patience=0)}, "--model.patience 0: expected a number of epochs"),
-        ({"locales": SOURCES, "trainer": {"strategy": "fsdp"}}, "members are not trained under the strategy fsdp"),
+        ({"locales": SOURCES, "model": ModelSettings(patience=0)}, "--model.patience 0: expected at least 1"),
+        ({"locales": SOURCES, "trainer": {"strategy": "fsdp"}}, "unsupported strategy fsdp"),
         ({"locales": SOURCES, "model": ModelSettings(members_in_memory=-1)}, "--members-in-memory -1"),
         (
             {
@@ -150,7 +150,7 @@ def test_members_are_copies_of_one_base_with_one_head(plan: Any) -> None:
                 "model": ModelSettings(members_in_memory=1),
                 "trainer": {"limit_train_batches": 4, "overfit_batches": 0.0, "fast_dev_run": False},
             },
-            "--trainer.limit_train_batches cuts off the last turns of --members-in-memory",
+            "--trainer.limit_train_batches is not supported with --members-in-memory",
         ),
         ({"target_lang": "nl-NL", "locales": SOURCES}, "the target nl-NL is among its sources"),
         ({"target_lang": "af-ZA", "num_languages": 9}, "9"),
@@ -170,7 +170,7 @@ def test_members_are_copies_of_one_base_with_one_head(plan: Any) -> None:
         ({"target_lang": "af-ZA", "merge": MergeSettings(schedule="plateau", score_epochs=False)}, "uses the scores"),
         (
             {"target_lang": "af-ZA", "merge": MergeSettings("magmax", reweight="target-dev")},
-            "magmax takes no weights",
+            "magmax does not use weights",
         ),
         ({"target_lang": "af-ZA", "target_languages": ["nl-NL"], "locales": SOURCES}, "the target nl-NL is among the"),
         (
