@@ -9,11 +9,12 @@ import docstring_parser
 from jsonargparse import Namespace
 
 from mu_lightning.checkpoints import DEFAULT_MODELS_DIR, source_models
-from mu_lightning.commands.names import CORPUS, PREWEIGHT, SPLIT, with_names
+from mu_lightning.commands.names import CORPUS, PREWEIGHT, SPLIT, WEIGHTING, with_names
 from mu_lightning.commands.parsing import OneLineErrors
 from mu_lightning.data.registry import CORPORA
 from mu_lightning.locales import LOCALES, locale_list
 from mu_lightning.settings import SIMILARITY_SOURCES, CorpusSettings, DataSettings, TypologySettings
+from mu_lightning.settings.typology import DEFAULT_WEIGHTING, SINKHORN_ITERATIONS, TEMPERATURES
 from mu_lightning.typology.features import FEATURE_SETS
 from mu_lightning.typology.plan import SourcePlan, plan_sources
 from mu_lightning.utilities.errors import UserError
@@ -62,17 +63,35 @@ def add_source_arguments(
 
 
 def add_typology_arguments(parser: OneLineErrors) -> None:
-    """Adds arguments for similarity and normalization; see `settings_from`."""
+    """Adds arguments for similarity and weighting; see `settings_from`."""
     settings = TypologySettings()
     mix = f"{'+'.join(list(FEATURE_SETS)[:2])} or with shares syntax_knn:0.7+geography:0.3"
     add = parser.section("typology")
-    add("--top-k", type=int, default=settings.top_k, help="number of neighbors of each locale to keep")
-    add("--sinkhorn-iters", type=int, default=settings.sinkhorn_iters, help="number of Sinkhorn iterations")
+    add(
+        "--weighting",
+        type=WEIGHTING,
+        default=None,
+        help=f"how similarities become weights: {WEIGHTING.names} (default: {DEFAULT_WEIGHTING}, or sinkhorn with "
+        "--sinkhorn-iters)",
+    )
     add(
         "--temperature",
-        type=float,
-        default=settings.temperature,
-        help="weights are proportional to s^(1 / temperature): below 1 favors the most similar sources",
+        type=float | None,
+        default=None,
+        help="lower temperatures favor the most similar sources: exp(s / temperature) for softmax, else "
+        f"s^(1 / temperature) (default: {', '.join(f'{value:g} for {name}' for name, value in TEMPERATURES.items())})",
+    )
+    add(
+        "--sinkhorn-iters",
+        type=int | None,
+        default=None,
+        help=f"for --weighting sinkhorn: number of iterations (default: {SINKHORN_ITERATIONS})",
+    )
+    add(
+        "--top-k",
+        type=int,
+        default=settings.top_k,
+        help="number of nearest neighbors among which sources are selected, and that sinkhorn keeps of each locale",
     )
     add(
         "--similarity-source",
@@ -204,8 +223,9 @@ def settings_from(arguments: Namespace) -> TypologySettings:
         similarity_matrix=arguments.similarity_matrix,
         feature_set=arguments.feature_set,
         top_k=arguments.top_k,
-        sinkhorn_iters=arguments.sinkhorn_iters,
+        weighting=arguments.weighting,
         temperature=arguments.temperature,
+        sinkhorn_iters=arguments.sinkhorn_iters,
     )
 
 

@@ -26,6 +26,7 @@ from mu_lightning.settings import (
     TypologySettings,
 )
 from mu_lightning.typology.features import FEATURE_SETS
+from mu_lightning.typology.weightings import WEIGHTINGS
 from mu_lightning.utilities.adapters.parser_arguments import arguments
 
 SUMMARIES = {
@@ -40,6 +41,7 @@ REGISTRIES: Mapping[str, Collection[str]] = {
     "--merge.method": METHODS,
     "--merge.schedule": SCHEDULES,
     "--typology.feature_set": FEATURE_SETS,
+    "--typology.weighting": WEIGHTINGS,
 }
 
 # Arguments of the Trainer; those of type Any may be classes, which LightningCLI parses.

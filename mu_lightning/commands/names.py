@@ -13,6 +13,7 @@ from mu_lightning.merging.registry import METHODS
 from mu_lightning.models.poolings import POOLINGS
 from mu_lightning.models.votes import VOTES
 from mu_lightning.reporting.filtering import OLD_TYPES
+from mu_lightning.typology.weightings import WEIGHTINGS
 from mu_lightning.typology.weights import WEIGHT_SOURCES
 from mu_lightning.utilities.errors import unknown
 
@@ -67,3 +68,4 @@ PREWEIGHT = NameOf("weight source", WEIGHT_SOURCES, OLDER_PREWEIGHTS)
 SPLIT = NameOf("split", SPLITS)
 TEXTS = NameOf("fisher data mode", MODES)
 VOTE = NameOf("voting method", VOTES)
+WEIGHTING = NameOf("weighting", WEIGHTINGS)

@@ -33,6 +33,7 @@ _TRAINING = _EVERYWHERE | {
     "--similarity-source": "--typology.similarity_source",
     "--similarity-matrix": "--typology.similarity_matrix",
     "--top-k": "--typology.top_k",
+    "--weighting": "--typology.weighting",
     "--sinkhorn-iters": "--typology.sinkhorn_iters",
     "--temperature": "--typology.temperature",
 }
@@ -53,7 +54,7 @@ FREQUENT: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "data and base": ("--corpus", "--data-dir", "--base"),
         "training": ("--max-epochs", "--batch-size", "--learning-rate", "--precision", "--devices", "--seed"),
-        "merging": ("--preweight", "--merge-method", "--merge-frequency", "--schedule"),
+        "merging": ("--preweight", "--weighting", "--merge-method", "--merge-frequency", "--schedule"),
         "output": ("--output-dir", "--dry-run", "--resume"),
     },
 }

@@ -10,8 +10,8 @@ from mu_lightning.settings import SIMILARITY_SOURCES, TypologySettings
 from mu_lightning.typology.features import locales_with_data, no_data
 from mu_lightning.typology.selection import nearest_sources
 from mu_lightning.typology.similarity import SimilarityMatrix, from_features, read_csv
-from mu_lightning.typology.sinkhorn import normalize
-from mu_lightning.typology.weights import WeightRequest, parse_weights, source_weights
+from mu_lightning.typology.weightings import describe, weighed
+from mu_lightning.typology.weights import TYPOLOGICAL, WeightRequest, parse_weights, source_weights
 from mu_lightning.utilities.errors import UserError, unknown
 
 DEFAULT_MATRIX_FILE = Path("language_similarity_matrix_unified.csv")
@@ -28,9 +28,9 @@ class SourcePlan:
         weights: merge weights, summing to 1.
         preweight: name of the weight source.
         uriel_weights: typological weights, for any `preweight`.
-        column_residual: maximum distance of a column sum from 1 in the normalized matrix.
+        column_residual: of the weighting ``sinkhorn``: maximum distance of a column sum from 1; None for others.
         without_data: available locales that are missing in the matrix.
-        settings: settings of similarity and normalization.
+        settings: settings of similarity and weighting.
         seed: random seed.
     """
 
@@ -40,7 +40,7 @@ class SourcePlan:
     weights: dict[str, float]
     preweight: str
     uriel_weights: dict[str, float]
-    column_residual: float
+    column_residual: float | None
     without_data: tuple[str, ...]
     settings: TypologySettings
     seed: int
@@ -101,7 +101,7 @@ def plan_sources(
         num_languages: number of sources to select otherwise, by similarity, among the `top_k` nearest locales.
         preweight: name of a weight source.
         manual_weights: weights for ``manual``, as a mapping or as ``"en-US=0.5,fr-FR=0.5"``.
-        settings: settings of similarity and normalization.
+        settings: settings of similarity and weighting.
         seed: random seed, for shuffled weights.
 
     Raises:
@@ -124,15 +124,8 @@ def plan_sources(
         sources = nearest_sources(matrix, target, available, num_languages, settings.top_k)
     else:
         sources = _named(matrix, target, locales, available)
-    normal = normalize(matrix, settings.top_k, settings.sinkhorn_iters, settings.temperature, keep={target: sources})
-    row = normal.values[matrix.index(target)]
-    uriel = {tag: float(row[matrix.index(tag)]) for tag in sources}
-    if not any(uriel.values()):
-        raise UserError(
-            f"the typological weights of {', '.join(sources)} for {target} are all 0 at temperature "
-            f"{settings.temperature:g}: raise it or choose other sources"
-        )
-    request = WeightRequest(target, sources, uriel, manual_weights, seed)
+    typological = weighed(matrix, target, sources, settings)
+    request = WeightRequest(target, sources, typological.weights, manual_weights, seed)
     uriel_weights = source_weights("uriel", request)
     return SourcePlan(
         target=target,
@@ -141,7 +134,7 @@ def plan_sources(
         weights=source_weights(preweight, request),
         preweight=preweight,
         uriel_weights=uriel_weights,
-        column_residual=normal.column_residual,
+        column_residual=typological.column_residual,
         without_data=tuple(sorted(set(available) - set(matrix.locales))),
         settings=settings,
         seed=seed,
@@ -195,9 +188,8 @@ def table(plan: SourcePlan) -> str:
     rows = table_rows(plan)
     width = max(len("language"), *(len(language) for _, language, _, _ in rows))
     lines = [
-        f"{plan.target}{name}: similarity by {source}, {plan.preweight} weights (top-k {settings.top_k}, "
-        f"{settings.sinkhorn_iters} Sinkhorn rounds, temperature {settings.temperature:g}; "
-        f"column residual {plan.column_residual:.1e})",
+        f"{plan.target}{name}: similarity by {source}, {plan.preweight} weights"
+        + (f" ({describe(settings, plan.column_residual)})" if plan.preweight in TYPOLOGICAL else ""),
         f"  {'source':<7} {'language':<{width}}  similarity  weight",
         *(
             f"  {tag:<7} {language:<{width}}  {similarity:10.4f}  {weight:6.4f}"

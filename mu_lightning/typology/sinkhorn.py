@@ -57,8 +57,7 @@ def normalize(
         raise UserError(f"top-k must be at least 1, not {top_k}")
     if iterations < 0:
         raise UserError(f"the number of Sinkhorn iterations must not be negative, as {iterations} is")
-    if not (math.isfinite(temperature) and temperature > 0):
-        raise UserError(f"the temperature must be a positive number, not {temperature}")
+    check_temperature(temperature)
     if len(similarity.locales) < 2:
         raise UserError(
             f"similarity matrix {similarity.origin} has only {similarity.locales[0]}: there is no neighbor to weigh"
@@ -76,6 +75,13 @@ def normalize(
         values = values / np.where(columns > 0, columns, 1.0)  # columns without neighbors stay 0
     values = values / values.sum(axis=1, keepdims=True)
     return Normalized(similarity.locales, values, float(np.abs(values.sum(axis=0) - 1.0).max()))
+
+
+def check_temperature(temperature: float | None) -> float:
+    """Returns a temperature; raises UserError unless it is a positive, finite number."""
+    if temperature is None or not (math.isfinite(temperature) and temperature > 0):
+        raise UserError(f"the temperature must be a positive number, not {temperature}")
+    return temperature
 
 
 def _kept(similarity: SimilarityMatrix, top_k: int, keep: Mapping[str, Collection[str]]) -> np.ndarray:

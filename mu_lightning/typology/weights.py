@@ -19,7 +19,7 @@ class WeightRequest:
     Attributes:
         target: the target locale.
         sources: source locales, in order.
-        uriel: normalized similarity of the target to each source, summing to 1.
+        uriel: typological weight of each source.
         manual: weights of the user, if given.
         seed: random seed.
     """
@@ -66,11 +66,13 @@ def _shuffled(request: WeightRequest) -> Mapping[str, float]:
 
 
 WEIGHT_SOURCES: dict[str, WeightSource] = {
-    "uriel": _uriel,  # the target's row of the normalized similarity matrix
+    "uriel": _uriel,  # similarities turned into weights by a weighting, see `mu_lightning.typology.weightings`
     "equal": _equal,  # the same weight for every source: the baseline
     "manual": _manual,  # as given, normalized
     "shuffled": _shuffled,  # URIEL weights, randomly permuted: the control
 }
+
+TYPOLOGICAL = ("uriel", "shuffled")  # weight sources that a weighting affects
 
 
 def source_weights(preweight: str, request: WeightRequest) -> dict[str, float]:

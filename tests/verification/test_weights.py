@@ -1,5 +1,6 @@
 """What must hold of merge weights for every target, whatever the settings."""
 
+import itertools
 import math
 from pathlib import Path
 
@@ -16,8 +17,11 @@ from mu_lightning.typology.weights import WEIGHT_SOURCES
 SETTINGS = [
     TypologySettings(),
     TypologySettings(top_k=5),
-    TypologySettings(top_k=51, sinkhorn_iters=0),
-    TypologySettings(temperature=0.05),
+    TypologySettings(top_k=51, sinkhorn_iters=0),  # of sinkhorn
+    TypologySettings(temperature=0.02),
+    TypologySettings(weighting="proportional"),
+    TypologySettings(weighting="sinkhorn"),
+    TypologySettings(weighting="sinkhorn", temperature=0.05),
     TypologySettings(feature_set="syntax_knn:0.7+geography:0.3", temperature=3.0),
 ]
 
@@ -38,6 +42,35 @@ def test_weights_of_every_target_sum_to_1(target: str, settings: TypologySetting
         assert all(0 <= weight <= 1 for weight in weights.values())
         assert abs(math.fsum(weights.values()) - 1) < 1e-12
         assert abs(sum(weights.values()) - 1) < 1e-12
+
+
+@pytest.mark.parametrize("weighting", ["softmax", "proportional"])
+@pytest.mark.parametrize("feature_set", [*FEATURE_SETS, "syntax_knn:0.7+geography:0.3"])
+def test_a_more_similar_source_never_weighs_less(feature_set: str, weighting: str) -> None:
+    settings = [
+        TypologySettings(feature_set=feature_set, weighting=weighting, top_k=51, temperature=temperature)
+        for temperature in (None, 0.01)
+    ]
+    known = locales_with_data(feature_set)
+    weighed = 0
+    for target, number, setting in itertools.product(known, (2, 5, 20, len(known) - 1), settings):
+        plan = plan_sources(target, available=known, num_languages=min(number, len(known) - 1), settings=setting)
+        ordered = sorted(plan.sources, key=plan.similarities.__getitem__)
+        for less, more in itertools.pairwise(ordered):
+            assert plan.weights[less] <= plan.weights[more], (target, number, less, more)
+            if plan.similarities[less] == plan.similarities[more]:
+                assert plan.weights[less] == plan.weights[more]
+        weighed += len(ordered)
+    assert weighed > 1000
+
+
+def test_sinkhorn_gives_more_similar_sources_less_weight() -> None:
+    # The reason why it is no longer the default: what a language lacks in near neighbors falls to distant ones.
+    plan = plan_sources("af-ZA", available=LOCALES, num_languages=20, settings=TypologySettings(weighting="sinkhorn"))
+    heaviest = max(plan.weights, key=plan.weights.__getitem__)
+    assert plan.sources[0] == "nl-NL"
+    assert plan.sources.index(heaviest) > 10
+    assert plan.weights["nl-NL"] < 1 / 20
 
 
 @pytest.mark.parametrize("feature_set", FEATURE_SETS)

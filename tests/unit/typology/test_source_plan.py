@@ -21,14 +21,26 @@ from mu_lightning.typology.similarity import SimilarityMatrix, from_features, wr
 from mu_lightning.typology.sinkhorn import normalize
 from mu_lightning.utilities.errors import UserError
 
+FEATURES = from_features("syntax_knn", tuple(LOCALES))
+
 
 def plan(target: str = "sq-AL", **more: object) -> SourcePlan:
     arguments = {"available": LOCALES, "settings": TypologySettings(), "seed": 0, **more}
     return plan_sources(target, **arguments)  # type: ignore[arg-type]
 
 
-def test_the_nearest_are_weighed_by_their_normalized_similarity() -> None:
-    result = plan()
+def test_the_nearest_are_weighed_by_their_similarity() -> None:
+    result, settings = plan(), TypologySettings()
+    order = sorted((tag for tag in LOCALES if tag != "sq-AL"), key=lambda tag: -FEATURES.similarity("sq-AL", tag))
+    assert list(result.sources) == order[:5]
+    exponentials = {tag: math.exp(FEATURES.similarity("sq-AL", tag) / settings.temperature) for tag in order[:5]}  # type: ignore[operator]
+    for tag in result.sources:
+        assert result.weights[tag] == pytest.approx(exponentials[tag] / sum(exponentials.values()), abs=1e-14)
+    assert result.column_residual is None
+
+
+def test_sinkhorn_weighs_them_by_their_normalized_similarity() -> None:
+    result = plan(settings=TypologySettings(weighting="sinkhorn"))
     matrix = from_features("syntax_knn", tuple(LOCALES))
     row, scores = normalize(matrix, 20, 20).values[matrix.index("sq-AL")], matrix.values[matrix.index("sq-AL")]
     order = sorted((tag for tag in LOCALES if tag != "sq-AL"), key=lambda tag: -scores[matrix.index(tag)])
@@ -80,7 +92,7 @@ def test_other_weights_for_the_same_sources() -> None:
 
 def test_temperature_and_feature_set_change_the_weights() -> None:
     plain = plan("af-ZA")
-    sharp = plan("af-ZA", settings=TypologySettings(temperature=0.05))
+    sharp = plan("af-ZA", settings=TypologySettings(temperature=0.01))
     assert sharp.sources == plain.sources
     assert max(sharp.weights.values()) > max(plain.weights.values())
     assert plan("af-ZA", settings=TypologySettings(feature_set="geography")).sources[0] == "sw-KE"
@@ -129,7 +141,10 @@ def test_what_the_set_knows_nothing_of_is_said() -> None:
         ({"settings": TypologySettings(feature_set="syntax")}, "unknown feature set 'syntax'"),
         ({"settings": TypologySettings(similarity_source="sparce")}, "unknown similarity source 'sparce'"),  # type: ignore[arg-type]
         ({"settings": TypologySettings(similarity_matrix=Path("m.csv"))}, "read with --similarity-source sparse only"),
-        ({"locales": ["km-KH"], "settings": TypologySettings(temperature=1e-5)}, "all 0 at temperature 1e-05"),
+        (
+            {"locales": ["km-KH"], "settings": TypologySettings(weighting="sinkhorn", temperature=1e-5)},
+            "all 0 at temperature 1e-05",
+        ),
         ({"preweight": "shuffled", "seed": -1}, "seed must not be negative"),
     ],
 )
@@ -187,6 +202,7 @@ def test_the_details_are_plain_values() -> None:
     details = json.loads(json.dumps(plan(settings=settings).details()))
     assert details["target"] == "sq-AL"
     assert details["settings"]["top_k"] == 20
+    assert details["settings"]["weighting"] == "softmax"
     assert details["settings"]["similarity_matrix"] is None
     assert math.fsum(details["weights"].values()) == pytest.approx(1, abs=1e-12)
 
