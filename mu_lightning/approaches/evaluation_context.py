@@ -89,9 +89,6 @@ class Scoring(CorpusSettings):
         """Opens the corpus; raises UserError for an unknown corpus or split."""
         if self.split not in SPLITS:
             raise unknown("split", self.split, SPLITS)
-        for name in ("batch_size", "max_length"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
         return open_corpus(self)
 
     def plain(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from mu_lightning.commands.arguments import add_corpus_arguments, corpus_from
 from mu_lightning.commands.parsing import OneLineErrors, command_parser
 from mu_lightning.locales import locale_list
 from mu_lightning.settings import DataSettings
-from mu_lightning.utilities.errors import UserError, check_number
+from mu_lightning.utilities.errors import UserError
 
 
 def parser() -> OneLineErrors:
@@ -37,7 +37,6 @@ def run(argv: list[str]) -> int:
         UserError: an unreadable corpus, or an unknown language.
     """
     arguments = parser().parse_args(argv)
-    check_number("--max-length", arguments.max_length, least=3)
     from mu_lightning.checkpoints import load_tokenizer
     from mu_lightning.data.description import describe_language, remarks, show
     from mu_lightning.data.registry import open_corpus

@@ -14,6 +14,7 @@ from jsonargparse import ArgumentParser, Namespace, get_loader, set_loader
 from mu_lightning.commands.help_text import all_sections, help_text
 from mu_lightning.commands.invocation import program_name
 from mu_lightning.commands.older_names import older_names, with_current_names
+from mu_lightning.settings.bounds import BOUNDS
 from mu_lightning.utilities.adapters.parser_arguments import arguments
 from mu_lightning.utilities.errors import UserError, unknown
 from mu_lightning.utilities.yaml_files import checked, read_yaml
@@ -81,7 +82,15 @@ class OneLineErrors(ArgumentParser):
             args = with_current_names(list(args), self.older)
             several = {name for action in arguments(self) if action.nargs == "+" for name in action.option_strings}
             args = list(separated(args, several - set(self.verbatim)))
-        return super().parse_args(args, *more, **given)
+        try:
+            found = super().parse_args(args, *more, **given)
+        except OverflowError as error:  # an integer where a float is expected
+            raise UserError(f"a number of the arguments is too large ({error})") from error
+        for action in arguments(self):
+            bound = BOUNDS.get(action.dest.rpartition(".")[2])
+            if bound is not None:
+                bound.check(action.option_strings[0], found.get(action.dest))
+        return found
 
     def parse_path(self, cfg_path: str | os.PathLike[str], *more: Any, **given: Any) -> Namespace:
         """See `ArgumentParser.parse_path`; raises UserError for invalid files."""

@@ -18,7 +18,7 @@ from mu_lightning.data.records import TABLES
 from mu_lightning.data.tables import Columns
 from mu_lightning.locales import locale_list
 from mu_lightning.settings import DataSettings
-from mu_lightning.utilities.errors import UserError, check_number
+from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import atomic_file, refuse_existing
 from mu_lightning.utilities.tables import counted, text_table
 
@@ -84,7 +84,6 @@ def run(argv: list[str]) -> int:
         raise UserError(f"{what} is given to classify: give one of --text, --input FILE (- for a pipe) or --locales")
     if (arguments.model_path is None) == (arguments.models is None):
         raise UserError("give one model with --model-path, or several that vote with --models")
-    check_number("--abstain-below", arguments.abstain_below, least=0, most=1)
     if arguments.output_file is not None:
         refuse_existing(arguments.output_file)
         if arguments.output_file.suffix.lower() not in WRITTEN:

@@ -39,7 +39,12 @@ def parser() -> OneLineErrors:
     add("--hub-id", type=str, default="PhilipMay/stsb_multi_mt", help="dataset on the hub")
     add("--split", type=SPLIT, default="test", help=f"split: {SPLIT.names}")
     add("--batch-size", type=int, default=256, help="batch size")
-    add("--max-length", type=int, default=128, help="maximum number of tokens")
+    add(
+        "--max-length",
+        type=int | None,
+        default=None,
+        help="maximum number of tokens (default: 128, or as many as the model supports)",
+    )
     add_device_argument(result)
     add(
         "--output-dir", type=Path | None, default=None, help="output folder for scores and similarities; must not exist"
@@ -59,9 +64,6 @@ def run(argv: list[str]) -> int:
         raise UserError("no model is given: set --model-path to a folder or hub id; repeatable")
     if arguments.pooling and arguments.poolings:
         raise UserError("--pooling and --poolings are mutually exclusive")
-    for name in ("batch_size", "max_length"):
-        if getattr(arguments, name) < 1:
-            raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(arguments, name)}")
     with reserved(arguments.output_dir):
         _score(arguments, models)
     return 0

@@ -17,7 +17,7 @@ from mu_lightning.data.stsb import Pairs
 from mu_lightning.evaluation.correlation import cosines, spearman, spearman_interval
 from mu_lightning.merging.folders.hub_folders import local_folder
 from mu_lightning.merging.folders.model_folders import open_folder
-from mu_lightning.models.reading import check_rows, without_weights
+from mu_lightning.models.reading import check_length, check_rows, most_tokens, without_weights
 from mu_lightning.models.sentences import SentenceEncoder
 from mu_lightning.results.provenance import versions
 from mu_lightning.utilities.errors import UserError
@@ -27,6 +27,7 @@ from mu_lightning.utilities.progress import progress
 from mu_lightning.utilities.resources import resource
 from mu_lightning.utilities.tables import markdown_table, text_table
 
+MAX_LENGTH = 128
 HEADER = ("model", "locale", "pooling", "Spearman", "95 % interval", "pairs")
 
 
@@ -75,7 +76,7 @@ def score_models(
     poolings: Sequence[str],
     *,
     batch_size: int = 256,
-    max_length: int = 128,
+    max_length: int | None = None,
     device: str = "cpu",
 ) -> list[Similarity]:
     """Scores each model on each language, with a bar of the batches on standard error.
@@ -85,15 +86,17 @@ def score_models(
         pairs: locale -> pairs.
         poolings: names of `mu_lightning.models.sentences.POOLINGS`, all from one forward pass.
         batch_size: sentences in one batch.
-        max_length: tokens after which a sentence is cut.
+        max_length: tokens after which a sentence is cut; None: `MAX_LENGTH`, or as many as the model supports.
         device: where to compute.
 
     Raises:
-        UserError: a model cannot be loaded, or gives every pair the same similarity.
+        UserError: a model cannot be loaded, does not support the length, or gives every pair the same similarity.
     """
+    limits = [_limit(model, max_length) for model in models]
     tokenizers = [load_tokenizer(model) for model in models]
     encoded = [
-        {locale: _encode(found, tokenizer, max_length) for locale, found in pairs.items()} for tokenizer in tokenizers
+        {locale: _encode(found, tokenizer, limit) for locale, found in pairs.items()}
+        for tokenizer, limit in zip(tokenizers, limits, strict=True)
     ]
     for model, rows_of in zip(models, encoded, strict=True):
         check_rows(list(rows_of.values()), without_weights(model), str(model))
@@ -117,6 +120,14 @@ def score_models(
         for (model, locale), by_pooling in vectors.items()
         for pooling, sentences in zip(poolings, by_pooling, strict=True)
     ]
+
+
+def _limit(model: str, given: int | None) -> int:
+    empty = without_weights(model)
+    if given is None:
+        return min(MAX_LENGTH, most_tokens(empty) or MAX_LENGTH)
+    check_length(given, empty, "max_length")
+    return given
 
 
 def show(results: Sequence[Similarity]) -> str:

@@ -137,6 +137,9 @@ def adapted_members(
         from peft import LoraConfig, TaskType, get_peft_model
     except ImportError as error:
         raise UserError("--adapter lora needs peft: pip install 'mu-lightning[lora]'") from error
+    size = getattr(base.config, "hidden_size", None)
+    if size is not None and settings.r > size:
+        raise UserError(f"model.lora.r is {settings.r}: expected a rank of at most {size}, the base's hidden size")
     inside = base.base_model_prefix
     head = [name for name, part in base.named_children() if name != inside and any(True for _ in part.parameters())]
     try:

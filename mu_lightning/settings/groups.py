@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from mu_lightning.settings.bounds import check_settings
 from mu_lightning.utilities.errors import UserError, check_number
 
 EMBEDDED_BASE = Path("checkpoints/xlm-r-cldr")
@@ -57,7 +58,7 @@ class CorpusSettings:
     split_seed: int = 0
 
     def __post_init__(self) -> None:
-        check_number("data.split_seed", self.split_seed, least=0)
+        check_settings(self, "data")
 
     def corpus_values(self) -> dict[str, Any]:
         """Returns the corpus fields, without those of subclasses."""
@@ -85,9 +86,6 @@ class DataSettings(CorpusSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("batch_size", "eval_batch_size", "limit_train"):
-            check_number(f"data.{name}", getattr(self, name), least=1)
-        check_number("data.max_length", self.max_length, least=3)  # two special tokens and one text token
         check_number("data.batch_tokens", self.batch_tokens, least=self.max_length)  # the longest row fits
 
 
@@ -109,6 +107,9 @@ class LoraSettings:
     dropout: float = 0.0
     target_modules: list[str] | None = None
     save_adapter: bool = False
+
+    def __post_init__(self) -> None:
+        check_settings(self, "model.lora")
 
 
 @dataclass(frozen=True)
@@ -159,14 +160,11 @@ class ModelSettings:
     moments_dtype: MomentsDtype | None = None
 
     def __post_init__(self) -> None:
-        check_number("model.learning_rate", self.learning_rate, above=0)
-        check_number("model.weight_decay", self.weight_decay, least=0)
-        check_number("model.warmup", self.warmup, least=0, most=1)
+        check_settings(self, "model")
         if self.decay_unused and self.vocabulary != "full":
             raise UserError(
                 "--model.decay_unused needs --model.vocabulary full: otherwise members lack these embeddings"
             )
-        check_number("model.label_smoothing", self.label_smoothing, least=0, below=1)
 
 
 @dataclass(frozen=True)
@@ -229,13 +227,7 @@ class MergeSettings:
     score_epochs: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("pull_keep", "outer_momentum"):
-            check_number(f"merge.{name}", getattr(self, name), least=0, most=1)
-        for name in ("rewarm", "outer_learning_rate", "convergence_threshold"):
-            check_number(f"merge.{name}", getattr(self, name), least=0)
-        check_number("merge.reweight_temperature", self.reweight_temperature, above=0)
-        check_number("merge.tolerance", self.tolerance)
-        check_number("merge.keep_merges", self.keep_merges, least=-1)
+        check_settings(self, "merge")
 
 
 @dataclass(frozen=True)
@@ -255,9 +247,7 @@ class CheckpointSettings:
     keep: int = 2
 
     def __post_init__(self) -> None:
-        check_number("checkpoint.every_n_epochs", self.every_n_epochs, least=0)
-        check_number("checkpoint.every_n_steps", self.every_n_steps, least=1)
-        check_number("checkpoint.keep", self.keep, least=0)
+        check_settings(self, "checkpoint")
 
 
 @dataclass(frozen=True)
@@ -277,5 +267,4 @@ class GuardSettings:
     out_of_memory: bool = True
 
     def __post_init__(self) -> None:
-        check_number("guard.retries", self.retries, least=0)
-        check_number("guard.rate_factor", self.rate_factor, above=0, most=1)
+        check_settings(self, "guard")

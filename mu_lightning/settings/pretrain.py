@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
-from mu_lightning.utilities.errors import UserError, check_number
+from mu_lightning.settings.bounds import check_settings
+from mu_lightning.utilities.errors import UserError
+
+MAX_PARAMETERS = 2_000_000_000
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,12 @@ class PretrainSettings:
     mask_rate: float = 0.2
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "layers", "hidden_size", "heads", "steps", "batch_size"):
-            check_number(name, getattr(self, name), least=1)
+        check_settings(self, "size")
         if self.hidden_size % self.heads:
             raise UserError(f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}")
-        check_number("learning_rate", self.learning_rate, above=0)
-        check_number("pairs", self.pairs, least=0, most=1)
-        check_number("mask_rate", self.mask_rate, above=0, below=1)
+        # embeddings, and four matrices of attention and two of the feed-forward layers, which are four times as wide
+        parameters = self.hidden_size * (self.vocab_size + 12 * self.layers * self.hidden_size)
+        if parameters > MAX_PARAMETERS:
+            raise UserError(
+                f"size: {parameters / 1e9:,.1f} billion parameters: expected at most {MAX_PARAMETERS / 1e9:g} billion"
+            )

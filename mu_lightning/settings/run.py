@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mu_lightning.locales import locale_list
+from mu_lightning.settings.bounds import check_settings
 from mu_lightning.settings.groups import CheckpointSettings, DataSettings, GuardSettings, MergeSettings, ModelSettings
 from mu_lightning.settings.trainer import TrainerArguments, trainer_arguments
 from mu_lightning.settings.typology import TypologySettings
@@ -27,7 +28,7 @@ class RunSettings:
             remove it.
 
     Raises:
-        UserError: a repeated locale, or an unknown argument of the Trainer.
+        UserError: a repeated locale, a number out of its bounds, or an unknown argument of the Trainer.
     """
 
     seed: int = 0
@@ -64,6 +65,7 @@ class RunSettings:
             object.__setattr__(self, name, tuple(locale_list(getattr(self, name)) or ()))
         object.__setattr__(self, "callbacks", dict(self.callbacks or {}))
         object.__setattr__(self, "trainer", trainer_arguments(self.trainer))
+        check_settings(self)
 
     @property
     def targets(self) -> tuple[str, ...]:

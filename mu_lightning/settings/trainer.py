@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, TypedDict, cast
 
-from mu_lightning.utilities.errors import unknown
+from mu_lightning.settings.bounds import check_settings
+from mu_lightning.utilities.errors import UserError, unknown
 
 
 class TrainerArguments(TypedDict, total=False):
@@ -70,8 +71,15 @@ TRAINER_DEFAULTS: TrainerArguments = {
 
 
 def trainer_arguments(given: Mapping[str, Any]) -> TrainerArguments:
-    """Adds our defaults to the given arguments; raises UserError for unknown ones."""
+    """Adds our defaults to the given arguments; raises UserError for unknown ones and numbers out of bounds."""
     for name in given:
         if name not in TrainerArguments.__annotations__:
             raise unknown("argument of Lightning's Trainer", name, TrainerArguments.__annotations__)
-    return cast(TrainerArguments, {**TRAINER_DEFAULTS, **given})
+    check_settings(given, "trainer")
+    found = {**TRAINER_DEFAULTS, **given}
+    for name in ("max_epochs", "max_steps"):
+        if found.get(name) == 0:
+            raise UserError(f"trainer.{name} is 0: expected at least 1, as nothing would be trained")
+    if found.get("max_epochs") == -1 and found.get("max_steps", -1) == -1 and found.get("max_time") is None:
+        raise UserError("trainer.max_epochs is -1 (no limit): give trainer.max_steps or trainer.max_time too")
+    return cast(TrainerArguments, found)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from mu_lightning.settings.bounds import check_settings
+
 DEFAULT_FEATURE_SET = "syntax_knn"
 DEFAULT_WEIGHTING = "softmax"
 SINKHORN = "sinkhorn"
@@ -49,3 +51,4 @@ class TypologySettings:
             object.__setattr__(self, "temperature", TEMPERATURES.get(weighting))
         if self.sinkhorn_iters is None and weighting == SINKHORN:
             object.__setattr__(self, "sinkhorn_iters", SINKHORN_ITERATIONS)
+        check_settings(self, "typology")

@@ -12,7 +12,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from mu_lightning.settings import RunSettings, TrainerArguments
 from mu_lightning.training.distributed import strategy_for
-from mu_lightning.utilities.errors import UserError, check_number
+from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.precision import check_precision, settled_precision
 
 CLASS_PATH = "class_path"
@@ -62,7 +62,6 @@ def with_settled_precision(settings: RunSettings) -> RunSettings:
 
 def check_arguments(arguments: Mapping[str, Any]) -> None:
     """Raises UserError for arguments that Lightning would reject later."""
-    check_number("trainer.gradient_clip_val", arguments.get("gradient_clip_val"), least=0)
     try:
         Trainer(**{**arguments, "logger": False, "callbacks": None, "enable_checkpointing": False})
     except (MisconfigurationException, ValueError, TypeError, ImportError) as error:
@@ -78,13 +77,8 @@ def check_trainer(settings: RunSettings) -> None:
     trainer, model = settings.trainer, settings.model
     check_precision(trainer.get("precision"), model.moments_dtype)
     strategy_for(trainer.get("strategy") or "auto", trainer.get("devices", 1), trainer.get("num_nodes", 1))
-    if model.members_in_memory < 0:
-        raise UserError(
-            f"--members-in-memory {model.members_in_memory}: expected the number of members on the device, or 0 for all"
-        )
-    patience = model.patience
-    if patience is not None and (patience < 1 or trainer.get("limit_val_batches") == 0):
-        raise UserError(f"--model.patience {patience}: expected at least 1, and dev evaluation enabled")
+    if model.patience is not None and trainer.get("limit_val_batches") == 0:
+        raise UserError(f"--model.patience {model.patience}: expected dev evaluation, but limit_val_batches is 0")
     cut = [name for name in ("limit_train_batches", "overfit_batches", "fast_dev_run") if trainer.get(name)]
     if model.members_in_memory and cut:
         raise UserError(f"--trainer.{cut[0]} is not supported with --members-in-memory: use --data.limit_train")

@@ -83,11 +83,18 @@ def check_number(
         above: exclusive minimum.
         below: exclusive maximum.
     """
-    if value is None or (math.isfinite(value) and least <= value <= most and above < value < below):
+    if value is None or (_finite(value) and least <= value <= most and above < value < below):
         return
     bounds = (("at least", least), ("at most", most), ("above", above), ("below", below))
-    expected = " and ".join(f"{word} {bound:g}" for word, bound in bounds if math.isfinite(bound))
-    raise UserError(f"{name} is {value}: expected a number{' ' + expected if expected else ''}")
+    expected = " and ".join(f"{word} {bound:.10g}" for word, bound in bounds if math.isfinite(bound))
+    raise UserError(f"{name} is {shown(value)}: expected a number{' ' + expected if expected else ''}")
+
+
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond the range of floats
+        return False
 
 
 class Interrupted(BaseException):

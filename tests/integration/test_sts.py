@@ -108,7 +108,8 @@ def test_a_similarity_is_the_cosine_of_the_two_sentences_embeddings(
         (["--model-path", "BASE", "--locales", "sq-AL"], "STS-B has no locale 'sq-AL'"),
         (["--model-path", "nowhere/at/all"], "no model folder at"),
         (["--model-path", "BASE", "--pooling", "cls", "--poolings", "mean"], "are mutually exclusive"),
-        (["--model-path", "BASE", "--batch-size", "0"], "--batch-size must be at least 1"),
+        (["--model-path", "BASE", "--batch-size", "0"], "--batch-size is 0: expected a number at least 1"),
+        (["--model-path", "BASE", "--max-length", "513"], "max_length is 513"),
         (["--model-path", "BASE", "--split", "dev"], "has no stsb-en-dev.csv or sts-dev.csv"),
     ],
 )

@@ -2,11 +2,17 @@
 
 import textwrap
 from argparse import Action, ArgumentParser, HelpFormatter
+from typing import Any
 
 
 def arguments(parser: ArgumentParser) -> list[Action]:
     """All arguments of a parser, those of its groups included, in the order in which they were added."""
     return list(parser._actions)
+
+
+def type_of(action: Action) -> Any:
+    """The type of an argument's values."""
+    return getattr(action, "_typehint", None) or action.type
 
 
 class WholeWords(HelpFormatter):

@@ -177,8 +177,9 @@ def test_members_are_merged_while_they_train(adapted: Make, data_module: Any, tr
     ("wrong", "message"),
     [
         ({"target_modules": ["nowhere"]}, "a base of type xlm-roberta: No modules were targeted for adaptation"),
-        ({"r": 0}, "a base of type xlm-roberta: `r` should be a positive integer"),
-        ({"dropout": 1.5}, "dropout probability has to be between 0 and 1"),
+        ({"r": 100_000}, "model.lora.r is 100000: expected a rank of at most"),
+        ({"r": 0}, "model.lora.r is 0: expected a number at least 1"),
+        ({"dropout": 1.5}, r"model.lora.dropout is 1\.5: expected a number at least 0 and below 1"),
     ],
 )
 def test_adapters_that_cannot_be_made_are_refused(adapted: Make, wrong: dict[str, Any], message: str) -> None:

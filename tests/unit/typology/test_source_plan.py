@@ -135,9 +135,6 @@ def test_what_the_set_knows_nothing_of_is_said() -> None:
         ({"preweight": "manual"}, "none are given"),
         ({"manual_weights": "it-IT=1"}, "add --preweight manual"),
         ({"preweight": "manual", "manual_weights": "it-IT=1", "locales": ["el-GR"]}, "do not match the sources"),
-        ({"settings": TypologySettings(top_k=0)}, "top-k must be at least 1"),
-        ({"settings": TypologySettings(temperature=0)}, "temperature must be a positive number"),
-        ({"settings": TypologySettings(sinkhorn_iters=-1)}, "must not be negative"),
         ({"settings": TypologySettings(feature_set="syntax")}, "unknown feature set 'syntax'"),
         ({"settings": TypologySettings(similarity_source="sparce")}, "unknown similarity source 'sparce'"),  # type: ignore[arg-type]
         ({"settings": TypologySettings(similarity_matrix=Path("m.csv"))}, "read with --similarity-source sparse only"),

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,16 +67,16 @@ def test_iterations_without_a_weighting_ask_for_sinkhorn() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (TypologySettings(weighting="softmax", sinkhorn_iters=20), "the weighting is softmax: remove --sinkhorn-iters"),
-        (TypologySettings(weighting="softmaks"), "unknown weighting 'softmaks': did you mean softmax"),
-        (TypologySettings(temperature=0), "temperature must be a positive number, not 0"),
-        (TypologySettings(weighting="proportional", temperature=math.nan), "temperature must be a positive number"),
-        (TypologySettings(sinkhorn_iters=-1), "must not be negative"),
+        ({"weighting": "softmax", "sinkhorn_iters": 20}, "the weighting is softmax: remove --sinkhorn-iters"),
+        ({"weighting": "softmaks"}, "unknown weighting 'softmaks': did you mean softmax"),
+        ({"temperature": 0}, "typology.temperature is 0: expected a number above 0"),
+        ({"weighting": "proportional", "temperature": math.nan}, "typology.temperature is nan"),
+        ({"sinkhorn_iters": -1}, "typology.sinkhorn_iters is -1: expected a number at least 0 and at most 100000"),
     ],
 )
-def test_what_cannot_be_is_refused(settings: TypologySettings, message: str) -> None:
+def test_what_cannot_be_is_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        weights(settings)
+        weights(TypologySettings(**settings))
 
 
 def test_similarities_of_zero_cannot_be_proportions() -> None:
