@@ -14,6 +14,7 @@ from mu_lightning.locales import locale, locale_list
 from mu_lightning.merging.registry import METHODS
 from mu_lightning.schedules.parsing import schedule_of
 from mu_lightning.settings import RunSettings
+from mu_lightning.settings.trainer import UNSUPPORTED_IN_EVALUATION, refuse_unsupported
 from mu_lightning.training.members import training_locales
 from mu_lightning.typology.features import parse_mix
 from mu_lightning.utilities.errors import unknown
@@ -53,7 +54,9 @@ def _check(command: str, asked: Namespace) -> None:
     asked = parser(command).instantiate(groups)
     locales: Sequence[str] = locale_list(asked.locales) or []
     settings = None
-    if command == "fit":
+    if command != "fit":
+        refuse_unsupported(trainer, UNSUPPORTED_IN_EVALUATION)
+    else:
         given = {name: value for name, value in vars(asked).items() if name not in ("config", "seed_everything")}
         settings = RunSettings(seed=asked.seed_everything, trainer=trainer, **given)
         for tag in settings.targets:

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
@@ -30,6 +31,7 @@ from mu_lightning.settings import TRAINER_DEFAULTS, DataSettings, RunSettings
 from mu_lightning.training.checkpointing.signals import terminable
 from mu_lightning.training.dry_run import describe
 from mu_lightning.training.missing_models import settle_locales
+from mu_lightning.training.rehearsal import rehearsal, rehearsed
 from mu_lightning.training.run import TrainingRun
 from mu_lightning.training.run_plan import is_first_process, plan_run
 from mu_lightning.training.trainer import check_arguments
@@ -112,9 +114,15 @@ class FitCLI(_GroupedCLI):
 
     def instantiate_classes(self) -> None:
         self.run: TrainingRun | None = None
-        settings = settle_locales(self.settings())
-        if settings is not None:
-            self.run = TrainingRun(plan_run(settings))
+        settings = self.settings()
+        if rehearsed(settings):
+            self.rehearsal = TemporaryDirectory(prefix="mu-lightning-")  # removed with this object
+            settings = rehearsal(settings, Path(self.rehearsal.name))
+            if is_first_process():
+                print("fast_dev_run: the whole run on a few batches, in a temporary folder that is removed at the end")
+        settled = settle_locales(settings)
+        if settled is not None:
+            self.run = TrainingRun(plan_run(settled))
 
     def settings(self) -> RunSettings:
         """Returns the parsed settings."""

@@ -44,6 +44,7 @@ class IntentDataModule(LightningDataModule):
         eval_locales: Sequence[str] | None = None,
         seed: int = 0,
         vocabulary: Vocabulary | None = None,
+        fixed_order: bool = False,
     ) -> None:
         super().__init__()
         self.corpus = corpus
@@ -54,6 +55,7 @@ class IntentDataModule(LightningDataModule):
         self.eval_locales = tuple(eval_locales or learned)
         self.seed = seed
         self.vocabulary = vocabulary
+        self.fixed_order = fixed_order
         self._turns: Turns | None = None
         self._rows: dict[tuple[str, Split], Rows] = {}
         self._encoded: dict[tuple[str, Split], EncodedRows] = {}
@@ -95,12 +97,15 @@ class IntentDataModule(LightningDataModule):
             return
         trainer = self.trainer
         assert trainer is not None
+        limit = self._train_limit()
+        if limit is not None:  # the loader has no more batches than that: Lightning would take its share of these
+            trainer.limit_train_batches = limit
         at_once = getattr(trainer.lightning_module, "at_once", 0)
         self._turns = Turns(
             self.member_batches(),
             at_once,
             trainer.accumulate_grad_batches,
-            limit=self._train_limit(),
+            limit=limit,
             max_steps=trainer.max_steps if trainer.max_steps > 0 else None,
         )
         if at_once and self._turns.run_steps is not None:
@@ -121,7 +126,7 @@ class IntentDataModule(LightningDataModule):
 
         Each member sees its rows once per epoch, exactly as if it were trained alone.
         """
-        return JointLoader({name: self.member_loader(name) for name in self.members}, self.turns)
+        return JointLoader({name: self.member_loader(name) for name in self.members}, self.turns, self.fixed_order)
 
     def member_loader(self, name: str) -> "DataLoader[Batch]":
         """Creates the train loader of a member, for this device."""

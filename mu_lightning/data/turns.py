@@ -118,11 +118,13 @@ class JointLoader:
     Args:
         loaders: member -> train loader.
         turns: order of the batches.
+        fixed_order: whether all epochs have the batches of the first one.
     """
 
-    def __init__(self, loaders: Mapping[str, "DataLoader[Batch]"], turns: Turns) -> None:
+    def __init__(self, loaders: Mapping[str, "DataLoader[Batch]"], turns: Turns, fixed_order: bool = False) -> None:
         self.loaders = dict(loaders)
         self.turns = turns
+        self.fixed_order = fixed_order
         self.sampler = self  # Lightning calls set_epoch on the sampler
         self.epoch = 0
         self._begun: tuple[int, int] | None = None
@@ -131,7 +133,7 @@ class JointLoader:
         """Sets the epoch of the next iteration."""
         self.epoch = epoch
         for loader in self.loaders.values():
-            loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+            loader.sampler.set_epoch(0 if self.fixed_order else epoch)  # type: ignore[attr-defined]
 
     def state_dict(self) -> dict[str, int]:
         """Returns the state at the start of an epoch; checkpoints within an epoch adjust it."""

@@ -32,10 +32,12 @@ class Collector:
 
     Args:
         ids: locale -> ids of all rows of the split, in order; ``index`` of a batch refers to it.
+        partial: whether only some of the rows are evaluated, as with ``limit_val_batches``.
     """
 
-    def __init__(self, ids: Mapping[str, Any]) -> None:
+    def __init__(self, ids: Mapping[str, Any], partial: bool = False) -> None:
         self.ids = ids
+        self.partial = partial
         self._parts: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
         self._confidences: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
 
@@ -70,13 +72,12 @@ class Collector:
         for (name, locale), parts in _gather(dict(self._parts)).items():
             index, labels, predictions = np.concatenate(parts, axis=1)
             order = np.argsort(index, kind="stable")
-            if not np.array_equal(index[order], np.arange(len(self.ids[locale]))):
-                raise RuntimeError(
-                    f"{locale}: {len(index)} rows were scored, {len(self.ids[locale])} expected, each once"
-                )
+            expected = np.unique(index) if self.partial else np.arange(len(self.ids[locale]))
+            if not np.array_equal(index[order], expected):
+                raise RuntimeError(f"{locale}: {len(index)} rows were scored, {len(expected)} expected, each once")
             found = all_confidences.get((name, locale))
             confidences = None if found is None else np.concatenate(found)[order]
-            ids = np.asarray(self.ids[locale])
+            ids = np.asarray(self.ids[locale])[index[order]]
             result[name][locale] = score(locale, ids, labels[order], predictions[order], confidences)
         nothing = np.empty(0, dtype=np.int64)
         for locale in (locale for locale, ids in self.ids.items() if not len(ids)):

@@ -68,7 +68,9 @@ class EvaluationModule(LightningModule):
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         split = "test" if self.trainer.testing else "dev"
         self._locales = data.eval_locales
-        self._collector = Collector({locale: data.encoded(locale, split).ids for locale in self._locales})
+        limit: int | float = self.trainer.limit_test_batches if self.trainer.testing else self.trainer.limit_val_batches
+        partial = isinstance(limit, int) or limit < 1
+        self._collector = Collector({locale: data.encoded(locale, split).ids for locale in self._locales}, partial)
         self._pack()
 
     def _pack(self) -> None:

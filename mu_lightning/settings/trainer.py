@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, TypedDict, cast
 
 from mu_lightning.settings.bounds import check_settings
-from mu_lightning.utilities.errors import UserError, unknown
+from mu_lightning.utilities.errors import UserError, shown, unknown
 
 
 class TrainerArguments(TypedDict, total=False):
@@ -70,16 +70,56 @@ TRAINER_DEFAULTS: TrainerArguments = {
 }
 
 
+# Arguments of the Trainer that a run does not support: name -> accepted values, and what to do instead.
+UNSUPPORTED: Mapping[str, tuple[tuple[Any, ...], str]] = {
+    "default_root_dir": ((None,), "use --output-dir"),
+    "enable_checkpointing": (
+        (None, True),
+        "runs are saved for --resume; --checkpoint.every_n_epochs 0 saves them at the start and the end only",
+    ),
+    "barebones": ((None, False), "runs have checkpoints, logs and callbacks"),
+    "model_registry": ((None,), "models are saved as folders in Hugging Face format"),
+    "use_distributed_sampler": ((None, False), "runs distribute their rows themselves"),
+    "limit_test_batches": ((None, 1.0), "results are of all rows; see limit_val_batches for dev rows while training"),
+    "limit_predict_batches": ((None, 1.0), "results are of all rows"),
+}
+# The same for `validate` and `test`, which use the Trainer for evaluation only.
+UNSUPPORTED_IN_EVALUATION: Mapping[str, tuple[tuple[Any, ...], str]] = {
+    "fast_dev_run": ((None, False, 0), "results are of all rows"),
+    "overfit_batches": ((None, 0, 0.0), "results are of all rows"),
+    "limit_val_batches": ((None, 1.0), "results are of all rows"),
+    "limit_test_batches": ((None, 1.0), "results are of all rows"),
+    "barebones": ((None, False), "results need a logger and callbacks"),
+    "use_distributed_sampler": ((None, False), "rows are distributed without it"),
+    "model_registry": ((None,), "nothing is saved"),
+}
+
+
+def refuse_unsupported(given: Mapping[str, Any], unsupported: Mapping[str, tuple[tuple[Any, ...], str]]) -> None:
+    """Raises UserError for arguments of the Trainer that have no effect or would change results.
+
+    Args:
+        given: arguments of the Trainer.
+        unsupported: name -> accepted values, and what to do instead.
+    """
+    for name, (accepted, advice) in unsupported.items():
+        value = given.get(name)
+        # 1 is a batch and 1.0 are all of them
+        if not any(type(value) is type(one) and value == one for one in accepted):
+            raise UserError(f"trainer.{name} is {shown(value)}, which is not supported: {advice}")
+
+
 def trainer_arguments(given: Mapping[str, Any]) -> TrainerArguments:
     """Adds our defaults to the given arguments; raises UserError for unknown ones and numbers out of bounds."""
     for name in given:
         if name not in TrainerArguments.__annotations__:
             raise unknown("argument of Lightning's Trainer", name, TrainerArguments.__annotations__)
     check_settings(given, "trainer")
+    refuse_unsupported(given, UNSUPPORTED)
     found = {**TRAINER_DEFAULTS, **given}
-    for name in ("max_epochs", "max_steps"):
+    for name in ("max_epochs", "max_steps", "limit_train_batches"):
         if found.get(name) == 0:
-            raise UserError(f"trainer.{name} is 0: expected at least 1, as nothing would be trained")
+            raise UserError(f"trainer.{name} is 0: expected more, as nothing would be trained")
     if found.get("max_epochs") == -1 and found.get("max_steps", -1) == -1 and found.get("max_time") is None:
         raise UserError("trainer.max_epochs is -1 (no limit): give trainer.max_steps or trainer.max_time too")
     return cast(TrainerArguments, found)

@@ -146,6 +146,9 @@ def compiled_kernels(costs: Costs, trained: int, scored: int) -> float:
     return max(0.0, kept * everything - there)
 
 
+MOST_EPOCHS = 100  # more have hardly any other batches
+
+
 def training_sizes(plan: RunPlan, data: IntentDataModule, trainer: Trainer) -> tuple[int, int]:
     """Returns the maximum number of concurrent tokens on a device, and the number of batch sizes.
 
@@ -159,7 +162,8 @@ def training_sizes(plan: RunPlan, data: IntentDataModule, trainer: Trainer) -> t
     padded, largest = not stacked(plan, trainer), 0
     together = None if padded else torch.get_num_threads()
     seen: set[int] = set()
-    for epoch in range(trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else 1):
+    epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else 1
+    for epoch in range(min(epochs, MOST_EPOCHS)):
         sizes = {}
         for name, sampler in samplers.items():
             sampler.set_epoch(epoch)

@@ -256,7 +256,8 @@ class TrainingRun:
             logs.append(self._build("progress"))
         every = [*given, *stopping, *callbacks, guard, *logs, saving]
         arguments["callbacks"] = [one for one in every if one is not None]
-        arguments["logger"] = arguments.get("logger") or self._loggers(stage)
+        if arguments.get("logger") is None or arguments["logger"] is True:
+            arguments["logger"] = self._loggers(stage)
         self._open_loggers += arguments["logger"] if isinstance(arguments["logger"], list) else []
         arguments["default_root_dir"] = checkpoints  # location of checkpoints of requeued SLURM jobs in Lightning
         arguments["strategy"] = strategy_for(

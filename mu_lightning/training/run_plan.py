@@ -40,7 +40,7 @@ from mu_lightning.training.members import (
     unseen_locales,
 )
 from mu_lightning.training.merging.merge_plan import check_merge
-from mu_lightning.training.trainer import check_trainer, with_settled_precision
+from mu_lightning.training.trainer import bare_trainer, check_limits, check_trainer, with_settled_precision
 from mu_lightning.typology.plan import SourcePlan, plan_sources
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import refuse_existing
@@ -116,7 +116,13 @@ class RunPlan:
         """Creates the data module for members."""
         vocabulary = self.subset.vocabulary if self.subset is not None and self.subset.trimmed else None
         return IntentDataModule(
-            self.corpus, self.tokenizer, self.settings.data, members, seed=self.seed, vocabulary=vocabulary
+            self.corpus,
+            self.tokenizer,
+            self.settings.data,
+            members,
+            seed=self.seed,
+            vocabulary=vocabulary,
+            fixed_order=bool(self.settings.trainer.get("overfit_batches")),
         )
 
     @property
@@ -213,6 +219,7 @@ def plan_run(settings: RunSettings) -> RunPlan:
     plan = RunPlan(settings, corpus, tokenizer, base, members, unseen, targets, output_dir, exports)
     subset = _vocabulary_subset(plan)
     plan = replace(plan, subset=subset)
+    _check_limits(plan)
     if settings.model.adapter == "lora":
         plan.joint([POOLED])  # raises UserError for unsupported adapters
         if targets and settings.merge.adapter == "folded" and settings.merge.sync == "pull":
@@ -276,6 +283,15 @@ def default_folder(settings: RunSettings, locales: tuple[str, ...], targets: tup
     elif settings.multilingual:
         what += f"_{POOLED}"
     return Path("runs") / f"{Path(settings.model.base).name}_{settings.data.corpus}_{what}"
+
+
+def _check_limits(plan: RunPlan) -> None:
+    """Raises UserError for limits of the Trainer that the data of the run cannot fulfill."""
+    limits = ("limit_train_batches", "limit_val_batches", "overfit_batches", "val_check_interval")
+    if any(plan.settings.trainer.get(name) is not None for name in limits):
+        data = plan.data(plan.members)
+        dev_batches = {tag: len(loader) for tag, loader in data.eval_loaders("dev").items()}
+        check_limits(bare_trainer(plan.settings.trainer), data.member_batches(), dev_batches)
 
 
 def _vocabulary_subset(plan: RunPlan) -> VocabularySubset | None:

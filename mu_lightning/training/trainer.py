@@ -9,6 +9,7 @@ from typing import Any
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.plugins import CheckpointIO
 
 from mu_lightning.settings import RunSettings, TrainerArguments
 from mu_lightning.training.distributed import strategy_for
@@ -28,6 +29,9 @@ def built_arguments(arguments: TrainerArguments) -> dict[str, Any]:
         argparse.ArgumentError, TypeError: an invalid class path or invalid arguments.
     """
     built: dict[str, Any] = dict(arguments)
+    overfit = built.pop("overfit_batches", None)
+    if overfit:  # Lightning would replace our samplers; see `RunPlan.data` for the order of the rows
+        built |= {"limit_train_batches": overfit, "limit_val_batches": overfit}
     named = {name: value for name, value in built.items() if _names_class(value)}
     if named:
         parser = LightningArgumentParser(exit_on_error=False)
@@ -64,7 +68,8 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
     """Raises UserError for arguments that Lightning would reject later."""
     try:
         Trainer(**{**arguments, "logger": False, "callbacks": None, "enable_checkpointing": False})
-    except (MisconfigurationException, ValueError, TypeError, ImportError) as error:
+    # RuntimeError: Lightning refuses some allocations of SLURM
+    except (MisconfigurationException, ValueError, TypeError, ImportError, RuntimeError) as error:
         raise UserError(f"trainer: {' '.join(str(error).split())}") from error
 
 
@@ -87,6 +92,42 @@ def check_trainer(settings: RunSettings) -> None:
     except (ArgumentError, ImportError, TypeError) as error:
         raise UserError(f"trainer: {' '.join(str(error).split())}") from error
     check_arguments(built)
+    plugins = built.get("plugins") or []
+    plugins = plugins if isinstance(plugins, list | tuple) else [plugins]
+    given = any(isinstance(one, CheckpointIO) for one in plugins)
+    if given and settings.callbacks.get("checkpoint_io", "") is not None:
+        raise UserError("trainer.plugins: a run has its own CheckpointIO: add --callbacks {checkpoint_io: null}")
+    if trainer.get("fast_dev_run"):
+        raise UserError("trainer.fast_dev_run: plan the settings of mu_lightning.training.rehearsal.rehearsal instead")
+
+
+def check_limits(trainer: Trainer, batches: Mapping[str, int], dev_batches: Mapping[str, int]) -> None:
+    """Checks the Trainer's limits against the data, as Lightning does once a training has begun.
+
+    Args:
+        trainer: a trainer with the run's arguments.
+        batches: member -> train batches of an epoch.
+        dev_batches: locale -> batches of its dev rows.
+
+    Raises:
+        UserError: a share that is less than one batch, or a validation after more batches than there are.
+    """
+    for name, limit, counts in (
+        ("limit_train_batches", trainer.limit_train_batches, {"the run": max(batches.values())}),
+        ("limit_val_batches", trainer.limit_val_batches, dev_batches),
+    ):
+        for what, count in counts.items():
+            if isinstance(limit, float) and limit and count and int(count * limit) < 1:
+                raise UserError(f"trainer.{name} is {limit}: that is no batch of the {count} of {what}")
+    longest = max(batches.values())
+    most = trainer.limit_train_batches
+    longest = min(longest, most) if isinstance(most, int) else int(longest * most)
+    interval = trainer.val_check_interval
+    if isinstance(interval, int) and trainer.check_val_every_n_epoch is not None and interval > longest:
+        raise UserError(
+            f"trainer.val_check_interval is {interval}, but an epoch has {longest} batches: give at most that, or "
+            "--trainer.check_val_every_n_epoch null to count over epochs"
+        )
 
 
 def _names_class(value: Any) -> bool:
