@@ -44,6 +44,13 @@ class OneShot(FromSources):
         return find_method(self.method)
 
     @property
+    def needs_base(self) -> bool:
+        """Whether the tensors that the models started from are needed."""
+        from mu_lightning.merging.engine.job import needs_base
+
+        return needs_base(self.method, self.parameters)
+
+    @property
     def text_mode(self) -> Mode | None:
         """Whose text the method reads; None for a method that reads none."""
         if not self.merge_method.needs_statistics:
@@ -93,7 +100,7 @@ class OneShot(FromSources):
     def needs(self, cell: Cell) -> Needs:
         """The source models, the base, and text."""
         text = dict.fromkeys(tag for source in cell.sources for tag in self.text_of(cell.target, source))
-        return Needs(models={tag: (tag,) for tag in cell.sources}, base=self.merge_method.needs_base, text=tuple(text))
+        return Needs(models={tag: (tag,) for tag in cell.sources}, base=self.needs_base, text=tuple(text))
 
     def text_of(self, target: str, source: str) -> tuple[str, ...]:
         """The locales whose text is read for a source."""
@@ -108,7 +115,7 @@ class OneShot(FromSources):
             self.merge_method,
             {tag: inputs.state(tag) for tag in cell.sources},
             cell.weights,
-            base=inputs.base() if self.merge_method.sees_base else None,
+            base=inputs.base() if self.needs_base or self.merge_method.sees_base else None,
             parameters=self.parameters,
             statistics=inputs.statistics(cell),
             seed=cell.seed,

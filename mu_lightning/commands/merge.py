@@ -83,6 +83,7 @@ def _merge(plan: "FolderPlan", details: dict[str, Any], texts: "MergeTexts | Non
 
 def _from_target(arguments: Namespace) -> Planned:
     """Plans the merge for a target, with metadata for the model card."""
+    from mu_lightning.merging.engine.job import needs_base
     from mu_lightning.merging.recipes.command_line import parse_overrides, parse_parameters
 
     arguments.preweight, method = resolve(arguments.mode, arguments.merge_method, arguments.preweight)
@@ -101,7 +102,8 @@ def _from_target(arguments: Namespace) -> Planned:
 
     models = models_from(arguments) or {}
     folders = {tag: local_folder(models[tag]) for tag in sources.sources}
-    base = _base(arguments, folders, found.needs_base)
+    overrides = parse_overrides(arguments.overrides)
+    base = _base(arguments, folders, needs_base(found, parameters, overrides))
     plan = plan_folders(
         _with_engine(arguments, method),
         folders,
@@ -109,7 +111,7 @@ def _from_target(arguments: Namespace) -> Planned:
         arguments.output_dir or Path("merged") / f"{method}_{sources.preweight}_{sources.target}",
         base=None if base is None else local_folder(base),
         parameters=parameters,
-        overrides=parse_overrides(arguments.overrides),
+        overrides=overrides,
         statistics={} if found.needs_statistics else None,
         dtype=arguments.dtype,
         seed=arguments.seed,

@@ -257,7 +257,7 @@ def _data(arguments: Namespace) -> DataSettings:
 
 
 def _needs_base(approach: Any) -> bool:
-    return approach.name == "one_shot" and approach.merge_method.needs_base
+    return bool(getattr(approach, "needs_base", False))
 
 
 def _base(arguments: Namespace, models: dict[str, Path | str] | None, sources: list[str] | None, needed: bool) -> str:

@@ -32,7 +32,7 @@ def merge_details(cell: Cell, given: Mapping[str, Path | str]) -> str:
         "method": method.name,
         "target": cell.target,
         "preweight": preweight,
-        "base": Path(cell.problem.base).name if method.sees_base else None,
+        "base": Path(cell.problem.base).name if method.sees_base or approach.needs_base else None,
         "seed": cell.seed,
         "sources": [
             {

@@ -112,6 +112,8 @@ class Method:
             with arrays where this avoids importing torch; the results are identical to the bit.
         needs_base: whether a base model is required for task vectors.
         may_use_base: whether a base model is optional.
+        scalable: whether the engine scales the merged task vector by the parameter ``scale`` (λ), see
+            `mu_lightning.merging.methods.shared.scaling`. Values other than 1 need a base model.
         takes_weights: whether the merge weights change the result.
         needs_statistics: description of the required data-dependent statistics; empty for none.
         random: whether the method is stochastic.
@@ -138,6 +140,7 @@ class Method:
     numpy_compatible: bool = False
     needs_base: bool = False
     may_use_base: bool = False
+    scalable: bool = False
     takes_weights: bool = True
     needs_statistics: str = ""
     random: bool = False

@@ -12,6 +12,7 @@ from mu_lightning.merging.engine.finite import all_finite, check_result, overflo
 from mu_lightning.merging.engine.job import Job
 from mu_lightning.merging.engine.torch_threads import map_tensors
 from mu_lightning.merging.method import Chunk, Chunks
+from mu_lightning.merging.methods.shared.scaling import scaled
 
 # Progress callback of a statistics pass: (what is processed, chunks done, chunks in all).
 ProgressCallback = Callable[[str, int, int], None]
@@ -51,6 +52,8 @@ def merged_chunks(
                 if chunk.sources[0].numel():
                     found = method.combine(replace(chunk, global_statistics=statistics), job.parameters)
                     merged = merged.index_copy(0, changed, found)
+            if job.scale != 1:
+                merged = scaled(merged, ChunkLoader(spec)(tensors.base), job.scale)
         if not all_finite(merged):
             if method.propagates_nonfinite:
                 load_chunk(spec, check=True)  # names the source

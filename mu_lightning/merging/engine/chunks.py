@@ -75,9 +75,10 @@ def load_chunk(spec: ChunkSpec, *, check: bool) -> tuple[Chunk, Tensor | None]:
 
     sources = each(load)
     shape = sources[0].shape
-    base = load(tensors.base) if tensors.base is not None and job.method.sees_base else None
+    start = load(tensors.base) if tensors.base is not None and job.sees_base else None
     if check:
-        check_sources(job.names, Chunk(tensors.name, sources, job.weights, base))
+        check_sources(job.names, Chunk(tensors.name, sources, job.weights, start))
+    base = start if job.method.sees_base else None  # a scale is the engine's: the method merges as without a base
     # A statistic of the tensor's own shape is sliced like the tensor; any other (a Gram matrix) is passed whole.
     whole = tensors.sources[0].shape
     statistics = tensors.statistics and [

@@ -11,7 +11,7 @@ from mu_lightning.merging.engine.checks import Signature, check_same_tensors, mi
 from mu_lightning.merging.engine.chunked_merge import equal_buffer, merged_chunks, model_statistics, promoted
 from mu_lightning.merging.engine.chunks import SourceTensors
 from mu_lightning.merging.engine.frozen_rows import FrozenRows
-from mu_lightning.merging.engine.job import Override, check_overrides, plan_job
+from mu_lightning.merging.engine.job import Override, check_overrides, check_scales, plan_job
 from mu_lightning.merging.method import Method
 
 
@@ -71,9 +71,10 @@ def merge_tensors(
     check_same_tensors(signatures)
     first = sources[names[0]]
     check_overrides(overrides, first)
-    base = base if job.method.sees_base else None
+    base = base if job.sees_base else None
     if base is not None:
         job = replace(job, missing_in_base=missing_from_base(names[0], signatures[names[0]], _signatures(base)))
+        check_scales(job, first)
     all_tensors = [
         SourceTensors(
             key,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mu_lightning.merging.engine.checks import check_plan, check_weights
 from mu_lightning.merging.method import Method
 from mu_lightning.merging.method_parameters import build_parameters
+from mu_lightning.merging.methods.shared.scaling import SCALE, is_head
 from mu_lightning.merging.methods.shared.weighting import scaled_weights
 from mu_lightning.merging.registry import find_method
 from mu_lightning.utilities.errors import UserError
@@ -43,7 +44,8 @@ class Job:
         seed: random seed, for stochastic methods.
         device: device of the computation; None for the device of the tensors.
         overrides: validated overrides; later ones take precedence.
-        missing_in_base: tensors that the base lacks (a classification head). They have no task vector and are averaged.
+        missing_in_base: tensors that the base lacks (a classification head). They have no task vector: a method on task
+            vectors averages them, others merge them without a scale.
     """
 
     method: Method
@@ -55,6 +57,17 @@ class Job:
     overrides: tuple[Override, ...] = ()
     missing_in_base: frozenset[str] = frozenset()
 
+    @property
+    def scale(self) -> float:
+        """Factor of the merged task vector; of one tensor if the overrides are applied (`of`)."""
+        return float(getattr(self.parameters, SCALE)) if self.method.scalable else 1.0
+
+    @property
+    def sees_base(self) -> bool:
+        """Whether a given base model is used."""
+        scales = [self.scale, *((each.parameters or {}).get(SCALE, 1.0) for each in self.overrides)]
+        return self.method.sees_base or (self.method.scalable and any(scale != 1 for scale in scales))
+
     def of(self, tensor: str) -> "Job":
         """Returns the merge with the overrides for a tensor applied."""
         job = self
@@ -65,9 +78,13 @@ class Job:
                 weights = tuple(own.get(name, weight) for name, weight in zip(self.names, job.weights, strict=True))
                 job = replace(job, weights=weights)
                 parameters |= override.parameters or {}
-        if tensor in self.missing_in_base:
+        if tensor in self.missing_in_base and self.method.sees_base:
             average = find_method("linear")
             return replace(job, method=average, parameters=average.parameters())
+        if self.method.scalable and tensor in self.missing_in_base:
+            parameters[SCALE] = 1.0
+        elif self.method.scalable and is_head(tensor):
+            parameters.setdefault(SCALE, 1.0)
         return replace(job, parameters=replace(self.parameters, **parameters)) if parameters else job
 
 
@@ -102,7 +119,7 @@ def plan_job(
         changes.append(Override(override.pattern, own, {name: getattr(values, name) for name in changed}))
         _check_global_statistics(method, built, changes[-1])
         _check_sum(replace(built, **(changes[-1].parameters or {})), {**weights, **own}, names)
-    return Job(
+    job = Job(
         method=method,
         parameters=built,
         names=tuple(names),
@@ -111,6 +128,25 @@ def plan_job(
         device=None if device is None else _device(device),
         overrides=tuple(changes),
     )
+    if job.sees_base and not method.sees_base and not has_base:
+        raise UserError(
+            f"{method.name} with a {SCALE} other than 1 scales the task vector and needs the base model that the "
+            "sources were fine-tuned from"
+        )
+    return job
+
+
+def needs_base(method: str | Method, parameters: Mapping[str, Any] | None, overrides: Sequence[Override] = ()) -> bool:
+    """Whether a merge needs the base model: its method does, or a ``scale`` other than 1.
+
+    Raises:
+        UserError: unknown method or parameter.
+    """
+    method = find_method(method)
+    if method.needs_base or not method.scalable:
+        return method.needs_base
+    given = [each for each in (parameters, *(one.parameters for one in overrides)) if each and SCALE in each]
+    return any(getattr(build_parameters(method, {SCALE: each[SCALE]}), SCALE) != 1 for each in given)
 
 
 def _check_sum(parameters: Any, weights: Mapping[str, float], names: Sequence[str]) -> None:
@@ -145,3 +181,16 @@ def check_overrides(overrides: Sequence[Override], tensors: Iterable[str]) -> No
     for override in overrides:
         if not any(fnmatchcase(name, override.pattern) for name in names):
             raise UserError(f"no tensor matches the pattern '{override.pattern}'; tensor names look like {names[0]}")
+
+
+def check_scales(job: Job, tensors: Iterable[str]) -> None:
+    """Raises UserError if an override scales nothing but tensors that the base lacks, which have no task vector."""
+    names = list(tensors)
+    for override in job.overrides if job.method.scalable else ():
+        if (override.parameters or {}).get(SCALE, 1.0) != 1:
+            matched = {name for name in names if fnmatchcase(name, override.pattern)}
+            if matched <= job.missing_in_base:
+                raise UserError(
+                    f"the pattern '{override.pattern}' has a {SCALE}, but the base has none of its tensors: they have "
+                    "no task vector"
+                )

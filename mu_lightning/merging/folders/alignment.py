@@ -11,6 +11,7 @@ from dataclasses import replace
 from mu_lightning.merging.folders.labels import class_names, in_class_order
 from mu_lightning.merging.folders.model_folders import ModelFolder
 from mu_lightning.merging.folders.tensor_names import aligned_names, is_computed
+from mu_lightning.merging.methods.shared.scaling import HEADS
 
 
 def aligned_sources(folders: Mapping[str, ModelFolder]) -> tuple[dict[str, ModelFolder], list[str]]:
@@ -83,5 +84,5 @@ def _other_heads(base: ModelFolder, source: ModelFolder, other_classes: bool) ->
         if name in base.tensors and base.tensors[name].shape != entry.shape
     }
     if other_classes:
-        differing |= {head for head in sizes if head in ("classifier", "classification_head", "score", "logits_proj")}
+        differing |= {head for head in sizes if head in HEADS}
     return sorted(differing - {encoder})

@@ -16,6 +16,7 @@ from mu_lightning.merging.folders.folder_plan import FolderPlan
 from mu_lightning.merging.folders.mapped_bytes import MappedBytes
 from mu_lightning.merging.folders.safetensor_files import Entry
 from mu_lightning.merging.method import Chunk
+from mu_lightning.merging.methods.shared.scaling import scaled
 
 _NUMPY = {"float64", "float32", "float16"}  # the floating dtypes that NumPy has
 
@@ -94,6 +95,8 @@ def _combined(job: Job, chunk: Chunk) -> Any:
         if changed.any():
             sources = [source[changed] for source in chunk.sources]
             merged[changed] = method.combine(replace(chunk, sources=sources, base=base[changed]), job.parameters)
+    if job.scale != 1:
+        merged = scaled(merged, base, job.scale)
     if not all_finite(merged):
         if method.propagates_nonfinite:
             check_sources(job.names, chunk)

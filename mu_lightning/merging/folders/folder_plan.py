@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mu_lightning.merging.engine.checks import check_same_tensors, missing_from_base
 from mu_lightning.merging.engine.dtypes import BITS, is_float, promoted
-from mu_lightning.merging.engine.job import Job, Override, check_overrides, plan_job
+from mu_lightning.merging.engine.job import Job, Override, check_overrides, check_scales, plan_job
 from mu_lightning.merging.engine.slicing import chunk_size
 from mu_lightning.merging.engine.thread_pool import thread_count
 from mu_lightning.merging.folders.alignment import aligned_base, aligned_sources
@@ -66,7 +66,8 @@ class FolderPlan:
     def notes(self) -> tuple[str, ...]:
         """What a reader of the merge should know, a line each."""
         missing = sorted(self.job.missing_in_base)
-        return (*self.alignment, *([f"averaged (missing in the base): {', '.join(missing)}"] if missing else []))
+        what = "averaged" if self.job.method.sees_base else "not scaled"
+        return (*self.alignment, *([f"{what} (missing in the base): {', '.join(missing)}"] if missing else []))
 
     @property
     def shards(self) -> dict[str, list[str]]:
@@ -188,10 +189,11 @@ def plan_folders(
         raise UserError(f"{folder.path} holds no tensors")
     check_overrides(overrides, folder.tensors)
     opened_base = None
-    if base is not None and job.method.sees_base:
+    if base is not None and job.sees_base:
         opened_base, changes = aligned_base(open_folder(base), folder)
         alignment += changes
         job = replace(job, missing_in_base=missing_from_base(first, signatures[first], opened_base.signatures))
+        check_scales(job, folder.tensors)
         check_same_tokenizer(first, folder.path, "the base", base, base=True)
     tensors = {
         name: (_result_dtype([signatures[source][name][1] for source in signatures], dtype), entry.shape)

@@ -10,6 +10,7 @@ import torch
 
 from mu_lightning.merging.method import Chunk, Chunks, Method, Scope
 from mu_lightning.merging.method_parameters import option
+from mu_lightning.merging.methods.shared.scaling import scale_option
 from mu_lightning.merging.methods.shared.weighting import MEAN, scaled_weights
 from mu_lightning.utilities.errors import UserError
 
@@ -22,6 +23,7 @@ class Fisher:
     normalize: bool = option(
         False, "divide each source's Fisher information by its norm over the model", model_wide=True
     )
+    scale: float = scale_option()
 
 
 def norms(chunks: Chunks, parameters: Fisher) -> list[float]:
@@ -83,6 +85,7 @@ METHOD = Method(
     url="https://arxiv.org/abs/2111.09832",
     combine=fisher,
     parameters=Fisher,
+    scalable=True,
     global_statistics=norms,
     statistics_scope=scope,
     row_independent=True,

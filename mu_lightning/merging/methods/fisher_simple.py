@@ -11,6 +11,7 @@ from mu_lightning.merging.method import Chunk, Chunks, Method
 from mu_lightning.merging.method_parameters import option
 from mu_lightning.merging.methods.fisher import importance_average
 from mu_lightning.merging.methods.shared.inner_products import gram_matrix
+from mu_lightning.merging.methods.shared.scaling import scale_option
 from mu_lightning.merging.methods.shared.weighting import MEAN, scaled_weights
 
 
@@ -24,6 +25,7 @@ class FisherSimple:
         choices=("tensor", "element"),
     )
     floor: float = option(1e-6, "added to the importance; zeros are averaged", low=0)
+    scale: float = scale_option()
 
 
 def lengths(chunks: Chunks, parameters: FisherSimple) -> list[float]:
@@ -52,5 +54,6 @@ METHOD = Method(
     url="https://arxiv.org/abs/2111.09832",
     combine=fisher_simple,
     parameters=FisherSimple,
+    scalable=True,
     global_statistics=lengths,
 )

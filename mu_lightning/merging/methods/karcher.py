@@ -11,6 +11,7 @@ import torch
 from mu_lightning.merging.method import Chunk, Method
 from mu_lightning.merging.method_parameters import option
 from mu_lightning.merging.methods.shared.inner_products import combined, unit_products
+from mu_lightning.merging.methods.shared.scaling import scale_option
 from mu_lightning.merging.methods.shared.weighting import MEAN, scaled_weights
 from mu_lightning.merging.methods.slerp import inner_products
 
@@ -21,6 +22,7 @@ class Karcher:
 
     iterations: int = option(10, "maximum number of iterations", low=1)
     tolerance: float = option(1e-5, "step length at which the iteration stops; smaller angles count as zero", low=0)
+    scale: float = scale_option()
 
 
 def karcher(chunk: Chunk, parameters: Karcher) -> torch.Tensor:
@@ -71,5 +73,6 @@ METHOD = Method(
     url="https://doi.org/10.1002/cpa.3160300502",
     combine=karcher,
     parameters=Karcher,
+    scalable=True,
     global_statistics=inner_products,
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mu_lightning.merging.method import Chunk, Method
 from mu_lightning.merging.method_parameters import option
+from mu_lightning.merging.methods.shared.scaling import scale_option
 from mu_lightning.merging.methods.shared.weighting import MEAN, RAW, moved, scaled_weights
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ class Linear:
     weighting: str = option(
         MEAN, "mean: weights are normalized to sum to 1; raw: weights are used as given", choices=(MEAN, RAW)
     )
+    scale: float = scale_option()
 
 
 def linear(chunk: Chunk, parameters: Linear) -> "torch.Tensor":
@@ -48,6 +50,7 @@ METHOD = Method(
     url="https://arxiv.org/abs/2203.05482",
     combine=linear,
     parameters=Linear,
+    scalable=True,
     row_independent=True,
     propagates_nonfinite=True,
     numpy_compatible=True,

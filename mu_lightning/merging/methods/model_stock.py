@@ -3,13 +3,22 @@
 Jang, Yun and Han, Model Stock: All we need is just a few fine-tuned models, 2024. https://arxiv.org/abs/2403.19522
 """
 
+from dataclasses import dataclass
+
 import torch
 
 from mu_lightning.merging.method import Chunk, Method
-from mu_lightning.merging.method_parameters import NoParameters
 from mu_lightning.merging.methods.shared.inner_products import unit_products
+from mu_lightning.merging.methods.shared.scaling import scale_option
 from mu_lightning.merging.methods.shared.task_vectors import added, task_vectors, weighted_sum
 from mu_lightning.merging.methods.slerp import inner_products
+
+
+@dataclass(frozen=True)
+class ModelStock:
+    """Parameters of Model Stock."""
+
+    scale: float = scale_option()
 
 
 def ratio(products: torch.Tensor) -> float:
@@ -21,7 +30,7 @@ def ratio(products: torch.Tensor) -> float:
     return 0.0 if abs(below) < 1e-6 else count * cosine / below
 
 
-def model_stock(chunk: Chunk, parameters: NoParameters) -> torch.Tensor:
+def model_stock(chunk: Chunk, parameters: ModelStock) -> torch.Tensor:
     """Computes t times the average plus 1 − t times the base; each tensor is a layer."""
     count = len(chunk.sources)
     return added(chunk, weighted_sum(task_vectors(chunk), [1 / count] * count), ratio(chunk.global_statistics))
@@ -33,7 +42,8 @@ METHOD = Method(
     paper="Jang et al., Model Stock, 2024",
     url="https://arxiv.org/abs/2403.19522",
     combine=model_stock,
-    parameters=NoParameters,
+    parameters=ModelStock,
+    scalable=True,
     global_statistics=inner_products,
     preserves_base_rows=True,
     needs_base=True,

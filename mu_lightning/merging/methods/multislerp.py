@@ -11,6 +11,7 @@ import torch
 from mu_lightning.merging.method import Chunk, Method
 from mu_lightning.merging.method_parameters import option
 from mu_lightning.merging.methods.shared.inner_products import combined, unit_products
+from mu_lightning.merging.methods.shared.scaling import scale_option
 from mu_lightning.merging.methods.shared.weighting import MEAN, RAW, scaled_weights
 from mu_lightning.merging.methods.slerp import inner_products
 from mu_lightning.utilities.errors import UserError
@@ -21,6 +22,7 @@ class MultiSlerp:
     """Parameters of Multi-SLERP."""
 
     weighting: str = option(MEAN, "mean: weights sum to 1; raw: as given", choices=(MEAN, RAW))
+    scale: float = scale_option()
 
 
 def multislerp(chunk: Chunk, parameters: MultiSlerp) -> torch.Tensor:
@@ -56,6 +58,7 @@ METHOD = Method(
     url="https://goddard.blog/posts/multislerp-wow-what-a-cool-idea",
     combine=multislerp,
     parameters=MultiSlerp,
+    scalable=True,
     global_statistics=inner_products,
     may_use_base=True,
 )

@@ -11,6 +11,7 @@ import torch
 from mu_lightning.merging.method import Chunk, Method
 from mu_lightning.merging.method_parameters import option
 from mu_lightning.merging.methods.shared.inner_products import vectors_of
+from mu_lightning.merging.methods.shared.scaling import scale_option
 from mu_lightning.merging.methods.slerp import share_of_second
 
 
@@ -21,6 +22,7 @@ class NuSlerp:
     along: str = option(
         "tensor", "interpolated vectors: whole tensors, rows or columns", choices=("tensor", "rows", "columns")
     )
+    scale: float = scale_option()
 
 
 def nuslerp(chunk: Chunk, parameters: NuSlerp) -> torch.Tensor:
@@ -56,6 +58,7 @@ METHOD = Method(
     url="https://doi.org/10.1145/325334.325242",
     combine=nuslerp,
     parameters=NuSlerp,
+    scalable=True,
     granularity="tensor",
     tensors_in_memory=8,
     may_use_base=True,

@@ -9,6 +9,7 @@ import torch
 
 from mu_lightning.merging.method import Chunk, Chunks, Method
 from mu_lightning.merging.method_parameters import option
+from mu_lightning.merging.methods.shared.scaling import scale_option
 from mu_lightning.merging.methods.shared.task_vectors import added, task_vectors
 from mu_lightning.utilities.errors import UserError
 
@@ -20,6 +21,7 @@ class Ram:
     epsilon: float = option(1e-5, "minimum distance from the base for an element to count as changed", low=0)
     boost: float = option(0.0, "RAM+: amplification of unique changes by the overlap ratio (r; paper: 0.1)", low=0)
     limit: float = option(0.2, "RAM+: maximum overlap ratio (α)", low=0)
+    scale: float = scale_option()
 
 
 def growth(chunks: Chunks, parameters: Ram) -> list[float]:
@@ -67,6 +69,7 @@ METHOD = Method(
     url="https://arxiv.org/abs/2601.13572",
     combine=ram,
     parameters=Ram,
+    scalable=True,
     global_statistics=growth,
     preserves_base_rows=True,
     needs_base=True,

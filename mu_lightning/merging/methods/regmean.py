@@ -11,6 +11,7 @@ import torch
 
 from mu_lightning.merging.method import Chunk, Method
 from mu_lightning.merging.method_parameters import option
+from mu_lightning.merging.methods.shared.scaling import scale_option
 from mu_lightning.merging.methods.shared.weighting import MEAN, scaled_weights
 from mu_lightning.utilities.errors import UserError
 
@@ -22,6 +23,7 @@ class RegMean:
     reduction: float = option(
         0.9, "factor of off-diagonal elements of the Gram matrices (the paper's α)", low=0, high=1
     )
+    scale: float = scale_option()
 
 
 def regmean(chunk: Chunk, parameters: RegMean) -> torch.Tensor:
@@ -62,6 +64,7 @@ METHODS = [
         url="https://arxiv.org/abs/2212.09849",
         combine=regmean,
         parameters=RegMean,
+        scalable=True,
         granularity="tensor",
         tensors_in_memory=4,
         row_independent=True,
@@ -74,6 +77,7 @@ METHODS = [
         url="https://arxiv.org/abs/2508.03121",
         combine=regmean,
         parameters=RegMean,
+        scalable=True,
         granularity="tensor",
         tensors_in_memory=4,
         row_independent=True,

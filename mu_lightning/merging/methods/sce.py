@@ -10,6 +10,7 @@ import torch
 from mu_lightning.merging.method import Chunk, Chunks, Method
 from mu_lightning.merging.method_parameters import option
 from mu_lightning.merging.methods.shared.order_statistics import kth_largest
+from mu_lightning.merging.methods.shared.scaling import scale_option
 from mu_lightning.merging.methods.shared.task_vectors import AVERAGE, TOTAL, added, elected, task_vectors, weighted_sum
 from mu_lightning.merging.methods.ties import kept_count
 
@@ -26,6 +27,7 @@ class Sce:
         "merge agreeing sources by their weighted total (the paper) or weighted average (mergekit)",
         choices=(TOTAL, AVERAGE),
     )
+    scale: float = scale_option()
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ METHOD = Method(
     url="https://arxiv.org/abs/2408.07990",
     combine=sce,
     parameters=Sce,
+    scalable=True,
     global_statistics=select,
     uses_order_statistics=True,
     preserves_base_rows=True,

@@ -12,6 +12,7 @@ import torch
 from mu_lightning.merging.method import Chunk, Chunks, Method
 from mu_lightning.merging.method_parameters import option
 from mu_lightning.merging.methods.shared.inner_products import combined, gram_matrix, unit_products
+from mu_lightning.merging.methods.shared.scaling import scale_option
 from mu_lightning.merging.methods.shared.weighting import MEAN, scaled_weights
 from mu_lightning.utilities.errors import UserError
 
@@ -21,6 +22,7 @@ class Slerp:
     """Parameters of spherical interpolation."""
 
     colinear: float = option(0.9995, "absolute cosine above which tensors are interpolated linearly", low=0, high=1)
+    scale: float = scale_option()
 
 
 def inner_products(chunks: Chunks, parameters: object) -> torch.Tensor:
@@ -58,6 +60,7 @@ METHOD = Method(
     url="https://doi.org/10.1145/325334.325242",
     combine=slerp,
     parameters=Slerp,
+    scalable=True,
     global_statistics=inner_products,
     min_sources=2,
     max_sources=2,

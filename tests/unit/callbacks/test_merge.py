@@ -36,6 +36,15 @@ def test_a_merge_is_the_weighted_mean_of_the_members_as_they_were(merged_run: An
         assert torch.equal(merged, merges.merged[key])
 
 
+def test_a_merge_is_scaled_from_where_the_members_started_but_for_the_head(merged_run: Any) -> None:
+    merges, before, after = merged_run(parameters={"scale": 1.6})
+    for key, merged in after.weights[0]["en-US"].items():
+        start = merges.base[key].double()
+        mean = sum(WEIGHTS[name] * before.weights[0][name][key].double() for name in WEIGHTS)
+        scale = 1.0 if key.startswith("classifier.") else 1.6
+        torch.testing.assert_close(merged.double(), start + scale * (mean - start), atol=2e-6, rtol=1e-5)
+
+
 def test_a_record_tells_of_sources_and_distances_too(merged_run: Any) -> None:
     merges, before, _ = merged_run(2)
     base = {key: tensor for key, tensor in merges.base.items() if tensor.is_floating_point()}

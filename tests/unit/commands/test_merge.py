@@ -78,7 +78,7 @@ def test_a_dry_run_plans_and_writes_nothing(models: Path, capsys: pytest.Capture
     before = set(Path.cwd().iterdir())
     assert run(arguments(models, "--dry-run")) == 0
     printed = capsys.readouterr().out
-    assert "plan: linear (weighting=mean)" in printed
+    assert "plan: linear (weighting=mean, scale=1.0)" in printed
     assert "to: merged/linear_uriel_sq-AL" in printed
     assert set(Path.cwd().iterdir()) == before
 

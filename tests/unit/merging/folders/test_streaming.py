@@ -124,7 +124,7 @@ def test_the_card_and_the_details_tell_what_was_merged(folders: dict[str, Path],
     details = json.loads((output / "merge_details.json").read_text())
     assert [source["weight"] for source in details["sources"]] == list(WEIGHTS.values())
     assert details["target"] == "af-ZA"
-    assert details["parameters"] == {"weighting": "mean"}
+    assert details["parameters"] == {"weighting": "mean", "scale": 1.0}
     text = (output / "merge_details.txt").read_text()
     for part in ("Mode: similarity", "1. nl-NL", "Weight: 0.500000 (50.00% of the total)", "Similarity: 0.900000"):
         assert part in text
