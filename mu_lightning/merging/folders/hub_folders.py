@@ -11,7 +11,7 @@ _NEEDED = ["config.json", "training_details.json", *_WEIGHTS, TOKENIZER_CONFIG, 
 
 
 def local_folder(model: Path | str) -> Path:
-    """Returns the folder of a model: a local path, a bundled resource, or a hub snapshot.
+    """Returns the folder of a model: a local path, a bundled resource, or a hub snapshot, also ``id@revision``.
 
     Raises:
         UserError: the model is neither a folder nor on the hub, or the hub is unreachable.
@@ -24,7 +24,8 @@ def local_folder(model: Path | str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(model, allow_patterns=_NEEDED))
+        name, _, revision = model.partition("@")
+        return Path(snapshot_download(name, revision=revision or None, allow_patterns=_NEEDED))
     except (OSError, ValueError) as error:
         raise UserError(
             f"cannot download the model '{model}' from the Hugging Face hub ({_first_line(error)}): "

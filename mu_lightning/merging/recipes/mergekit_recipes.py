@@ -1,7 +1,7 @@
 """Translates mergekit recipes, so that they yield the same model (https://github.com/arcee-ai/mergekit, 0.1.5).
 
 Intended differences: the computation is in float32 for every ``dtype``; DARE and DELLA rescale by the keep probability,
-as in their papers, and use other random masks; slices, gradients over layers and other tokenizers are rejected.
+as in their papers, and use other random masks; see `mu_lightning.merging.recipes.mergekit_keys` for what is refused.
 """
 
 import dataclasses
@@ -11,38 +11,34 @@ from dataclasses import dataclass
 from typing import Any
 
 from mu_lightning.merging.engine.job import Override
+from mu_lightning.merging.recipes.mergekit_keys import FILTER, MODEL, check_keys, check_recipe_keys, refused
 from mu_lightning.merging.recipes.mergekit_methods import METHODS, Counterpart, Parameter
+from mu_lightning.merging.recipes.mergekit_models import model_of
 from mu_lightning.merging.recipes.model import Recipe
 from mu_lightning.merging.recipes.recipe_fields import entries, mapping, number, optional_text, text
 from mu_lightning.merging.registry import find_method
-from mu_lightning.utilities.errors import UserError, unknown
-
-# Keys without effect: sources must share a tokenizer, and masks are not stored.
-_WITHOUT_EFFECT = ("tokenizer_source", "tokenizer", "chat_template", "name", "int8_mask")
-_KEYS = ("merge_method", "models", "base_model", "parameters", "dtype", "out_dtype", *_WITHOUT_EFFECT)
+from mu_lightning.utilities.errors import UserError, shown, unknown
 
 
 def translated(content: Mapping[str, Any]) -> Recipe:
     """Translates a mergekit recipe; raises UserError for unsupported features."""
-    if "slices" in content or "modules" in content:
-        raise UserError("mergekit recipes with slices or modules build other architectures: only whole models merge")
-    for key in content:
-        if key not in _KEYS:
-            raise unknown("key of a mergekit recipe", str(key), _KEYS)
+    for key in ("slices", "modules"):
+        if content.get(key) is not None:
+            raise refused(key)
     name = text("merge_method", content["merge_method"])
     if name not in METHODS:
         raise unknown("mergekit method", name, METHODS)
     method = METHODS[name]
     shared = mapping("the recipe's parameters", content.get("parameters"))
-    models = entries("the recipe's models", content.get("models"))
-    own = {_model(entry): mapping(f"the parameters of {entry['model']}", entry.get("parameters")) for entry in models}
-    base = optional_text("base_model", content.get("base_model"))
+    own = _models(method, entries("the recipe's models", content.get("models")))
+    base = None if content.get("base_model") is None else model_of(content["base_model"])
+    check_recipe_keys(content, {*own, base})
     if method.base == "first":
         if base is None:
             raise UserError(f"mergekit's {name} needs a base_model: it is the first of its two models")
         own = {base: own.get(base, {})} | own
-    elif method.base == "base":
-        own.pop(base or "", None)
+    elif method.base == "base" and own.pop(base or "", {}):
+        raise UserError(f"the base model {base} has parameters, which have no effect in mergekit's {name}: remove them")
     if not own:
         raise UserError("the mergekit recipe names no models")
     weights, by_filter = _weights(name, method, shared, own)
@@ -89,7 +85,9 @@ class _Value:
         ):
             raise UserError(f"mergekit's gradients over layers ({name}: {given}) have no counterpart: use filters")
         if any("value" not in item for item in given):
-            raise UserError(f"mergekit's {name}: {given} is given, each filter needs a value")
+            raise UserError(f"mergekit's {name}: {shown(given)} is given, each filter needs a value")
+        for item in given:
+            check_keys(f"a filter of mergekit's {name}", item, FILTER)
         filters: list[tuple[str, Any]] = []
         for item in given:
             if item.get("filter") in (None, "*"):
@@ -176,7 +174,7 @@ def _check_parameters(
     known = [*method.parameters, *(["weight"] if method.weighted else []), *(["t"] if name == "slerp" else [])]
     for parameters in (shared, *own.values()):
         for key in parameters:
-            if key not in known and key not in _WITHOUT_EFFECT:
+            if key not in known and key != "int8_mask":
                 raise unknown(f"parameter of mergekit's {name}", str(key), known or ["none"])
 
 
@@ -186,12 +184,20 @@ def _along(parameters: Mapping[str, Any]) -> str:
     return "columns" if parameters["row_wise"] else "rows"
 
 
-def _model(entry: Any) -> str:
-    if not isinstance(entry, Mapping) or not isinstance(entry.get("model"), str):
-        raise UserError(f"a model of a mergekit recipe needs a path or hub id, got {entry!r}")
-    for sign, what in (("+", "a LoRA on it"), ("@", "a revision")):
-        if sign in entry["model"]:
-            raise UserError(
-                f"{entry['model']}: mergekit's models with {what} are not supported: save it as a folder first"
-            )
-    return str(entry["model"])
+def _models(method: Counterpart, given: list[Any]) -> dict[str, dict[str, Any]]:
+    """Reads the models with their parameters; a model that is named twice has the sum of its weights, for `linear`."""
+    own: dict[str, dict[str, Any]] = {}
+    for entry in given:
+        if not isinstance(entry, Mapping) or "model" not in entry:
+            raise UserError(f"a model of a mergekit recipe needs a path or hub id, got {shown(entry)}")
+        check_keys("a model of a mergekit recipe", entry, MODEL)
+        name = model_of(entry["model"])
+        parameters = mapping(f"the parameters of {name}", entry.get("parameters"))
+        if name not in own:
+            own[name] = parameters
+            continue
+        weights = [found.get("weight") for found in (own[name], parameters)]
+        if method.name != "linear" or any(isinstance(weight, list | Mapping) or weight is None for weight in weights):
+            raise UserError(f"the model {name} is named twice in the recipe: name it once, with the sum of its weights")
+        own[name] = {"weight": sum(number(f"the weight of {name}", weight) for weight in weights)}
+    return own

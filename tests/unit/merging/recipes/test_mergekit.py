@@ -125,7 +125,7 @@ def test_other_densities_by_filter(tmp_path: Path) -> None:
         (("slerp", {"a": None, "b": None}, None, {"t": 0.5}), {}, "needs a base_model"),
         (("slerp", {"a": None, "b": None}, "a", {"t": [0, 0.5, 1]}), {}, "gradients over layers"),
         (("ties", ALL, "base", {"rescale": True}), {}, "no counterpart"),
-        (("linear", {"a+lora": 1.0}, None, {}), {}, "LoRA"),
+        (("linear", {"a+lora": 1.0}, None, {}), {}, "lora"),
     ],
 )
 def test_what_has_no_counterpart_is_refused(arguments: tuple, more: dict, message: str, tmp_path: Path) -> None:

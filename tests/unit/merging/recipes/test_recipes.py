@@ -100,7 +100,7 @@ def test_what_was_run_can_be_read_again(tmp_path: Path) -> None:
             "t is 'y'",
         ),
         ("merge_method: karcher\nparameters: {tol: y}\nmodels: [{model: z}]", "tol is 'y'"),
-        ("merge_method: linear\nbase_model: [x]\nmodels: [{model: x}]", "base_model: expected a name"),
+        ("merge_method: linear\nbase_model: [x]\nmodels: [{model: x}]", r"needs a path or hub id, got \['x'\]"),
         ("just text", "expected a mapping"),
         ("a: [", "not valid YAML"),
     ],
