@@ -13,7 +13,8 @@ from mu_lightning.utilities.errors import UserError
 if TYPE_CHECKING:
     import pandas
 
-    from mu_lightning.approaches.base import Approach, Problem
+    from mu_lightning.approaches.base import Approach
+    from mu_lightning.approaches.problem import Problem
     from mu_lightning.experiments.workers import Workers
 
 
@@ -106,7 +107,8 @@ def sweep(
     Raises:
         UserError: whatever would make a result fail that can be known before; or results failed, the others are kept.
     """
-    from mu_lightning.approaches.base import Approach, Problem
+    from mu_lightning.approaches.base import Approach
+    from mu_lightning.approaches.problem import Problem
     from mu_lightning.experiments.grid import Grid
     from mu_lightning.experiments.sweep import plan_sweep, run_sweep
     from mu_lightning.experiments.workers import local_workers

@@ -17,7 +17,7 @@ from mu_lightning.data.corpus import Rows
 from mu_lightning.data.encoding import Batch, tokenize
 from mu_lightning.evaluation.loop import check_finite_logits, moved, packed
 from mu_lightning.merging.folders.hub_folders import local_folder
-from mu_lightning.merging.folders.tokenizer_files import check_same_tokenizer
+from mu_lightning.merging.folders.same_tokenizer import check_same_tokenizer
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.ensemble import Ensemble
 from mu_lightning.models.reading import check_architecture, check_length, most_tokens

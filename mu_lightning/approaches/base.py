@@ -11,25 +11,20 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from mu_lightning.data.corpus import SPLITS, Corpus, Split
-from mu_lightning.data.registry import open_corpus
+from mu_lightning.approaches.problem import Problem
 from mu_lightning.results.identity import Identity, digest_of, plain
 from mu_lightning.results.results import Supervision
-from mu_lightning.settings import EMBEDDED_BASE, TRAINER_DEFAULTS, DataSettings, GuardSettings, ModelSettings
+from mu_lightning.settings import TRAINER_DEFAULTS, GuardSettings, ModelSettings
 from mu_lightning.training.checkpointing.same_run import FREE
 from mu_lightning.typology.plan import SourcePlan
-from mu_lightning.utilities.errors import unknown
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
-    from mu_lightning.approaches.inputs import Inputs
-
-# Where rows lie and how they are read in an evaluation, which no result depends on.
-_PLACES = ("data_dir", "eval_batch_size")
-
+    from mu_lightning.approaches.evaluation_context import EvaluationContext, Tensors
+    from mu_lightning.models.classifier import IntentClassifier
 
 # Lightning's own defaults of the arguments that decide a result: to name one of them is to say nothing.
 _NEUTRAL = {
@@ -40,46 +35,6 @@ _NEUTRAL = {
     "inference_mode": True,
     "reload_dataloaders_every_n_epochs": 0,
 }
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What is to be solved: a good classifier for a target.
-
-    Attributes:
-        target: the locale to classify.
-        data: the corpus and its limits.
-        base: the encoder that every model starts from: a folder or a hub id.
-        sources: the locales that may be sources; None: every locale that has a model or train rows.
-        split: the rows that are scored.
-    """
-
-    target: str
-    data: DataSettings = field(default_factory=DataSettings)
-    base: str = str(EMBEDDED_BASE)
-    sources: tuple[str, ...] | None = None
-    split: Split = "test"
-
-    def open(self) -> Corpus:
-        """The corpus; raises UserError for a corpus or split that does not exist."""
-        if self.split not in SPLITS:
-            raise unknown("split", self.split, SPLITS)
-        return open_corpus(self.data)
-
-    def plain(self, sources: Collection[str] = ()) -> dict[str, Any]:
-        """Itself as plain values, without places on this machine.
-
-        Args:
-            sources: the sources that an approach takes of those that there are.
-        """
-        data = {key: value for key, value in plain(self.data).items() if key not in _PLACES}
-        return {
-            "target": self.target,
-            "split": self.split,
-            "base": Path(self.base).name,
-            "sources": list(sources),
-            "data": data,
-        }
 
 
 @dataclass(frozen=True)
@@ -263,6 +218,50 @@ class Cell:
         """Its folder's name below its target's: for people what it is called, for everything else its digest."""
         words = re.sub(r"[^A-Za-z0-9]+", "-", self.approach.label()).strip("-")[:40].strip("-")
         return f"{words}-{self.identity.digest[:8]}"
+
+
+class TextStatistics(Protocol):
+    """How a merge learns from text what is of this merge alone."""
+
+    def __call__(self, cell: Cell, context: "EvaluationContext") -> "Mapping[str, Mapping[str, Tensor]]":
+        """Source -> tensor name -> statistic."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What an approach is built from.
+
+    Attributes:
+        context: models, base and device.
+        models: the name of a model in the cell's `Needs` -> its name in the context.
+        shared: source -> what a merge method has to know of it, learned once for all merges.
+        own: instead, how the merge learns it itself.
+    """
+
+    context: "EvaluationContext"
+    models: Mapping[str, str] = field(default_factory=dict)
+    shared: "Mapping[str, Tensors] | None" = None
+    own: TextStatistics | None = None
+
+    def state(self, name: str) -> "dict[str, Tensor]":
+        """A model's tensors in float32, to be read only."""
+        return self.context.state(self.models.get(name, name))
+
+    def classifier(self, state: "Mapping[str, Tensor]") -> "IntentClassifier":
+        """A classifier with these tensors, on the context's device."""
+        return self.context.classifier(state)
+
+    def base(self) -> "Mapping[str, Tensor] | None":
+        """The tensors that the models started from, where they are known."""
+        return None if self.context.base is None else self.context.base.load()
+
+    def statistics(self, cell: Cell) -> "Mapping[str, Mapping[str, Tensor]] | None":
+        """Source -> tensor name -> what the method has to know of the source's behavior; None for most methods."""
+        if self.own is not None:
+            return self.own(cell, self.context)
+        if self.shared is not None:
+            return {source: found.load() for source, found in self.shared.items()}
+        return None
 
 
 def _decides(name: str, value: Any) -> bool:

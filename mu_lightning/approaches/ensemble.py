@@ -10,7 +10,7 @@ from mu_lightning.approaches.from_sources import FromSources
 from mu_lightning.utilities.errors import unknown
 
 if TYPE_CHECKING:
-    from mu_lightning.approaches.inputs import Inputs
+    from mu_lightning.approaches.base import Inputs
 
 UNWEIGHTED = ("majority",)  # votes that read no weights
 

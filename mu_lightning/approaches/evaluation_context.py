@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from mu_lightning.approaches.base import Problem
+from mu_lightning.approaches.problem import Problem
 from mu_lightning.checkpoints import load_tokenizer, quiet_transformers
 from mu_lightning.data.batching import eval_loader
 from mu_lightning.data.corpus import SPLITS, Corpus, Split, check_labeled, check_labels
@@ -22,14 +22,14 @@ from mu_lightning.data.module import IntentDataModule, Loaders
 from mu_lightning.data.registry import open_corpus
 from mu_lightning.languages import not_among
 from mu_lightning.loading import built_classifier, check_classifier
-from mu_lightning.merging.folders.alignment import aligned_base, aligned_sources
+from mu_lightning.merging.folders.alignment import aligned_base, aligned_sources, in_class_order
 from mu_lightning.merging.folders.configs import check_same_config
 from mu_lightning.merging.folders.hub_folders import local_folder
-from mu_lightning.merging.folders.labels import class_names, in_class_order
+from mu_lightning.merging.folders.labels import class_names
 from mu_lightning.merging.folders.mapped_files import MappedFiles, check_finite_folder
 from mu_lightning.merging.folders.model_folders import ModelFolder, open_folder
 from mu_lightning.merging.folders.safetensor_files import read_header
-from mu_lightning.merging.folders.tokenizer_files import check_same_tokenizer
+from mu_lightning.merging.folders.same_tokenizer import check_same_tokenizer
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.reading import check_architecture, check_length, without_weights
 from mu_lightning.settings import CorpusSettings, DataSettings

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from mu_lightning.approaches.base import Approach, Problem, Training, identity_of
+from mu_lightning.approaches.base import Approach, Training, identity_of
 from mu_lightning.approaches.ensemble import Ensemble
 from mu_lightning.approaches.iterative import Iterative
 from mu_lightning.approaches.joint import Joint
+from mu_lightning.approaches.problem import Problem
 from mu_lightning.approaches.single import TARGET, Single
 from mu_lightning.checkpoints import model_folder_name
 from mu_lightning.evaluation.loop import evaluate, evaluate_named

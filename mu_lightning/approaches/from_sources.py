@@ -3,7 +3,8 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from mu_lightning.approaches.base import Approach, Problem, Training
+from mu_lightning.approaches.base import Approach, Training
+from mu_lightning.approaches.problem import Problem
 from mu_lightning.results.naming import weights_label
 from mu_lightning.typology.plan import SourcePlan, TypologySettings, plan_sources
 from mu_lightning.typology.weights import WEIGHT_SOURCES

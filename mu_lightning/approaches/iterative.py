@@ -8,9 +8,10 @@ from mu_lightning.approaches.base import Built, Cell, Needs, Training
 from mu_lightning.approaches.from_sources import FromSources
 from mu_lightning.results.identity import plain
 from mu_lightning.settings import MergeSettings
+from mu_lightning.utilities.errors import UserError
 
 if TYPE_CHECKING:
-    from mu_lightning.approaches.inputs import Inputs
+    from mu_lightning.approaches.base import Inputs
 
 # What of the merge settings the label says in words of its own, or what is only kept and never changes a result.
 _IN_LABEL = ("method", "parameters", "schedule")
@@ -72,9 +73,30 @@ class Iterative(FromSources):
         Raises:
             UserError: nothing was merged, or every merge was rolled back: there is no merged model then.
         """
-        from mu_lightning.approaches.trained import train_merging
+        from mu_lightning.approaches.trained import run_settings, train
 
-        return train_merging(self, cell, folder)
+        settings = run_settings(
+            cell.problem,
+            self.training,
+            cell.seed,
+            folder,
+            target_lang=cell.target,
+            target_languages=self.others,
+            # Of several targets each chooses its own sources.
+            locales=() if self.others else cell.sources,
+            num_languages=len(cell.sources),
+            preweight=self.preweight,
+            weights=self.weights,
+            typology=self.typology,
+            merge=self.merge,
+            callbacks={"kept_merges": None},  # the cell keeps its result, and no model of each merge
+        )
+        _, trained = train(settings)
+        if cell.target not in trained.merged:
+            why = "every merge was rolled back" if trained.history else "nothing was merged"
+            raise UserError(f"{why}: the run has no merged model")
+        details = {"weights": trained.weights(cell.target), "merges": len(trained.history)}
+        return Built(trained.classifier(cell.target).plain(), trained.supervision(cell.target), details)
 
     def plain(self) -> dict[str, Any]:
         """Every parameter but what is only kept on the disk."""

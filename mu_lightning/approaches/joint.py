@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mu_lightning.approaches.base import Built, Cell, Needs, Problem
+from mu_lightning.approaches.base import Built, Cell, Needs
 from mu_lightning.approaches.from_sources import FromSources
+from mu_lightning.approaches.problem import Problem
 from mu_lightning.typology.plan import SourcePlan
 
 if TYPE_CHECKING:
-    from mu_lightning.approaches.inputs import Inputs
+    from mu_lightning.approaches.base import Inputs
 
 GIVEN = "joint"  # what a model of several locales that is given is called among the models
 

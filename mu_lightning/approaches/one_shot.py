@@ -5,14 +5,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mu_lightning.approaches.base import Built, Cell, Needs, Problem
+from mu_lightning.approaches.base import Built, Cell, Needs
 from mu_lightning.approaches.from_sources import FromSources
 from mu_lightning.approaches.from_text.modes import DEFAULT_MODES, MODES, Mode
+from mu_lightning.approaches.problem import Problem
 from mu_lightning.typology.plan import SourcePlan
 from mu_lightning.utilities.errors import UserError, unknown
 
 if TYPE_CHECKING:
-    from mu_lightning.approaches.inputs import Inputs
+    from mu_lightning.approaches.base import Inputs
     from mu_lightning.merging.method import Method
 
 

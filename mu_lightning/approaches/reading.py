@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from mu_lightning.approaches.base import Approach, Problem
+from mu_lightning.approaches.base import Approach
+from mu_lightning.approaches.problem import Problem
 from mu_lightning.approaches.registry import APPROACHES
 from mu_lightning.results.identity import Identity
 from mu_lightning.utilities.errors import UserError, unknown

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from mu_lightning.approaches.base import Approach, Built, Cell, Needs, Problem, Training
+from mu_lightning.approaches.base import Approach, Built, Cell, Needs, Training
+from mu_lightning.approaches.problem import Problem
 from mu_lightning.typology.plan import SourcePlan, TypologySettings, plan_sources
 
 if TYPE_CHECKING:
-    from mu_lightning.approaches.inputs import Inputs
+    from mu_lightning.approaches.base import Inputs
 
 TARGET, NEAREST = "target", "nearest"
 

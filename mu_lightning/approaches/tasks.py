@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from mu_lightning.approaches.base import Cell
+from mu_lightning.approaches.base import Cell, Inputs, TextStatistics
 from mu_lightning.approaches.evaluation_context import EvaluationContext, Tensors, model_bytes
-from mu_lightning.approaches.inputs import Inputs, TextStatistics
 from mu_lightning.evaluation.loop import evaluate, evaluate_named
 from mu_lightning.evaluation.metrics import Scores
 from mu_lightning.models.ensemble import Panel

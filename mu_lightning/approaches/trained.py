@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mu_lightning.approaches.base import Built, Cell, Problem, Training
+from mu_lightning.approaches.base import Training
 from mu_lightning.approaches.evaluation_context import EvaluationContext
-from mu_lightning.approaches.iterative import Iterative
+from mu_lightning.approaches.problem import Problem
 from mu_lightning.approaches.tasks import ONE_THREAD, Resources
 from mu_lightning.checkpoints import model_folder_name
 from mu_lightning.settings import RunSettings
@@ -15,7 +15,6 @@ from mu_lightning.training.checkpointing.resuming import BEGUN
 from mu_lightning.training.run import Trained, TrainingRun
 from mu_lightning.training.run_plan import plan_run
 from mu_lightning.utilities.console import quiet_lightning
-from mu_lightning.utilities.errors import UserError
 
 
 def run_settings(problem: Problem, training: Training, seed: int, folder: Path, **more: Any) -> RunSettings:
@@ -38,40 +37,6 @@ def run_settings(problem: Problem, training: Training, seed: int, folder: Path, 
         resume=(folder / BEGUN).is_file(),
         **more,
     )
-
-
-def merging_settings(approach: Iterative, cell: Cell, folder: Path) -> RunSettings:
-    """The run of an iterative approach for a cell."""
-    return run_settings(
-        cell.problem,
-        approach.training,
-        cell.seed,
-        folder,
-        target_lang=cell.target,
-        target_languages=approach.others,
-        # Of several targets each chooses its own sources.
-        locales=() if approach.others else cell.sources,
-        num_languages=len(cell.sources),
-        preweight=approach.preweight,
-        weights=approach.weights,
-        typology=approach.typology,
-        merge=approach.merge,
-        callbacks={"kept_merges": None},  # the cell keeps its result, and no model of each merge
-    )
-
-
-def train_merging(approach: Iterative, cell: Cell, folder: Path) -> Built:
-    """Trains and merges in `folder`.
-
-    Raises:
-        UserError: nothing was merged, or every merge was rolled back: there is no merged model then.
-    """
-    trained = _trained(merging_settings(approach, cell, folder))
-    if cell.target not in trained.merged:
-        why = "every merge was rolled back" if trained.history else "nothing was merged"
-        raise UserError(f"{why}: the run has no merged model")
-    details = {"weights": trained.weights(cell.target), "merges": len(trained.history)}
-    return Built(trained.classifier(cell.target).plain(), trained.supervision(cell.target), details)
 
 
 @dataclass(frozen=True)
@@ -119,18 +84,15 @@ class TrainTask:
         if len(self.locales) > 1:
             target = None if self.problem.target in self.locales else self.problem.target
             more |= {"multilingual": True, "target_lang": target}
-        run, trained = _run(run_settings(self.problem, self.training, self.seed, self.folder, **more))
+        run, trained = train(run_settings(self.problem, self.training, self.seed, self.folder, **more))
         ((member, locales),) = run.plan.members.items()
         run.exports.save(self.place, trained.member(member), locales, trained.trainer)
         shutil.rmtree(self.folder)
         return self.place
 
 
-def _run(settings: RunSettings) -> tuple[TrainingRun, Trained]:
+def train(settings: RunSettings) -> tuple[TrainingRun, Trained]:
+    """Trains, in a worker or in this process: the run, and what came of it."""
     quiet_lightning()  # workers are processes of their own
     with TrainingRun(plan_run(settings), quiet=True) as run:
         return run, run.train()
-
-
-def _trained(settings: RunSettings) -> Trained:
-    return _run(settings)[1]

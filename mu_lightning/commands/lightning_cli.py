@@ -9,9 +9,9 @@ import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from mu_lightning.approaches.base import Problem
 from mu_lightning.approaches.evaluation_context import check_locales
 from mu_lightning.approaches.fitted import export_and_score, say_outcome, write_outcome
+from mu_lightning.approaches.problem import Problem
 from mu_lightning.checkpoints import load_tokenizer
 from mu_lightning.commands.fit_arguments import SUMMARIES, add_arguments
 from mu_lightning.commands.invocation import program_name

@@ -89,7 +89,7 @@ def _pretrain(arguments: Namespace, settings: PretrainSettings) -> None:
         module.model.half(),
         tokenizer,
         {
-            "verb": "pretrain",
+            "command": "pretrain",
             "version": __version__,
             "corpus": corpus.name,
             "text": "train split of every locale, without labels",

@@ -92,7 +92,7 @@ def _score(arguments: Namespace, models: list[str]) -> None:
     print(show(results))
     if arguments.output_dir is not None:
         provenance = {
-            "verb": "sts",
+            "command": "sts",
             "split": arguments.split,
             "data_dir": None if arguments.data_dir is None else str(arguments.data_dir.resolve()),
             "hub_id": None if arguments.data_dir else arguments.hub_id,

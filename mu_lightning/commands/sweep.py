@@ -213,7 +213,8 @@ def _targets(arguments: Namespace, available: tuple[str, ...]) -> list[str]:
 
 
 def _grid(arguments: Namespace, targets: list[str], models: dict[str, Path | str] | None) -> "Grid":
-    from mu_lightning.approaches.base import Problem, Training
+    from mu_lightning.approaches.base import Training
+    from mu_lightning.approaches.problem import Problem
     from mu_lightning.experiments.grid import Grid
     from mu_lightning.experiments.presets import Request, approaches_of
 

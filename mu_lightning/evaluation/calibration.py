@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mu_lightning.evaluation.metrics import calibration_error
 from mu_lightning.utilities.files import write_json
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from mu_lightning.data.encoding import Batch
 
 CALIBRATION = "calibration.json"
-BINS = 15
 _RANGE = (-3.0, 3.0)  # of the temperature's natural logarithm: 0.05 to 20
 
 
@@ -80,22 +80,6 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         return -float(((1 - rest) * gold + rest * others).mean())
 
     return float(np.exp(minimize_scalar(loss, bounds=_RANGE, method="bounded").x))
-
-
-def calibration_error(confidences: np.ndarray, right: np.ndarray, bins: int = BINS) -> float:
-    """The expected calibration error: the mean distance of confidence and accuracy over bins of confidence, 0 to 1.
-
-    Args:
-        confidences: the probability of each row's predicted label, shape (rows,).
-        right: whether it was predicted right, shape (rows,).
-        bins: bins of equal width over 0 to 1; a bin counts by its rows.
-    """
-    places = np.minimum((confidences * bins).astype(int), bins - 1)
-    counts = np.bincount(places, minlength=bins)
-    gaps = np.abs(
-        np.bincount(places, weights=confidences, minlength=bins) - np.bincount(places, weights=right, minlength=bins)
-    )
-    return float(gaps.sum() / counts.sum())
 
 
 def calibrate(module: "nn.Module", loaders: Mapping[str, "DataLoader[Batch]"]) -> Calibration:

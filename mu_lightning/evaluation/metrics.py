@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from mu_lightning.evaluation.calibration import calibration_error
-
 DRAWS = 2000
+BINS = 15  # of confidence
 
 
 @dataclass(frozen=True)
@@ -95,3 +94,21 @@ def bootstrap_interval(
     means = np.random.default_rng(seed).binomial(rows, float(np.mean(right)), size=draws) / rows
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def calibration_error(confidences: np.ndarray, right: np.ndarray, bins: int = BINS) -> float:
+    """The expected calibration error: the mean distance of confidence and accuracy over bins of confidence, 0 to 1.
+
+    Guo et al., 2017, On Calibration of Modern Neural Networks, https://arxiv.org/abs/1706.04599
+
+    Args:
+        confidences: the probability of each row's predicted label, shape (rows,).
+        right: whether it was predicted right, shape (rows,).
+        bins: bins of equal width over 0 to 1; a bin counts by its rows.
+    """
+    places = np.minimum((confidences * bins).astype(int), bins - 1)
+    counts = np.bincount(places, minlength=bins)
+    gaps = np.abs(
+        np.bincount(places, weights=confidences, minlength=bins) - np.bincount(places, weights=right, minlength=bins)
+    )
+    return float(gaps.sum() / counts.sum())

@@ -7,7 +7,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from mu_lightning.approaches.base import Approach, Cell, Problem, Training
+from mu_lightning.approaches.base import Approach, Cell, Training
+from mu_lightning.approaches.problem import Problem
 from mu_lightning.approaches.single import TARGET, Single
 from mu_lightning.locales import locale
 from mu_lightning.utilities.errors import UserError

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mu_lightning.approaches.base import Cell, Problem
+from mu_lightning.approaches.base import Cell
 from mu_lightning.approaches.evaluation_context import EvaluationContext, Scoring, prepare
+from mu_lightning.approaches.problem import Problem
 from mu_lightning.approaches.single import TARGET, Single
 from mu_lightning.approaches.tasks import RowTask, Scored
 from mu_lightning.experiments.workers import Workers

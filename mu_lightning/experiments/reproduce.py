@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from mu_lightning.approaches.base import Cell, Problem
+from mu_lightning.approaches.base import Cell
 from mu_lightning.approaches.evaluation_context import prepare, scoring_of
+from mu_lightning.approaches.problem import Problem
 from mu_lightning.approaches.reading import read_problem, recorded_approach
 from mu_lightning.approaches.tasks import Outcome, RowTask
 from mu_lightning.evaluation.metrics import Scores

@@ -30,18 +30,17 @@ class ContinuedLogger(Protocol):
         """Truncates the log to a position; None for an empty log."""
 
 
-def run_loggers(folder: Path, stage: str, tensorboard: bool = False, wandb: bool = False) -> list[Logger]:
+def run_loggers(folder: Path, tensorboard: bool = False, wandb: bool = False) -> list[Logger]:
     """Creates the loggers of a run: CSV, and optionally TensorBoard and W&B.
 
     Args:
         folder: the run folder; existing logs are continued.
-        stage: name of the stage; each stage has its own logs.
         tensorboard: whether to log to TensorBoard under ``<folder>/tensorboard``.
         wandb: whether to log to W&B, in the project ``mu-lightning`` or `WANDB_PROJECT`.
     """
-    loggers: list[Logger] = [TableLogger(folder, name="logs", version=stage)]
+    loggers: list[Logger] = [TableLogger(folder, name="logs", version="fit")]
     if tensorboard:
-        loggers.append(EventLogger(folder, name="tensorboard", version=stage, default_hp_metric=False))
+        loggers.append(EventLogger(folder, name="tensorboard", version="fit", default_hp_metric=False))
     if wandb:
         loggers.append(RunLogger(folder))
     return loggers

@@ -108,7 +108,7 @@ def read_nxn(folder: Path) -> NByN:
         return _from_rows(folder)
     if (folder / MATRIX).is_file():
         return _from_csv(folder, folder / MATRIX)
-    raise UserError(f"no N-by-N matrix in {folder}: it has no {NXN} and no {MATRIX}; the verb 'nxn' writes it")
+    raise UserError(f"no N-by-N matrix in {folder}: it has no {NXN} and no {MATRIX}; the command nxn writes it")
 
 
 def _from_rows(folder: Path) -> NByN:

@@ -53,7 +53,7 @@ class Exports:
     ) -> None:
         """Saves the merged model of the last merge."""
         sources = next(sources for sources in self._plan.targets if sources.target == target)
-        details = {"verb": "fit", "locales": list(sources.sources), "target": target, "config": self._config}
+        details = {"command": "fit", "locales": list(sources.sources), "target": target, "config": self._config}
         report = self.merge_report(sources, history)
 
         def more(folder: Path) -> None:
@@ -72,7 +72,7 @@ class Exports:
     ) -> None:
         """Saves a model folder on rank 0, unless a resumed run has it."""
         if trainer.is_global_zero and not (self._resumed and not is_empty(folder)):
-            details = {"verb": "fit", "locales": list(locales), "target": self._plan.target, "config": self._config}
+            details = {"command": "fit", "locales": list(locales), "target": self._plan.target, "config": self._config}
             with_adapter = self._plan.settings.model.lora.save_adapter
             data: IntentDataModule = trainer.datamodule  # type: ignore[attr-defined]
             calibration = calibrate(classifier, data.eval_loaders("dev", locales))

@@ -19,7 +19,7 @@ from mu_lightning.models.joint import JointClassifier
 from mu_lightning.monitoring.loggers import run_loggers
 from mu_lightning.results.results import Supervision
 from mu_lightning.training.callbacks import Merges, build_callback
-from mu_lightning.training.checkpointing.resuming import BEGUN, Resumption, resumes
+from mu_lightning.training.checkpointing.resuming import BEGUN, CHECKPOINTS, Resumption, resumes
 from mu_lightning.training.checkpointing.signals import STATUS
 from mu_lightning.training.distributed import strategy_for
 from mu_lightning.training.exports import Exports
@@ -135,15 +135,10 @@ class TrainingRun:
         if isinstance(error, KeyboardInterrupt) and begun:
             raise Interrupted("SIGINT", STATUS["SIGINT"]) from error
 
-    def train(self, stage: str = "fit", members: Mapping[str, tuple[str, ...]] | None = None) -> Trained:
-        """Trains members jointly, with merges for those of the plan.
+    def train(self) -> Trained:
+        """Trains the plan's members jointly, with its merges.
 
-        Stages have separate checkpoints and are resumed separately. There is no test evaluation, and ``results.json``
-        is not written.
-
-        Args:
-            stage: name of the stage: ``fit``, or another name for members without merges.
-            members: train locales of each member; default: those of the plan.
+        There is no test evaluation, and ``results.json`` is not written.
 
         Raises:
             UserError: an error during training: a full disk, or a member with repeated non-finite gradients.
@@ -153,22 +148,16 @@ class TrainingRun:
         if self._held is None:
             raise RuntimeError("train() must be called inside the context: with TrainingRun(plan) as run: run.train()")
         plan = self.plan
-        first = stage == "fit"
-        if first:
-            self._begin()
-        chosen = dict(plan.members if members is None else members)
-        module = plan.joint(list(chosen))
-        if first:
-            self._introduce(module)
+        self._begin()
+        module = plan.joint(list(plan.members))
+        self._introduce(module)
         merges: Merges | None = None
-        callbacks: list[Callback | None] = []
-        if first:
-            callbacks.append(self._build("manifest", self.folder, self.config))
-        if first and plan.merges:
+        callbacks: list[Callback | None] = [self._build("manifest", self.folder, self.config)]
+        if plan.merges:
             merges, watching = self._merging()
             callbacks += watching
-        data = plan.data(chosen)
-        trainer = self._fit(module, data, stage, callbacks)
+        data = plan.data(dict(plan.members))
+        trainer = self._fit(module, data, callbacks)
         if merges is None:
             return Trained(plan, module, data, trainer)
         looked_at = {sources.target: merges.supervision_of(sources.target) for sources in plan.targets}
@@ -226,21 +215,19 @@ class TrainingRun:
             self._build("kept_merges", merges, self.folder, merging.keep_merges, self.exports.keep_merged),
         ]
 
-    def _fit(
-        self, module: JointClassifier, data: IntentDataModule, stage: str, callbacks: Sequence[Callback | None]
-    ) -> Trainer:
-        checkpoints = self.folder / "checkpoints" / stage
+    def _fit(self, module: JointClassifier, data: IntentDataModule, callbacks: Sequence[Callback | None]) -> Trainer:
+        checkpoints = self.folder / CHECKPOINTS
         last = None
         if self._resumption is not None:
-            last = self._resumption.last(stage)
-            self.say(f"resuming from {last.path}" if last else f"{stage}: no checkpoint yet, starting anew")
-        trainer = Trainer(**self._trainer_arguments(stage, checkpoints, callbacks))
+            last = self._resumption.last()
+            self.say(f"resuming from {last.path}" if last else "no checkpoint yet, starting anew")
+        trainer = Trainer(**self._trainer_arguments(checkpoints, callbacks))
         fit(trainer, module, last.path if last else None, datamodule=data)
         for optimizer in trainer.optimizers:  # moments are saved in the last checkpoint and no longer needed
             optimizer.state.clear()
         return trainer
 
-    def _trainer_arguments(self, stage: str, checkpoints: Path, callbacks: Sequence[Callback | None]) -> dict[str, Any]:
+    def _trainer_arguments(self, checkpoints: Path, callbacks: Sequence[Callback | None]) -> dict[str, Any]:
         arguments = built_arguments(self.settings.trainer)
         patience = self.settings.model.patience
         stopping = [] if patience is None else [self._build("member_stopping", patience)]
@@ -257,7 +244,7 @@ class TrainingRun:
         every = [*given, *stopping, *callbacks, guard, *logs, saving]
         arguments["callbacks"] = [one for one in every if one is not None]
         if arguments.get("logger") is None or arguments["logger"] is True:
-            arguments["logger"] = self._loggers(stage)
+            arguments["logger"] = self._loggers()
         self._open_loggers += arguments["logger"] if isinstance(arguments["logger"], list) else []
         arguments["default_root_dir"] = checkpoints  # location of checkpoints of requeued SLURM jobs in Lightning
         arguments["strategy"] = strategy_for(
@@ -268,6 +255,5 @@ class TrainingRun:
         arguments["plugins"] = [*plugins, self._build("checkpoint_io")]
         return arguments
 
-    def _loggers(self, stage: str) -> list[Logger]:
-        wandb = self.settings.enable_wandb and stage == "fit"
-        return run_loggers(self.folder, stage, self.settings.enable_tensorboard, wandb)
+    def _loggers(self) -> list[Logger]:
+        return run_loggers(self.folder, self.settings.enable_tensorboard, self.settings.enable_wandb)

@@ -1,4 +1,4 @@
-"""The verb `sts` on made-up pairs laid out as the releases: a base, a member and a merged model in one table."""
+"""The command `sts` on made-up pairs laid out as the releases: a base, a member and a merged model in one table."""
 
 import json
 from pathlib import Path

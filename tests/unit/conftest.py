@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from mu_lightning.approaches.base import Problem, identity_of
+from mu_lightning.approaches.base import identity_of
 from mu_lightning.approaches.one_shot import OneShot
+from mu_lightning.approaches.problem import Problem
 from mu_lightning.approaches.registry import APPROACHES
 from mu_lightning.approaches.single import Single
 from mu_lightning.checkpoints import load_base, load_tokenizer, save_model

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from mu_lightning.approaches.base import Problem, identity_of
+from mu_lightning.approaches.base import identity_of
+from mu_lightning.approaches.problem import Problem
 from mu_lightning.approaches.reading import read_approach
 from mu_lightning.commands import program
 from mu_lightning.models.votes import VOTES

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from mu_lightning.merging.folders.labels import class_names, in_class_order
+from mu_lightning.merging.folders.labels import class_names, class_order, output_layer
 from mu_lightning.merging.folders.model_folders import ModelFolder
 from mu_lightning.merging.folders.tensor_names import aligned_names, is_computed
 from mu_lightning.merging.methods.shared.scaling import HEADS
@@ -86,3 +86,26 @@ def _other_heads(base: ModelFolder, source: ModelFolder, other_classes: bool) ->
     if other_classes:
         differing |= {head for head in sizes if head in HEADS}
     return sorted(differing - {encoder})
+
+
+def in_class_order(folder: ModelFolder, wanted: Sequence[str], what: str) -> ModelFolder:
+    """The same classifier with its classes in the wanted order; unchanged if its classes are others.
+
+    Args:
+        folder: the classifier, opened.
+        wanted: names of the classes.
+        what: the model, for errors.
+
+    Raises:
+        UserError: as of `class_names` and `output_layer`.
+    """
+    names = class_names(folder.config, what)
+    order = None if names is None else class_order(names, wanted)
+    if order is None:
+        return folder
+    shapes = {name: entry.shape for name, entry in folder.tensors.items()}
+    layer = output_layer(shapes, len(order), what)
+    tensors = {name: replace(entry, rows=order) if name in layer else entry for name, entry in folder.tensors.items()}
+    labels = {str(index): name for index, name in enumerate(wanted)}
+    config = {**folder.config, "id2label": labels, "label2id": {name: index for index, name in enumerate(wanted)}}
+    return replace(folder, config=config, tensors=tensors)

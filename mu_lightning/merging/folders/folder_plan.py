@@ -21,7 +21,7 @@ from mu_lightning.merging.folders.model_folders import (
     open_folder,
 )
 from mu_lightning.merging.folders.safetensor_files import Kind, tensor_bytes
-from mu_lightning.merging.folders.tokenizer_files import check_same_tokenizer
+from mu_lightning.merging.folders.same_tokenizer import check_same_tokenizer
 from mu_lightning.merging.method import Method
 from mu_lightning.utilities.errors import UserError, unknown
 from mu_lightning.utilities.file_stamps import Identity, identity_of

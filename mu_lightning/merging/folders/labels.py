@@ -1,13 +1,9 @@
 """Classes of classifiers: their names, and heads whose classes stand in another order."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mu_lightning.utilities.errors import UserError, shown
-
-if TYPE_CHECKING:
-    from mu_lightning.merging.folders.model_folders import ModelFolder
 
 # The last layer of a classification head in transformers' models; the first that a model has is its.
 _OUTPUT_LAYERS = ("classifier.out_proj", "classification_head.out_proj", "classifier", "score", "logits_proj")
@@ -71,26 +67,3 @@ def output_layer(shapes: Mapping[str, Sequence[int]], classes: int, what: str) -
         f"the classes of {what} are in another order, and its last layer is not known here (none of "
         f"{', '.join(_OUTPUT_LAYERS)} with {classes} rows): save it with the classes in one order"
     )
-
-
-def in_class_order(folder: "ModelFolder", wanted: Sequence[str], what: str) -> "ModelFolder":
-    """The same classifier with its classes in the wanted order; unchanged if its classes are others.
-
-    Args:
-        folder: the classifier, opened.
-        wanted: names of the classes.
-        what: the model, for errors.
-
-    Raises:
-        UserError: as of `class_names` and `output_layer`.
-    """
-    names = class_names(folder.config, what)
-    order = None if names is None else class_order(names, wanted)
-    if order is None:
-        return folder
-    shapes = {name: entry.shape for name, entry in folder.tensors.items()}
-    layer = output_layer(shapes, len(order), what)
-    tensors = {name: replace(entry, rows=order) if name in layer else entry for name, entry in folder.tensors.items()}
-    labels = {str(index): name for index, name in enumerate(wanted)}
-    config = {**folder.config, "id2label": labels, "label2id": {name: index for index, name in enumerate(wanted)}}
-    return replace(folder, config=config, tensors=tensors)

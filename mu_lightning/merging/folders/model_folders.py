@@ -9,8 +9,8 @@ from mu_lightning.merging.engine.checks import Signature
 from mu_lightning.merging.folders.configs import check_same_config
 from mu_lightning.merging.folders.labels import class_names
 from mu_lightning.merging.folders.safetensor_files import Entry, read_header
+from mu_lightning.merging.folders.same_tokenizer import check_same_tokenizer
 from mu_lightning.merging.folders.tensor_names import current_name
-from mu_lightning.merging.folders.tokenizer_files import check_same_tokenizer
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.reading import read_json_object
 

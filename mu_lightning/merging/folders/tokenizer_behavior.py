@@ -12,6 +12,7 @@ from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+from mu_lightning.merging.folders.tokenizer_files import check_tokenizer_files
 from mu_lightning.utilities.errors import UserError, shown
 
 _SPECIAL = ("pad", "unk", "cls", "sep", "bos", "eos", "mask")
@@ -47,8 +48,6 @@ class _Tokenizer:
 
     def __init__(self, folder: Path) -> None:
         from transformers import AutoTokenizer
-
-        from mu_lightning.merging.folders.tokenizer_files import check_tokenizer_files
 
         try:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)

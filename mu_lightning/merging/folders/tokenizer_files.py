@@ -1,4 +1,4 @@
-"""Tokenizer files of a model folder: comparing and copying."""
+"""Tokenizer files of a model folder: checking and copying."""
 
 import json
 import shutil
@@ -13,59 +13,11 @@ from mu_lightning.utilities.reading import check_not_lfs_pointer, read_json_obje
 TOKENIZER_CONFIG = "tokenizer_config.json"
 _FAST = "tokenizer.json"
 # Files with pieces, any one of which is a tokenizer.
-_PIECES = (_FAST, "sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model", "vocab.txt", "vocab.json")
-TOKENIZER_FILES = (*_PIECES, "merges.txt", "added_tokens.json", "special_tokens_map.json", "chat_template.jinja")
+PIECES = (_FAST, "sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model", "vocab.txt", "vocab.json")
+TOKENIZER_FILES = (*PIECES, "merges.txt", "added_tokens.json", "special_tokens_map.json", "chat_template.jinja")
 _MODELS = ("BPE", "Unigram", "WordLevel", "WordPiece")  # those of the tokenizers library
 # State of the last call or save; it does not affect the token ids.
-_STATE = {"truncation", "padding"}
-_INCIDENTAL = {
-    "name_or_path",
-    "tokenizer_file",
-    "special_tokens_map_file",
-    "transformers_version",
-    "is_local",
-    "local_files_only",
-    "max_length",
-    "model_max_length",
-    "stride",
-    "truncation_side",
-    "truncation_strategy",
-    "pad_to_multiple_of",
-    "pad_token_type_id",
-    "padding_side",
-}
-
-
-def check_same_tokenizer(first: str, expected: Path, other: str, found: Path, *, base: bool = False) -> None:
-    """Checks that the tokenizers of two folders give the same ids for every text.
-
-    Folders whose files say the same are not looked at further; of others the tokenizers are loaded and compared.
-
-    Args:
-        first: name of the first folder, for the error.
-        expected: the first folder.
-        other: name of the second folder.
-        found: the second folder.
-        base: whether a folder may have no tokenizer, as a base may.
-
-    Raises:
-        UserError: the tokenizers differ, only one folder has one, or one cannot be loaded.
-    """
-    _check_fast(expected)
-    if all(_same_file(expected / name, found / name) for name in (*TOKENIZER_FILES, TOKENIZER_CONFIG)):
-        return
-    _check_fast(found)
-    having = [name for name, folder in ((first, expected), (other, found)) if _has_tokenizer(folder)]
-    if len(having) < 2:
-        if base or not having:
-            return
-        lacking = other if having == [first] else first
-        raise UserError(f"the tokenizers cannot be compared: {having[0]} has one, {lacking} does not")
-    from mu_lightning.merging.folders.tokenizer_behavior import tokenizer_difference
-
-    difference = tokenizer_difference(expected, found)
-    if difference is not None:
-        raise UserError(f"the tokenizers of {first} and {other} differ: {difference}")
+CALL_STATE = {"truncation", "padding"}
 
 
 def check_tokenizer_files(folder: Path) -> None:
@@ -95,17 +47,13 @@ def copy_tokenizer(source: Path, output: Path) -> None:
             continue
         if name == _FAST:
             content = read_json_object(path)
-            if any(content.get(key) is not None for key in _STATE):
-                write_text(output / name, json.dumps(content | dict.fromkeys(_STATE), indent=2, ensure_ascii=False))
+            if any(content.get(key) is not None for key in CALL_STATE):
+                write_text(output / name, json.dumps(content | dict.fromkeys(CALL_STATE), indent=2, ensure_ascii=False))
                 continue
         shutil.copyfile(path, output / name)
 
 
-def _has_tokenizer(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in (*_PIECES, TOKENIZER_CONFIG))
-
-
-def _check_fast(folder: Path) -> None:
+def check_tokenizer_json(folder: Path) -> None:
     """Raises UserError for a tokenizer.json that is not one, as far as a look at its JSON tells."""
     path = folder / _FAST
     if path.is_file():
@@ -121,17 +69,3 @@ def _check_fast_file(path: Path, size: int, changed: int) -> None:
     if model is not None and (not isinstance(model, dict) or model.get("type", _MODELS[0]) not in _MODELS):
         kind = model.get("type") if isinstance(model, dict) else model
         raise UserError(f"{path} has a model of the type {kind!r}, which is none of {', '.join(_MODELS)}")
-
-
-def _same_file(ours: Path, theirs: Path) -> bool:
-    if ours.is_file() != theirs.is_file():
-        return False
-    if not ours.is_file():
-        return True
-    one, other = ours.read_bytes(), theirs.read_bytes()
-    if one == other or ours.suffix != ".json":
-        return one == other
-    ignored = _INCIDENTAL if ours.name == TOKENIZER_CONFIG else _STATE
-    contents = [read_json_object(path) for path in (ours, theirs)]
-    kept = [{key: value for key, value in content.items() if key not in ignored} for content in contents]
-    return kept[0] == kept[1]

@@ -11,7 +11,7 @@ supports the model, the device and the precision. No module outside this folder 
 """
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 from lightning.pytorch import Trainer
@@ -23,11 +23,8 @@ from mu_lightning.models.cpu.member_threads import spread
 from mu_lightning.models.cpu.packed import PackedClassifier, can_pack
 from mu_lightning.models.cpu.plain import LoopedMembers, PlainClassifier
 from mu_lightning.models.cpu.products import bucket_size
-from mu_lightning.models.cpu.stacked import StackedMembers, can_stack
+from mu_lightning.models.cpu.stacked import Member, StackedMembers, can_stack
 from mu_lightning.settings import ModelSettings
-
-if TYPE_CHECKING:
-    from mu_lightning.models.classifier import IntentClassifier
 
 __all__ = [
     "LoopedMembers",
@@ -83,7 +80,7 @@ def scoring_pass(model: PreTrainedModel, device: torch.device) -> ScoringPass:
 
 
 def training_pass(
-    members: Mapping[str, "IntentClassifier"], loop: LoopedMembers, settings: ModelSettings, trainer: Trainer
+    members: Mapping[str, Member], loop: LoopedMembers, settings: ModelSettings, trainer: Trainer
 ) -> TrainingPass:
     """Chooses how members are trained.
 

@@ -1,8 +1,8 @@
 """Computes all members in parallel on CPU threads, with a `CompactClassifier` for each."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from lightning.pytorch import Trainer
@@ -19,14 +19,20 @@ from mu_lightning.utilities.adapters.torch_hooks import has_forward_hooks
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.process_memory import retain_freed_memory
 
-if TYPE_CHECKING:
-    from mu_lightning.models.classifier import IntentClassifier
-
 # bfloat16 is set by autocast.
 PRECISIONS = ("32-true", "bf16-mixed")
 
 
-def can_stack(members: Sequence["IntentClassifier"], settings: ModelSettings, trainer: Trainer) -> bool:
+class Member(Protocol):
+    """What is trained in parallel with others: a module around a classifier of transformers."""
+
+    model: PreTrainedModel
+
+    def modules(self) -> Iterator[nn.Module]:
+        """Itself and its parts, as of any module."""
+
+
+def can_stack(members: Sequence[Member], settings: ModelSettings, trainer: Trainer) -> bool:
     """Whether members are computed in parallel.
 
     Raises:
@@ -43,7 +49,7 @@ def can_stack(members: Sequence["IntentClassifier"], settings: ModelSettings, tr
     return obstacle is None
 
 
-def _obstacle(members: Sequence["IntentClassifier"], settings: ModelSettings, trainer: Trainer) -> str | None:
+def _obstacle(members: Sequence[Member], settings: ModelSettings, trainer: Trainer) -> str | None:
     device = trainer.strategy.root_device.type
     if device != "cpu":
         return f"the device {device}"

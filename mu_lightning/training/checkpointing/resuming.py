@@ -15,6 +15,7 @@ from mu_lightning.utilities.files import clear_temporaries, is_empty
 from mu_lightning.utilities.records import read_record
 
 BEGUN = "checkpoints/run.json"  # written first; identifies the run of a folder
+CHECKPOINTS = "checkpoints/fit"
 
 
 def resumes(settings: RunSettings, folder: Path) -> bool:
@@ -39,7 +40,7 @@ class Resumption:
 
     def __init__(self, folder: Path, config: Mapping[str, Any], ckpt_path: str | None, verify: bool = True) -> None:
         self.folder = folder
-        self.checkpoints = folder / "checkpoints"
+        self.checkpoints = folder / CHECKPOINTS
         self.verify = verify
         self.chosen = Path(ckpt_path) if ckpt_path else None
         begun = folder / BEGUN
@@ -52,22 +53,18 @@ class Resumption:
             )
         if self.chosen is not None:
             check_same_run(config, _chosen(self.chosen, verify).config, self.chosen)
-        self.last("fit")
+        self.last()
 
     def refuse_finished(self) -> None:
         """Raises UserError if the run is finished."""
         if (self.folder / "results.json").exists():
             raise UserError(f"{self.folder} contains a finished run: nothing to resume")
 
-    def last(self, stage: str) -> Saved | None:
-        """Returns the checkpoint of a stage (``fit``, ``references``, ``joint``) to resume from; None for its start."""
-        if self.chosen is not None and stage == self._stage_of(self.chosen):
+    def last(self) -> Saved | None:
+        """Returns the checkpoint to resume from; None for the start of the run."""
+        if self.chosen is not None:
             return _chosen(self.chosen, self.verify)
-        return last_checkpoint(self.checkpoints / stage, self.verify)
-
-    def _stage_of(self, path: Path) -> str:
-        parent = path.resolve().parent
-        return parent.name if parent.parent == self.checkpoints.resolve() else "fit"
+        return last_checkpoint(self.checkpoints, self.verify)
 
     def check_exports(self, exports: Iterable[Path], config: Mapping[str, Any]) -> None:
         """Raises UserError for existing model folders of other runs."""
@@ -83,8 +80,7 @@ class Resumption:
     def clear_leftovers(self, exports: Iterable[Path]) -> None:
         """Removes what kills left in the run folder and next to exports: temporaries, manifests without checkpoint."""
         clear_temporaries(self.folder, exports)
-        for stage in self.checkpoints.glob("*/"):
-            clear_orphans(stage)
+        clear_orphans(self.checkpoints)
 
 
 def _chosen(path: Path, verify: bool) -> Saved:

@@ -7,8 +7,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
-from mu_lightning.approaches.base import Approach, Cell, Problem, Training
+from mu_lightning.approaches.base import Approach, Cell, Training
 from mu_lightning.approaches.iterative import Iterative
+from mu_lightning.approaches.problem import Problem
 from mu_lightning.approaches.reading import entries, read_approach, read_problem, recorded_approach
 from mu_lightning.approaches.registry import APPROACHES
 from mu_lightning.results.identity import Identity, read_identity

@@ -206,7 +206,7 @@ def test_a_resumed_runs_logs_are_those_of_an_undisturbed_one(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def watched(folder: str, checkpoint: Path | None = None) -> None:
-        loggers = run_loggers(tmp_path / folder, "fit", tensorboard=True, wandb=True)
+        loggers = run_loggers(tmp_path / folder, tensorboard=True, wandb=True)
         saving = ModelCheckpoint(tmp_path / folder / "ckpt", "{epoch}", save_top_k=-1, save_on_train_epoch_end=True)
         more = {"ckpt_path": str(checkpoint), "weights_only": True} if checkpoint else {}
         run(*loggers, also=(saving,), folder=folder, **more)

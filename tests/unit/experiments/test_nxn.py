@@ -1,4 +1,4 @@
-"""The verb `nxn`: right numbers, each test set tokenized and each model loaded once, resumed, and refused early."""
+"""The command `nxn`: right numbers, each test set tokenized and each model loaded once, resumed, and refused early."""
 
 import json
 import shutil

@@ -76,6 +76,7 @@ def kill_as_they_start(stop: threading.Event, count: int, killed: list[int]) -> 
     while not stop.is_set() and len(killed) < count:
         for process in multiprocessing.active_children():
             if process.pid is not None and process.pid not in killed:
+                time.sleep(0.05)  # by then its parent has taken note of it, and it has far from started
                 killed.append(process.pid)
                 process.kill()
         time.sleep(0.001)

@@ -154,7 +154,7 @@ def test_what_is_logged_of_one_step_is_one_row(tmp_path: Path) -> None:
 
 
 def test_a_runs_loggers_can_all_be_continued(tmp_path: Path) -> None:
-    loggers = run_loggers(tmp_path, "fit", tensorboard=True, wandb=True)
+    loggers = run_loggers(tmp_path, tensorboard=True, wandb=True)
     assert [type(logger) for logger in loggers] == [TableLogger, EventLogger, RunLogger]
     assert all(isinstance(logger, ContinuedLogger) for logger in loggers)
-    assert [type(logger) for logger in run_loggers(tmp_path, "references")] == [TableLogger]
+    assert [type(logger) for logger in run_loggers(tmp_path)] == [TableLogger]

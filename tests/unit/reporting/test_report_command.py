@@ -1,4 +1,4 @@
-"""The verb `report`: every file, in every format, from the same sections."""
+"""The command `report`: every file, in every format, from the same sections."""
 
 import contextlib
 import csv
@@ -63,7 +63,7 @@ class Outline(HTMLParser):
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory, make_results: Make, make_matrix: Make) -> tuple[Path, str]:
-    """The report's folder and what the verb printed."""
+    """The report's folder and what the command printed."""
     folder = tmp_path_factory.mktemp("report")
     results, matrix, output = make_results(folder / "results"), make_matrix(folder / "nxn"), folder / "report"
     with contextlib.redirect_stdout(io.StringIO()) as printed:

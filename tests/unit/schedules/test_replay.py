@@ -1,4 +1,4 @@
-"""A schedule over a recorded run: what it would have done, what is known of it, and the verb that shows it."""
+"""A schedule over a recorded run: what it would have done, what is known of it, and the command that shows it."""
 
 import json
 import xml.etree.ElementTree as ElementTree

@@ -79,14 +79,6 @@ def test_outside_its_context_a_run_trains_nothing(settings: RunSettings) -> None
     assert not Path("run").exists()
 
 
-def test_another_stage_trains_members_without_merges_and_leaves_no_mark_of_a_run(settings: RunSettings) -> None:
-    with TrainingRun(plan_run(settings), quiet=True) as run:
-        found = run.train("references", {"af-ZA": ("af-ZA",)})
-    assert list(found.data.members) == ["af-ZA"]
-    assert (found.history, found.merged) == ((), {})
-    assert sorted(path.name for path in Path("run").iterdir()) == ["checkpoints", "logs"]
-
-
 @pytest.mark.parametrize(
     ("changes", "names", "models"),
     [

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from mu_lightning.merging.folders.labels import class_names, class_order, in_class_order, output_layer
+from mu_lightning.merging.folders.alignment import in_class_order
+from mu_lightning.merging.folders.labels import class_names, class_order, output_layer
 from mu_lightning.merging.folders.model_folders import ModelFolder
 from mu_lightning.merging.folders.safetensor_files import Entry
 from mu_lightning.utilities.errors import UserError

@@ -13,8 +13,9 @@ from transformers import AutoTokenizer, BertConfig, XLMRobertaConfig
 from transformers.convert_slow_tokenizer import XLMRobertaConverter
 
 from mu_lightning.data.cldr import CldrCorpus
+from mu_lightning.merging.folders.same_tokenizer import check_same_tokenizer
 from mu_lightning.merging.folders.tokenizer_behavior import tokenizer_difference
-from mu_lightning.merging.folders.tokenizer_files import check_same_tokenizer, copy_tokenizer
+from mu_lightning.merging.folders.tokenizer_files import copy_tokenizer
 from mu_lightning.utilities.errors import UserError
 
 Change = Callable[[dict[str, Any]], None]
