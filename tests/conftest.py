@@ -25,7 +25,7 @@ from mu_lightning.data.corpus import Rows, Split
 from mu_lightning.data.module import IntentDataModule
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.joint import JointClassifier
-from mu_lightning.settings import DataSettings, ModelSettings
+from mu_lightning.settings import DataSettings, MergeSettings, ModelSettings
 from mu_lightning.training.pretraining import train_tokenizer
 
 # In a shell's background job Ctrl-C is ignored, and every process that a test starts would inherit that.
@@ -174,3 +174,10 @@ def trainer(tmp_path: Path) -> Callable[..., Trainer]:
             )
 
     return make
+
+
+def merge_settings(tolerance: float | None = None, **settings: Any) -> MergeSettings:
+    """Merge settings whose tolerance may be negative, as no user's may: then no merge is ever good enough."""
+    found = MergeSettings(**settings)
+    object.__setattr__(found, "tolerance", tolerance)
+    return found

@@ -11,7 +11,7 @@ from torch import Tensor
 from mu_lightning.evaluation.loop import evaluate
 from mu_lightning.models.ensemble import Ensemble
 from mu_lightning.schedules.schedules import EveryEpochs, Schedule
-from mu_lightning.settings import MergeSettings
+from tests.conftest import merge_settings
 
 TARGET = "af-ZA"
 WEIGHTS = {"en-US": 0.5, "de-DE": 0.3, "nl-NL": 0.2}
@@ -60,7 +60,7 @@ def merged_run(joint: Any, data_module: Any, trainer: Any) -> Any:
         **settings: Any,
     ) -> tuple[MergeCallback, Witness, Witness]:
         chosen = schedule or EveryEpochs(every)
-        merges = MergeCallback(TARGET, weights, chosen, MergeSettings(**settings), others=others)
+        merges = MergeCallback(TARGET, weights, chosen, merge_settings(**settings), others=others)
         before, after = Witness(), Witness()
         fitting = trainer(epochs, before, merges, after)
         fitting.fit(joint(list(WEIGHTS)), datamodule=data_module(list(WEIGHTS)))

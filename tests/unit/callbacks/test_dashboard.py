@@ -23,7 +23,7 @@ from mu_lightning.monitoring.loggers import run_loggers
 from mu_lightning.monitoring.sinks import report_models
 from mu_lightning.monitoring.values import merge_values, model_rows
 from mu_lightning.schedules.schedules import EveryEpochs
-from mu_lightning.settings import MergeSettings
+from tests.conftest import merge_settings
 
 WEIGHTS = {"en-US": 0.5, "de-DE": 0.3, "nl-NL": 0.2}
 Run = Callable[..., MergeCallback]
@@ -41,7 +41,7 @@ def run(joint: Any, data_module: Any, trainer: Any, tmp_path: Path) -> Run:
         tolerance: float | None = None,
         **fit: Any,
     ) -> MergeCallback:
-        merges = MergeCallback("af-ZA", WEIGHTS, EveryEpochs(1), MergeSettings(tolerance=tolerance))
+        merges = MergeCallback("af-ZA", WEIGHTS, EveryEpochs(1), merge_settings(tolerance=tolerance))
         fitting = trainer(
             epochs,
             merges,

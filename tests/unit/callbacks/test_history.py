@@ -17,9 +17,9 @@ from torch import Tensor
 from mu_lightning.schedules.history import read_history
 from mu_lightning.schedules.replay import replay
 from mu_lightning.schedules.schedules import EveryEpochs, EverySteps, Schedule
-from mu_lightning.settings import MergeSettings
 from mu_lightning.utilities.files import atomic_folder
 from mu_lightning.utilities.listings import write_listing
+from tests.conftest import merge_settings
 
 WEIGHTS = {"en-US": 0.5, "de-DE": 0.3, "nl-NL": 0.2}
 KEY = "classifier.dense.weight"
@@ -46,7 +46,7 @@ def run(joint: Any, data_module: Any, trainer: Any, tmp_path: Path) -> Run:
         fit: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> MergeCallback:
-        merges = MergeCallback("af-ZA", WEIGHTS, schedule or EveryEpochs(1), MergeSettings(**settings), others=others)
+        merges = MergeCallback("af-ZA", WEIGHTS, schedule or EveryEpochs(1), merge_settings(**settings), others=others)
         folder = tmp_path / "run"
         watching = (History(merges, folder), KeptMerges(merges, folder, keep, save))
         fitting = trainer(epochs, merges, *watching, *also, enable_checkpointing=bool(also))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mu_lightning.schedules.schedules import Adaptive, EveryEpochs, EverySteps, OnPlateau, Schedule
 from mu_lightning.settings import MergeSettings
+from tests.conftest import merge_settings
 
 TARGET = "af-ZA"
 WEIGHTS = {"en-US": 0.5, "de-DE": 0.3, "nl-NL": 0.2}
@@ -110,7 +111,7 @@ def test_the_tolerance_is_the_largest_loss_that_is_accepted(merged_run: Any, abo
 
 def test_only_a_rollback_looks_at_the_targets_labels() -> None:
     for tolerance, supervision in ((None, "none"), (0.0, "target-dev-labels"), (0.5, "target-dev-labels")):
-        merges = MergeCallback(TARGET, WEIGHTS, EveryEpochs(1), MergeSettings(tolerance=tolerance))
+        merges = MergeCallback(TARGET, WEIGHTS, EveryEpochs(1), merge_settings(tolerance=tolerance))
         assert merges.supervision == supervision
 
 
@@ -191,7 +192,7 @@ def test_weights_that_are_re_read_follow_the_members_dev_scores(merged_run: Any)
     ],
 )
 def test_what_reads_the_targets_dev_labels_is_said(schedule: Schedule, settings: Any, supervision: str) -> None:
-    merges = MergeCallback(TARGET, WEIGHTS, schedule, MergeSettings(**settings), others={"sv-SE": WEIGHTS})
+    merges = MergeCallback(TARGET, WEIGHTS, schedule, merge_settings(**settings), others={"sv-SE": WEIGHTS})
     assert merges.supervision == merges.supervision_of(TARGET) == supervision
     own = "target-dev-labels" if {"tolerance"} <= set(settings) or settings.get("reweight") == "target-dev" else "none"
     assert merges.supervision_of("sv-SE") == own, "a schedule reads the first target's labels alone"

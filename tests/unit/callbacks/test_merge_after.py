@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mu_lightning.schedules.schedules import EveryEpochs, Never
 from mu_lightning.settings import MergeSettings
+from tests.conftest import merge_settings
 
 WEIGHTS = {"en-US": 0.5, "de-DE": 0.3, "nl-NL": 0.2}
 KEY = "classifier.dense.weight"
@@ -138,7 +139,7 @@ def test_after_a_merge_the_learning_rate_rises_again_to_where_it_would_have_been
                 self.seen.append(optimizer.param_groups[0]["lr"])
 
         seen = Rates()
-        merges = MergeCallback(TARGET, WEIGHTS, EveryEpochs(1), MergeSettings(**settings))
+        merges = MergeCallback(TARGET, WEIGHTS, EveryEpochs(1), merge_settings(**settings))
         trainer(2, merges, seen).fit(joint(list(WEIGHTS)), datamodule=data_module(list(WEIGHTS)))
         return seen.seen
 
