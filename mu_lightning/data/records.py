@@ -1,6 +1,7 @@
 """Streaming readers for CSV, TSV, JSON lines, Parquet and plain text, with line numbers.
 
-Text is UTF-8 (with or without a byte-order mark) or UTF-16 with one. Errors name the file and the line.
+Text is UTF-8 (with or without a byte-order mark) or UTF-16 with one. Errors name the file and the line. An apostrophe
+in front of a formula is a mark of spreadsheets, see `mu_lightning.utilities.table_cells`.
 """
 
 import csv
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from mu_lightning.utilities.errors import UserError
+from mu_lightning.utilities.table_cells import original
 
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -73,7 +75,7 @@ def _separated(lines: TextIO, delimiter: str, name: str) -> Iterator[Record]:
     if delimiter == "," and "," not in first:  # spreadsheets of many locales use semicolons
         delimiter = next((one for one in ";\t" if one in first), delimiter)
     (header,) = csv.reader([first], delimiter=delimiter)
-    header = [column.strip() for column in header]
+    header = [original(column.strip()) for column in header]
     twice = sorted({column for column in header if header.count(column) > 1})
     if twice:
         raise UserError(f"{name}, line 1: the column '{twice[0]}' is there twice")
@@ -87,7 +89,7 @@ def _separated(lines: TextIO, delimiter: str, name: str) -> Iterator[Record]:
                         f"{name}, line {line}: {len(row)} values for the {len(header)} columns "
                         f"{', '.join(header)}: quote texts that contain the separator"
                     )
-                yield Record(line, dict(zip(header, row, strict=True)))
+                yield Record(line, dict(zip(header, map(original, row), strict=True)))
             line = reader.line_num + 2
     except csv.Error as error:
         raise UserError(f"{name}, line {line}: not a valid row ({error}): a quote may be missing") from error

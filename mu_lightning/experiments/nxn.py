@@ -23,6 +23,7 @@ from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import atomic_file, clear_temporaries, write_json
 from mu_lightning.utilities.progress import progress
 from mu_lightning.utilities.reading import read_json_object
+from mu_lightning.utilities.table_cells import safe
 
 # What must be the same for rows to stand in one matrix.
 _FIXED = ("corpus", "split", "max_length", "locales", "rows")
@@ -120,9 +121,9 @@ def write_matrix(matrix: NByN) -> None:
         temporary.open("w", encoding="utf-8", newline="") as stream,
     ):
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["source", *matrix.locales])
+        writer.writerow(["source", *map(safe, matrix.locales)])
         for source, row in zip(matrix.sources, matrix.accuracy.tolist(), strict=True):
-            writer.writerow([source, *map(repr, row)])
+            writer.writerow([safe(source), *map(repr, row)])
     rows = [
         {
             "source": source,

@@ -23,6 +23,7 @@ from mu_lightning.results.store import read_store
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import atomic_file, refuse_existing, write_json
 from mu_lightning.utilities.reading import read_json_object
+from mu_lightning.utilities.table_cells import safe_frame
 from mu_lightning.utilities.tables import counted, text_table
 
 MANIFEST = "sweep.json"
@@ -152,7 +153,7 @@ def write_tables(folder: Path) -> None:
     """Writes every cell under `folder` as one table, ``cells.csv`` and ``cells.parquet``."""
     table = read_store(folder).table()
     with atomic_file(folder / "cells.csv") as temporary:
-        table.to_csv(temporary, index=False)
+        safe_frame(table).to_csv(temporary, index=False)
     with atomic_file(folder / "cells.parquet") as temporary:
         table.to_parquet(temporary, index=False)
 

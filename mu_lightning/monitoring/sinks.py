@@ -13,6 +13,7 @@ from mu_lightning.monitoring.plots import draw_merges
 from mu_lightning.monitoring.values import AXIS, MODEL_COLUMNS, Record, history_table, merge_values, model_rows, outcome
 from mu_lightning.utilities.files import atomic_file
 from mu_lightning.utilities.reading import read_json_object
+from mu_lightning.utilities.table_cells import safe_frame
 from mu_lightning.utilities.tables import markdown_table
 
 # W&B keeps every version of a table: beyond this number of merges the table is sent with every tenth merge only.
@@ -144,7 +145,7 @@ def history_rows(history: Sequence[Record]) -> list[tuple[Any, ...]]:
 def write_files(folder: Path, history: Sequence[Record]) -> None:
     """Writes ``merges.csv`` and ``merges.html`` atomically."""
     with atomic_file(folder / "merges.csv") as temporary:
-        history_table(history).to_csv(temporary, index=False)
+        safe_frame(history_table(history)).to_csv(temporary, index=False)
     write_page(history, folder / "merges.html", folder.name)
 
 

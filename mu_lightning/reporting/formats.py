@@ -5,6 +5,7 @@ import io
 from collections.abc import Sequence
 
 from mu_lightning.reporting.content import MINUS, Table, Value
+from mu_lightning.utilities.table_cells import safe_record, safe_row
 from mu_lightning.utilities.tables import markdown_table
 
 _LATEX = {
@@ -20,9 +21,9 @@ def as_csv(table: Table) -> str:
     lines = table.lines()
     names = list(dict.fromkeys(name for line in lines for name in line)) or list(table.header)
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, names, lineterminator="\n")
+    writer = csv.DictWriter(stream, safe_row(names), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(lines)
+    writer.writerows(map(safe_record, lines))
     return stream.getvalue()
 
 

@@ -13,6 +13,7 @@ from mu_lightning.typology.features import features, parse_mix
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import atomic_file
 from mu_lightning.utilities.reading import CsvRow, read_csv_rows
+from mu_lightning.utilities.table_cells import safe
 
 SHOWN = 12  # locales that a message names
 
@@ -126,9 +127,9 @@ def write_csv(matrix: SimilarityMatrix, path: Path) -> None:
     """
     with atomic_file(path, replace=False) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["", *matrix.locales])
+        writer.writerow(["", *map(safe, matrix.locales)])
         for tag, row in zip(matrix.locales, matrix.values.tolist(), strict=True):
-            writer.writerow([tag, *map(repr, row)])
+            writer.writerow([safe(tag), *map(repr, row)])
 
 
 def read_csv(path: Path) -> SimilarityMatrix:

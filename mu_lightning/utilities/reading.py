@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mu_lightning.utilities.errors import UserError
+from mu_lightning.utilities.table_cells import original
 
 MAX_BYTES = 512 * 2**20
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
@@ -102,7 +103,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class CsvRow:
-    """A row of a CSV file: its stripped cells, and its last line number."""
+    """A row of a CSV file: its stripped cells (see `mu_lightning.utilities.table_cells`), and its last line number."""
 
     line: int
     cells: list[str]
@@ -136,6 +137,6 @@ def _rows(path: Path, text: str) -> Iterator[CsvRow]:
     try:
         for cells in reader:
             if cells:
-                yield CsvRow(reader.line_num, [cell.strip() for cell in cells])
+                yield CsvRow(reader.line_num, [original(cell.strip()) for cell in cells])
     except csv.Error as error:
         raise UserError(f"{path}, line {reader.line_num}: not CSV: {error}") from error

@@ -32,7 +32,7 @@ def translated(content: Mapping[str, Any]) -> Recipe:
     shared = mapping("the recipe's parameters", content.get("parameters"))
     own = _models(method, entries("the recipe's models", content.get("models")))
     base = None if content.get("base_model") is None else model_of(content["base_model"])
-    check_recipe_keys(content, {*own, base})
+    check_recipe_keys(content, [*own, *([] if base is None else [base])])
     if method.base == "first":
         if base is None:
             raise UserError(f"mergekit's {name} needs a base_model: it is the first of its two models")
