@@ -17,7 +17,7 @@ from mu_lightning.commands.older_names import older_names, with_current_names
 from mu_lightning.settings.bounds import BOUNDS
 from mu_lightning.utilities.adapters.parser_arguments import arguments
 from mu_lightning.utilities.errors import UserError, unknown
-from mu_lightning.utilities.yaml_files import checked, read_yaml
+from mu_lightning.utilities.yaml_files import checked, dump_yaml, read_yaml
 
 # Repeated keys and unbounded YAML are errors everywhere.
 set_loader("yaml", checked(get_loader("yaml")), exceptions=(yaml.YAMLError,))
@@ -194,7 +194,7 @@ def _with_current_keys(content: str, older: Mapping[str, str]) -> str:
     for key in found.keys() & keys.keys():
         if keys[key] in found:
             raise UserError(f"the keys {key} and {keys[key]} are equivalent: remove {key}, its older name")
-    return yaml.safe_dump({keys.get(key, key): value for key, value in found.items()}, allow_unicode=True)
+    return dump_yaml({keys.get(key, key): value for key, value in found.items()})
 
 
 def _key(name: str) -> str:

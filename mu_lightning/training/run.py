@@ -7,7 +7,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import yaml
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger, WandbLogger
@@ -33,6 +32,7 @@ from mu_lightning.utilities.errors import Interrupted
 from mu_lightning.utilities.files import write_json, write_text
 from mu_lightning.utilities.locks import locked
 from mu_lightning.utilities.tables import counted
+from mu_lightning.utilities.yaml_files import dump_yaml
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ class TrainingRun:
             self._resumption.clear_leftovers(self.plan.exports.values())
         if self.settings.save_config:
             asked = {key: value for key, value in self.config.items() if key not in ("resume", "ckpt_path")}
-            write_text(self.folder / "config.yaml", yaml.safe_dump(asked, sort_keys=False, allow_unicode=True))
+            write_text(self.folder / "config.yaml", dump_yaml(asked))
         if not (self.folder / BEGUN).is_file():
             write_json(self.folder / BEGUN, {"config": self.config})
 

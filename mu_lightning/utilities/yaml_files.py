@@ -1,4 +1,4 @@
-"""Strict YAML loader for files and the command line.
+"""Strict YAML loader for files and the command line, and a dumper.
 
 Values are those of PyYAML (YAML 1.1), except that ``1e-5`` is a number and dates are text, as in jsonargparse. Repeated
 keys, deep nesting and exponential aliases are errors.
@@ -43,6 +43,25 @@ _Loader.yaml_implicit_resolvers = {
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
 
 
+class _Dumper(yaml.SafeDumper):
+    """PyYAML's safe dumper that also quotes texts which other readers take for a number or a switch."""
+
+
+# Numbers of jsonargparse and YAML 1.2, and the switches of YAML 1.1 that PyYAML does not have.
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+_Dumper.add_implicit_resolver("!number", re.compile(r"0o[0-7]+$|[-+]?[0-9.]+[eE][-+]?[0-9]+$"), list("-+0123456789."))
+_Dumper.add_implicit_resolver("!switch", re.compile("[yYnN]$"), list("yYnN"))
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    # PyYAML would write these as line breaks, which are read as spaces.
+    style = '"' if any(sign in value for sign in "\x85\u2028\u2029") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
 class RefusedYamlError(yaml.YAMLError):
     """Raised for valid YAML that is rejected."""
 
@@ -54,6 +73,11 @@ def read_yaml(path: Path) -> Any:
         UserError: see `read_text`; or invalid YAML, a repeated key, or too many values.
     """
     return load_yaml(read_text(path, max_bytes=MAX_BYTES), str(path))
+
+
+def dump_yaml(value: Any) -> str:
+    """Formats plain values as YAML, in their order: every text is read back as the same text, also by other readers."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def load_yaml(text: str, what: str) -> Any:

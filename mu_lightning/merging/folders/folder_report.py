@@ -6,13 +6,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mu_lightning import __version__
 from mu_lightning.merging.folders.folder_plan import FolderPlan
 from mu_lightning.merging.method import Method
 from mu_lightning.merging.recipes.reading import recipe_of
 from mu_lightning.utilities.files import write_json, write_text
+from mu_lightning.utilities.yaml_files import dump_yaml
 
 DETAILS = "merge_details"
 RECIPE = "merge_recipe.yaml"
@@ -39,7 +38,7 @@ def write_report(output: Path, plan: FolderPlan, extra: Mapping[str, Any]) -> No
     """
     details = merge_details(plan, extra)
     write_details(output, plan.job.method, details)
-    write_text(output / RECIPE, yaml.safe_dump(details["recipe"], sort_keys=False, allow_unicode=True))
+    write_text(output / RECIPE, dump_yaml(details["recipe"]))
 
 
 def write_details(output: Path, method: Method, details: Mapping[str, Any]) -> None:
@@ -136,7 +135,7 @@ def model_card(method: Method, details: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             "---",
-            yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True).rstrip(),
+            dump_yaml(metadata).rstrip(),
             "---",
             "",
             f"# Merged model{target}: {method.name}",
@@ -151,7 +150,7 @@ def model_card(method: Method, details: Mapping[str, Any]) -> str:
             "## Recipe",
             "",
             "```yaml",
-            yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True).rstrip(),
+            dump_yaml(recipe).rstrip(),
             "```",
             "",
             "## Citation",

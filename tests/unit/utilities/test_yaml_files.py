@@ -9,7 +9,7 @@ from jsonargparse import get_loader
 
 from mu_lightning.commands import parsing  # noqa: F401  it sets jsonargparse's loader
 from mu_lightning.utilities.errors import MAX_MESSAGE, UserError
-from mu_lightning.utilities.yaml_files import MAX_DEPTH, load_yaml, read_yaml
+from mu_lightning.utilities.yaml_files import MAX_DEPTH, dump_yaml, load_yaml, read_yaml
 
 BOMB = (
     "[&x0 [" + ",".join(["lol"] * 10) + "]"
@@ -86,3 +86,41 @@ def test_an_error_is_cut_and_has_no_control_characters() -> None:
         load_yaml("!!int " + "x" * 10_000, "a\nb\x1b[31m")
     assert len(str(caught.value)) < MAX_MESSAGE + 100
     assert re.search(r"^a\\nb\\x1b", str(caught.value))
+
+
+TRICKY = (
+    *("1e5", "1E5", "-1e-5", ".5e3", "1.e5", "no", "y", "N", "on", "Off", "true", "null", "~", "", " ", "a ", " a"),
+    *(
+        "2024-01-01",
+        "2024-13-45",
+        "12:30",
+        "0o17",
+        "0x1F",
+        "0b1",
+        "1_000",
+        "+1",
+        ".inf",
+        ".nan",
+        "=",
+        "<<",
+        "- a",
+        "a: b",
+    ),
+    *("# a", "a #b", "&a", "*a", "!a", "%a", "@a", "`a`", "'", '"', "[a", "{a", "a\nb", "a\n", "\ta", "a\r\nb", "\x07"),
+    *("\x00", "\x7f", "\x85", "\u2028", "\ufeffa", "emoji 🙂", "\U0010ffff", "long " * 40, "a\\nb", "---", "..."),
+)
+
+
+@pytest.mark.parametrize("text", TRICKY)
+def test_every_text_is_read_back_as_the_same_text_by_every_reader(text: str) -> None:
+    for value in (text, [text], {"key": text}, {text: "value"}):
+        written = dump_yaml(value)
+        assert load_yaml(written, "it") == value
+        assert yaml.safe_load(written) == value
+        assert get_loader("yaml")(written) == value
+
+
+def test_numbers_and_switches_are_read_back_too() -> None:
+    value = {"a": 1e5, "b": 1e-7, "c": float("inf"), "d": True, "e": None, "f": -3, "g": [], "h": {}}
+    assert load_yaml(dump_yaml(value), "it") == yaml.safe_load(dump_yaml(value)) == value
+    assert dump_yaml({"a": "y", "b": "0o17", "c": "1e5"}) == "a: 'y'\nb: '0o17'\nc: '1e5'\n"
