@@ -27,6 +27,7 @@ _HOMES = {
     "ModelSettings": "mu_lightning.settings",
     "Results": "mu_lightning.api",
     "sweep": "mu_lightning.api",
+    "advise": "mu_lightning.advice.advising",
     "evaluate": "mu_lightning.evaluation.loop",
     "load": "mu_lightning.inference",
     "load_ensemble": "mu_lightning.inference",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 # Command -> older name -> current name, also for keys of configuration files.
 OLDER_NAMES: Mapping[str, Mapping[str, str]] = {
+    "advise": {"--target": "--target-lang"},
     "fit": {"--merge-algorithm": "--merge-method", "--ckpt_path": "--ckpt-path"},
     "merge": {"--output": "--output-dir", "--method": "--merge-method", "--merge-algorithm": "--merge-method"},
     "report": {"--output": "--output-dir"},

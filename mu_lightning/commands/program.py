@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
     "reproduce": "recompute a stored result and compare it",
     "sts": "score sentence embeddings against people's judgements of similarity",
     "data": "describe a corpus",
+    "advise": "advise which languages to train on for a target",
     "similarity": "show the typological neighbors of a target and their weights",
     "report": "create a report of results: page, tables, figures",
     "schedule": "replay a merge schedule on the history of a run",

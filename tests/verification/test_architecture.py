@@ -20,6 +20,7 @@ ARROWS = (
     "commands",
     "api",
     "reporting",
+    "advice",
     "experiments",
     "approaches",
     "callbacks",
