@@ -14,7 +14,7 @@ from mu_lightning.merging.engine.thread_pool import map_ordered, thread_count
 from mu_lightning.merging.engine.unchanged import changed_rows
 from mu_lightning.merging.folders.folder_plan import FolderPlan
 from mu_lightning.merging.folders.mapped_bytes import MappedBytes
-from mu_lightning.merging.folders.safetensor_files import Entry
+from mu_lightning.merging.folders.safetensor_files import Entry, check_length
 from mu_lightning.merging.method import Chunk
 from mu_lightning.merging.methods.shared.scaling import scaled
 
@@ -59,7 +59,10 @@ class ArrayMerge:
         every = [None if entry is None else self._array(entry), *sources]
         wide = np.float64 if any(source.dtype == np.float64 for source in sources) else np.float32
 
+        read = entries if entry is None else [*entries, entry]
+
         def merged(slicer: Slicer) -> np.ndarray:
+            check_length(read)
             arrays: list[Any] = [None if each is None else slicer(each).astype(wide, copy=False) for each in every]
             with np.errstate(all="ignore"):  # non-finite results are reported below, with the source
                 with overflow_named(name, job.method.name):

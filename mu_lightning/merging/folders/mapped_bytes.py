@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mu_lightning.merging.engine.finite import unequal
-from mu_lightning.merging.folders.safetensor_files import Entry
+from mu_lightning.merging.folders.safetensor_files import Entry, check_length
 
 _MOST_FILES = 256  # below the usual limit of 1,024 open files
 
@@ -19,9 +19,10 @@ class MappedBytes:
         self._maps: dict[Path, mmap.mmap] = {}
 
     def raw(self, entry: Entry) -> np.ndarray:
-        """A tensor's bytes, uint8, to be read only."""
+        """A tensor's bytes, uint8, to be read only; raises UserError if the file was cut or removed."""
         if entry.start == entry.stop:
             return np.empty(0, np.uint8)
+        check_length([entry])
         found = self._maps.get(entry.path)
         if found is None:
             if len(self._maps) == _MOST_FILES:

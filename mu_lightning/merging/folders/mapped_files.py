@@ -8,7 +8,7 @@ from torch import Tensor
 from mu_lightning.merging.engine.dtypes import is_float
 from mu_lightning.merging.engine.finite import check_finite
 from mu_lightning.merging.folders.model_folders import ModelFolder
-from mu_lightning.merging.folders.safetensor_files import Entry
+from mu_lightning.merging.folders.safetensor_files import Entry, check_length
 
 
 def check_finite_folder(name: str, folder: ModelFolder) -> None:
@@ -31,10 +31,15 @@ class MappedFiles:
         self._maps: dict[Path, Tensor] = {}
 
     def tensor(self, entry: Entry) -> Tensor:
-        """Returns the tensor of an entry; writes are private to this process."""
+        """Returns the tensor of an entry; writes are private to this process.
+
+        Raises:
+            UserError: the file was cut or removed since its header was read.
+        """
         dtype: torch.dtype = getattr(torch, entry.dtype)
         if entry.stop == entry.start:
             return torch.empty(entry.shape, dtype=dtype)
+        check_length([entry])
         if entry.path not in self._maps:
             size = entry.path.stat().st_size
             self._maps[entry.path] = torch.from_file(str(entry.path), shared=False, size=size, dtype=torch.uint8)

@@ -104,6 +104,23 @@ def read_header(path: Path) -> dict[str, Entry]:
     return entries
 
 
+def check_length(entries: Iterable[Entry]) -> None:
+    """Checks that the files of tensors still reach to their ends, before their mapped bytes are touched.
+
+    The system ends a process that touches mapped bytes beyond the end of a file.
+
+    Raises:
+        UserError: a file was cut or removed.
+    """
+    for entry in entries:
+        try:
+            whole = entry.path.stat().st_size >= entry.stop
+        except FileNotFoundError:
+            whole = False
+        if not whole:
+            raise UserError(f"{entry.path} was cut or removed while it was read: start again once it is whole")
+
+
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = dict(pairs)
     if len(names) < len(pairs):

@@ -12,6 +12,7 @@ from mu_lightning.merging.engine.finite import too_large
 from mu_lightning.merging.folders.folder_plan import FolderPlan
 from mu_lightning.merging.folders.mapped_bytes import MappedBytes
 from mu_lightning.merging.folders.mapped_files import MappedFiles
+from mu_lightning.merging.folders.safetensor_files import check_length
 
 
 class TensorMerge:
@@ -39,7 +40,9 @@ class TensorMerge:
         if not is_float(dtype):
             yield MappedBytes().shared(name, plan.job.names, [each.tensors[name] for each in plan.folders.values()])
             return
+        entries = [folder.tensors[name] for folder in plan.folders.values()]
         for chunk in merged_chunks(plan.job, self._tensors(name), self._statistics, self._progress):
+            check_length(entries)  # before the next chunk is read
             result = chunk.to(getattr(torch, dtype))
             if BITS[dtype] < 8 * chunk.dtype.itemsize and not bool(torch.isfinite(result.float()).all()):
                 raise too_large(name, dtype)

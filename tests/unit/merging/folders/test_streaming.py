@@ -1,6 +1,7 @@
 """The streaming engine: model folders in, a model folder out."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -264,3 +265,23 @@ def test_progress_of_global_statistics(
     heard.clear()
     merge_folders("breadcrumbs", folders, WEIGHTS, tmp_path / "tensor", base=base)
     assert {what for what, _, _ in heard} == set(states(folders)["nl-NL"])
+
+
+@pytest.mark.parametrize("method", ["linear", "karcher"])  # by NumPy, by torch
+@pytest.mark.parametrize("what", ["cut", "removed"])
+def test_a_source_that_is_cut_while_it_is_read_is_one_line(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, what: str
+) -> None:
+    source, write = folders["nl-NL"] / "model.safetensors", streaming.write_chunks
+
+    def cut_and_write(*arguments: object) -> None:
+        if source.is_file() and what == "removed":
+            source.unlink()
+        elif source.is_file():
+            os.truncate(source, 4096)
+        write(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(streaming, "write_chunks", cut_and_write)
+    with pytest.raises(UserError, match=r"nl/model.safetensors was cut or removed while it was read"):
+        merge_folders(method, folders, WEIGHTS, tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()
