@@ -24,7 +24,7 @@ Each section is written by the program that it names, from runs on the machine t
 def measured(command: Sequence[str]) -> tuple[float, float]:
     """Seconds and peak private memory in GB (anonymous pages: not the file cache) of a process and all that it starts.
 
-    Memory is the largest sum over the processes that run at one time.
+    Memory is the largest sum over the processes that run at one time; a page that several share counts once.
     """
     os.sync()  # what an earlier program left to be written is not this one's time
     started = time.perf_counter()
@@ -35,7 +35,7 @@ def measured(command: Sequence[str]) -> tuple[float, float]:
         nonlocal peak
         while process.poll() is None:
             peak = max(peak, sum(map(_private, _tree(process.pid))))
-            time.sleep(0.01)
+            time.sleep(0.05)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -58,10 +58,10 @@ def _tree(pid: int) -> list[int]:
 
 
 def _private(pid: int) -> int:
-    """A process' anonymous pages in kB; 0 where it has ended."""
+    """A process' share of its anonymous pages in kB; 0 where it has ended."""
     with suppress(OSError, ValueError):
-        lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-        return int(lines.get("RssAnon", "0 kB").split()[0])
+        lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:])
+        return int(lines.get("Pss_Anon", "0 kB").split()[0])
     return 0
 
 

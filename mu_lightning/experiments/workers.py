@@ -14,11 +14,12 @@ import signal
 import tempfile
 import threading
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from functools import lru_cache
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from traceback import format_exception
 from typing import Any, Protocol
@@ -32,6 +33,8 @@ from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import temporary_folder
 
 ATTEMPTS = 3
+# What the server of processes imports for all of them.
+PRELOADED = ("mu_lightning.approaches.trained", "mu_lightning.experiments.workers")
 
 
 class Workers(Protocol):
@@ -202,8 +205,7 @@ class _Worker:
         _store(self._paths[0], task)
         before = set(multiprocessing.active_children())
         if self._executor is None:
-            context = multiprocessing.get_context("spawn")
-            self._executor = ProcessPoolExecutor(1, context, _prepare, (self._scratch,))
+            self._executor = ProcessPoolExecutor(1, _start_method(), _prepare, (self._scratch, dict(os.environ)))
         future = self._executor.submit(_work, self._scratch, *self._paths, self.device)
         self._processes |= set(multiprocessing.active_children()) - before
         return future
@@ -266,8 +268,22 @@ def _load(path: Path) -> Any:
         return pickle.load(stream)
 
 
-def _prepare(scratch: Path) -> None:
+def _start_method() -> BaseContext:
+    """How processes start: forked from a server that has only imported what they need, or anew where there is none.
+
+    They start at once and share what was imported. The server has computed nothing and runs no threads.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOADED))
+    return context
+
+
+def _prepare(scratch: Path, environment: Mapping[str, str]) -> None:
     """What a worker's process does first."""
+    os.environ.clear()  # a server that has been started before knows an older one
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     threading.Thread(target=_end_with_parent, args=(scratch,), daemon=True).start()
 

@@ -49,7 +49,8 @@ def kill_once_there(arguments: list[str], there: Path, pattern: str, count: int)
         assert process.poll() is None, "it ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.005)
-    workers = children(process.pid)
+    started = children(process.pid)
+    workers = [*started, *(worker for server in started for worker in children(server))]
     process.send_signal(signal.SIGKILL)
     process.wait()
     return workers
@@ -122,11 +123,10 @@ def test_a_worker_that_dies_is_replaced(models_dir: Path, tmp_path: Path) -> Non
     def kill_a_worker() -> None:
         while not list(output.glob("rows/[!.]*/results.json")):
             time.sleep(0.005)
-        for child in children(os.getpid()):
-            command = Path(f"/proc/{child}/cmdline").read_bytes()
-            if b"spawn_main" in command and b"resource_tracker" not in command:
-                os.kill(child, signal.SIGKILL)
-                killed.append(child)
+        for server in children(os.getpid()):
+            for worker in children(server):
+                os.kill(worker, signal.SIGKILL)
+                killed.append(worker)
                 return
 
     killer = threading.Thread(target=kill_a_worker, daemon=True)
