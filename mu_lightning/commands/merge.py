@@ -9,6 +9,7 @@ from jsonargparse import Namespace
 from mu_lightning.approaches.from_text.modes import DEFAULT_MODES
 from mu_lightning.commands.arguments import models_from, plan_from
 from mu_lightning.commands.merge_arguments import ENGINES, FISHER_EXAMPLES, parser
+from mu_lightning.locales import locale
 from mu_lightning.merging.recipes.modes import resolve, with_dropping
 from mu_lightning.merging.registry import find_method
 from mu_lightning.settings import CorpusSettings
@@ -186,6 +187,8 @@ def _texts(arguments: Namespace, plan: "FolderPlan", data: Mapping[str, Any]) ->
     }
     given = {name: value for name, value in flags.items() if value is not None}
     name = plan.job.method.name
+    if "target" in data:
+        locale(data["target"])
     if not plan.job.method.needs_statistics:
         if given or data.keys() - {"target"}:
             raise UserError(

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
 from mu_lightning.approaches.base import Cell
 from mu_lightning.approaches.evaluation_context import prepare, scoring_of
@@ -24,7 +25,7 @@ from mu_lightning.results.matrix import ROWS
 from mu_lightning.results.provenance import versions
 from mu_lightning.results.store import RESULTS, StoredCell, is_matrix, read_cells, read_store
 from mu_lightning.utilities.errors import UserError
-from mu_lightning.utilities.reading import read_json_object
+from mu_lightning.utilities.records import Record, read_record
 
 # Commands that score a model folder as it is, on any locales.
 SCORES_MODELS = ("nxn", "test", "validate")
@@ -45,18 +46,36 @@ class Verdict:
     text: str
 
 
+class _Recipe(Record):
+    """How a result came about."""
+
+    command: str
+    problem: dict[str, Any]
+    models: dict[str, str]
+
+
+class _Result(Record):
+    """What `reproduce` reads of ``results.json`` beside the scores."""
+
+    recipe: _Recipe | None = None
+    fingerprints: dict[str, dict[str, str]] = Field(default_factory=dict)
+    versions: dict[str, str | None] = Field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class _Stored:
     """A result's folder: its cells and how they came about."""
 
     folder: Path
     cells: list[StoredCell]
-    record: Mapping[str, Any]
+    record: _Result
 
     @property
-    def recipe(self) -> Mapping[str, Any]:
-        recipe: Mapping[str, Any] = self.record.get("recipe") or {}
-        return recipe
+    def recipe(self) -> _Recipe:
+        """How it came about; raises UserError if it does not say."""
+        if self.record.recipe is None:
+            raise UserError(f"{self.folder} does not say how it came about: it has no recipe")
+        return self.record.recipe
 
 
 def reproduce(
@@ -76,13 +95,11 @@ def reproduce(
     groups: dict[str, list[_Stored]] = defaultdict(list)
     for stored in _stored(folder):
         recipe = stored.recipe
-        if "problem" not in recipe:
-            raise UserError(f"{stored.folder} does not say how it came about: it has no recipe")
-        if recipe["command"] in SCORES_MODELS:
+        if recipe.command in SCORES_MODELS:
             yield from _scored_again(stored, workers, models_dir, data_dir)
             continue
-        problem = {key: value for key, value in recipe["problem"].items() if key not in ("target", "sources")}
-        groups[json.dumps([problem, recipe["models"]], sort_keys=True)].append(stored)
+        problem = {key: value for key, value in recipe.problem.items() if key not in ("target", "sources")}
+        groups[json.dumps([problem, recipe.models], sort_keys=True)].append(stored)
     for group in groups.values():
         yield from _built_again(group, workers, models_dir, data_dir)
 
@@ -104,12 +121,12 @@ def _stored(folder: Path) -> list[_Stored]:
             cells = read_cells(place)
         except UserError as error:
             raise UserError(f"{place} is damaged: {error}") from error
-        found.append(_Stored(place, cells, read_json_object(place / RESULTS)))
+        found.append(_Stored(place, cells, read_record(place / RESULTS, _Result, "a result that can be recomputed")))
     return found
 
 
 def _problem(stored: _Stored, data_dir: Path | None) -> Problem:
-    problem = read_problem(stored.recipe["problem"])
+    problem = read_problem(stored.recipe.problem)
     if data_dir is None:
         return problem
     return replace(problem, data=replace(problem.data, data_dir=data_dir))
@@ -127,7 +144,7 @@ def _built_again(
             cell = _cell(problem, stored_cell)
             cells[cell.key] = cell
             owners[cell.key].append((stored, stored_cell))
-    given = {name: _place(path, models_dir) for name, path in group[0].recipe["models"].items()}
+    given = {name: _place(path, models_dir) for name, path in group[0].recipe.models.items()}
     every = list(cells.values())
     with TemporaryDirectory(prefix="mu-lightning-") as scratch:
         grid = Grid([cell.problem for cell in every], [])
@@ -148,7 +165,9 @@ def _scored_again(
     stored: _Stored, workers: Workers, models_dir: Path | None, data_dir: Path | None
 ) -> Iterator[Verdict]:
     """Scores a model folder again on the locales that it was scored on."""
-    ((name, path),) = stored.recipe["models"].items()
+    if len(stored.recipe.models) != 1:
+        raise UserError(f"{stored.folder} is of {len(stored.recipe.models)} models: expected one")
+    ((name, path),) = stored.recipe.models.items()
     locales = tuple(dict.fromkeys(cell.target for cell in stored.cells))
     problem = _problem(stored, data_dir)
     context = prepare(scoring_of(problem), {name: _place(path, models_dir)}, locales)
@@ -184,17 +203,15 @@ def _verdict(
     return Verdict(stored.folder, not different, f"{what}: {text}")
 
 
-def _changed(record: Mapping[str, Any], fingerprints: Mapping[str, Mapping[str, str]]) -> str:
+def _changed(record: _Result, fingerprints: Mapping[str, Mapping[str, str]]) -> str:
     """What is not as it was when the result was made."""
     parts = []
-    for kind, before in (record.get("fingerprints") or {}).items():
+    for kind, before in record.fingerprints.items():
         now = fingerprints.get(kind, {})
         other = [name for name in before if name in now and before[name] != now[name]]
         parts += [f"the {kind} of {', '.join(other)} have changed"] if other else []
     here = versions()
-    other = [
-        f"{name} {was} -> {here.get(name)}" for name, was in record.get("versions", {}).items() if here.get(name) != was
-    ]
+    other = [f"{name} {was} -> {here.get(name)}" for name, was in record.versions.items() if here.get(name) != was]
     parts += [f"versions: {', '.join(other)}"] if other else []
     return f" ({'; '.join(parts)})" if parts else ""
 

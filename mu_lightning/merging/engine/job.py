@@ -11,7 +11,7 @@ from mu_lightning.merging.method_parameters import build_parameters
 from mu_lightning.merging.methods.shared.scaling import SCALE, is_head
 from mu_lightning.merging.methods.shared.weighting import scaled_weights
 from mu_lightning.merging.registry import find_method
-from mu_lightning.utilities.errors import UserError
+from mu_lightning.utilities.errors import UserError, check_number
 
 if TYPE_CHECKING:
     import torch
@@ -104,9 +104,10 @@ def plan_job(
 
     Raises:
         UserError: unknown method or parameter, too few or too many sources, weights that don't match the sources, or a
-            missing base.
+            missing base, or a seed out of range.
     """
     method = find_method(method)
+    check_number("the seed", seed, least=0, most=2**32 - 1)
     check_plan(method, weights, names, has_base=has_base, has_statistics=has_statistics)
     built = build_parameters(method, parameters, names)
     _check_sum(built, weights, names)

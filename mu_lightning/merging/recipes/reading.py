@@ -33,7 +33,8 @@ from mu_lightning.utilities.yaml_files import read_yaml
 
 _KEYS = ("method", "sources", "base", "parameters", "overrides", "dtype", "seed", "data")
 _SOURCE_KEYS = ("model", "weight")
-_DATA_KEYS = ("corpus", "mode", "target", "examples", "max_length")
+_DATA_NAMES = ("corpus", "mode", "target")
+_DATA_KEYS = (*_DATA_NAMES, "examples", "max_length")
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -81,8 +82,8 @@ def read_recipe(path: Path) -> Recipe:
         dtype=optional_text("a recipe's dtype", content.get("dtype")),
         seed=integer("the seed", content.get("seed", 0)),
         data={
-            **data,
-            **{key: integer(f"data's {key}", data[key]) for key in ("examples", "max_length") if key in data},
+            **{key: text(f"data's {key}", value) for key, value in data.items() if key in _DATA_NAMES},
+            **{key: integer(f"data's {key}", value) for key, value in data.items() if key not in _DATA_NAMES},
         },
     )
 

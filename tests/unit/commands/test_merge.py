@@ -255,3 +255,21 @@ def test_ties_and_float8_that_would_lose_something_are_refused(models: Path) -> 
     save_file({**state, embeddings: state[embeddings].to(torch.float8_e4m3fn)}, folder / "model.safetensors")
     with pytest.raises(UserError, match=f"{embeddings} is float.* cannot be promoted"):
         run(arguments(models, "--dry-run"))
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("data: {target: zz-ZZ}", "unknown locale 'zz-ZZ'"),
+        ("seed: -1", "the seed is -1: expected a number at least 0"),
+        ("seed: 4294967296", "the seed is 4294967296: expected a number at least 0 and at most 4294967295"),
+    ],
+)
+def test_values_of_a_recipe_that_its_method_does_not_read_are_checked_too(
+    models: Path, more: str, message: str, tmp_path: Path
+) -> None:
+    sources = ", ".join(f"{tag}: {models / f'xlm-r_cldr_{tag}'}" for tag in LOCALES[:2])
+    (tmp_path / "r.yaml").write_text(f"method: linear\nsources: {{{sources}}}\n{more}\n")
+    with pytest.raises(UserError, match=message):
+        run(["--recipe", str(tmp_path / "r.yaml"), "--output-dir", "out"])
+    assert not (tmp_path / "out").exists()

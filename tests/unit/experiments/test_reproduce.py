@@ -113,3 +113,27 @@ def test_a_result_without_a_recipe_is_an_error(results: Path, capsys: Any) -> No
     path.write_text(json.dumps(record))
     assert cli.main(["reproduce", str(results / "votes")]) == 2
     assert "no recipe" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ([1], "[1] is there in place of a dict"),
+        ({}, "recipe.command: Field required"),
+        ({"command": 5}, "recipe.command: Input should be a valid string"),
+        ({"problem": []}, "recipe.problem: Input should be a valid dictionary"),
+        ({"problem": {"target": 5}}, "the problem: "),
+        ({"models": ["x"]}, "recipe.models: Input should be a valid dictionary"),
+        ({"models": {"x": {}}}, "recipe.models.x: Input should be a valid string"),
+        ({"command": "nxn", "models": {}}, "is of 0 models: expected one"),
+    ],
+)
+def test_a_recipe_of_other_types_is_one_line(results: Path, recipe: Any, message: str, capsys: Any) -> None:
+    path = results / "votes" / RESULTS
+    record = json.loads(path.read_text())
+    record["recipe"] = {**record["recipe"], **recipe} if recipe and isinstance(recipe, dict) else recipe
+    path.write_text(json.dumps(record))
+    assert cli.main(["reproduce", str(results / "votes"), "--max-workers", "0"]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert len(said.strip().splitlines()) == 1
