@@ -70,10 +70,10 @@ def _best(evidence: Evidence, comparisons: Comparisons) -> list[str]:
             f"By mean rank over {counted(ranking.targets, 'target')} {quoted(ranking.methods[0])} is first "
             f"({first:.1f}); "
             + (
-                f"By Nemenyi's test it does not differ significantly from {counted(len(tied), 'other method')} of "
+                f"by Nemenyi's test it does not differ significantly from {counted(len(tied), 'other method')} of "
                 f"{len(ranking.methods) - 1}."
                 if tied
-                else "By Nemenyi's test it differs significantly from all other methods."
+                else "by Nemenyi's test it differs significantly from all other methods."
             )
         )
     return sentences
