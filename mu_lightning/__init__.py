@@ -20,6 +20,7 @@ _HOMES = {
     "Joint": "mu_lightning.approaches.joint",
     "OneShot": "mu_lightning.approaches.one_shot",
     "Single": "mu_lightning.approaches.single",
+    "Tuned": "mu_lightning.approaches.tuned",
     "Problem": "mu_lightning.approaches.problem",
     "Training": "mu_lightning.approaches.base",
     "DataSettings": "mu_lightning.settings",

@@ -69,12 +69,14 @@ class Needs:
         models: name -> the locales that the model is trained on.
         base: whether it needs the tensors that the models started from.
         text: the locales whose train text it reads, without labels.
+        dev: the locales whose labeled dev rows it reads; never the target.
         trains: whether it trains on its own: it then resumes from its own checkpoint, and takes long.
     """
 
     models: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     base: bool = False
     text: tuple[str, ...] = ()
+    dev: tuple[str, ...] = ()
     trains: bool = False
 
 

@@ -117,6 +117,7 @@ class EvaluationContext:
         base: the tensors that the sources started from, for methods on task vectors.
         folders: name -> model folder, where the models lie in folders of this machine.
         texts: which train texts a method reads, see `mu_lightning.approaches.from_text.merge_data`; locale -> rows.
+        dev: locale -> its labeled dev rows, of sources that something is tuned on.
         device: where to compute.
         fingerprints: of the rows (``rows``: locale -> SHA-256) and models (``models``: name -> SHA-256).
         notes: what was done to make the models comparable, a line each.
@@ -129,6 +130,7 @@ class EvaluationContext:
     tokenizer: Path | str = ""
     base: Tensors | None = None
     texts: Mapping[tuple[str, int], EncodedRows] = field(default_factory=dict)
+    dev: Mapping[str, EncodedRows] = field(default_factory=dict)
     device: str = "cpu"
     fingerprints: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -236,6 +238,32 @@ def prepare_rows(scoring: Scoring, base: Path | str, locales: Sequence[str]) -> 
         batch_size=scoring.batch_size,
         tokenizer=base,
         fingerprints={"rows": {tag: data.rows(tag, scoring.split).fingerprint for tag in locales}, "models": {}},
+    )
+
+
+def with_dev(context: EvaluationContext, problem: Problem, locales: Sequence[str]) -> EvaluationContext:
+    """The context with the labeled dev rows of some locales, tokenized.
+
+    Args:
+        context: the context.
+        problem: gives the corpus and its limits.
+        locales: sources that something is tuned on.
+
+    Raises:
+        UserError: a locale is not in the corpus, or has no labeled dev rows.
+    """
+    if not locales:
+        return context
+    corpus = open_corpus(problem.data)
+    check_locales(corpus, locales)
+    data = IntentDataModule(corpus, load_tokenizer(context.tokenizer), problem.data)
+    for tag in locales:
+        check_labeled(corpus, tag, "dev", data.rows(tag, "dev"), "tuned on")
+    prints = {tag: data.rows(tag, "dev").fingerprint for tag in locales}
+    return replace(
+        context,
+        dev={tag: data.encoded(tag, "dev") for tag in locales},
+        fingerprints={**context.fingerprints, "dev": prints},
     )
 
 

@@ -6,5 +6,6 @@ from mu_lightning.approaches.iterative import Iterative
 from mu_lightning.approaches.joint import Joint
 from mu_lightning.approaches.one_shot import OneShot
 from mu_lightning.approaches.single import Single
+from mu_lightning.approaches.tuned import Tuned
 
-APPROACHES: dict[str, type[Approach]] = {one.name: one for one in (Single, Joint, OneShot, Ensemble, Iterative)}
+APPROACHES: dict[str, type[Approach]] = {one.name: one for one in (Single, Joint, OneShot, Tuned, Ensemble, Iterative)}

@@ -43,12 +43,16 @@ def add_source_arguments(
         default=None,
         help="source locales, separated by commas or spaces (default: the most similar available ones)",
     )
-    most = "" if num_languages is not None else " (default: 5, or as many as the method merges)"
+    most = (
+        ""
+        if num_languages is not None
+        else " (default: 5, or as many as the method merges; with --tune: 10 to choose from)"
+    )
     add(
         "--num-languages",
         type=int if num_languages is not None else int | None,
         default=num_languages,
-        help=f"number of sources to select if --locales is not given{most}",
+        help=f"number of sources to select if --locales is not given{most if num_languages is None else ''}",
     )
     add("--preweight", type=PREWEIGHT, default="uriel", help=f"weight source: {PREWEIGHT.names}")
     add(

@@ -23,6 +23,7 @@ from mu_lightning.settings import (
     MergeSettings,
     ModelSettings,
     TrainerArguments,
+    Tune,
     TypologySettings,
 )
 from mu_lightning.typology.features import FEATURE_SETS
@@ -116,6 +117,13 @@ def add_arguments(parser: ArgumentParser, command: str) -> None:
         **_SWITCH,
         help="also train baselines (sources without merges, a joint model, a model on target labels) and print a "
         "comparison",
+    )
+    parser.add_argument(
+        "--tune",
+        type=Tune | None,
+        default=None,
+        help="sources: with --compare, also a merge of the sources whose method, scale, weights and number of sources "
+        "are chosen by leaving out each source",
     )
     parser.add_argument(
         "--models-dir", type=Path, default=DEFAULT_MODELS_DIR, help="output folder of source models, without a target"

@@ -15,7 +15,7 @@ from mu_lightning.merging.registry import find_method
 from mu_lightning.settings import CorpusSettings
 from mu_lightning.typology.plan import table
 from mu_lightning.utilities.errors import UserError
-from mu_lightning.utilities.files import reserved
+from mu_lightning.utilities.files import reserved, write_json
 from mu_lightning.utilities.resources import resource
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mu_lightning.merging.method import Method
 
 NUM_LANGUAGES = 5
+TUNING = "tuning"
 Planned = tuple["FolderPlan", dict[str, Any], "MergeTexts | None"]
 
 
@@ -71,7 +72,10 @@ def _merge(plan: "FolderPlan", details: dict[str, Any], texts: "MergeTexts | Non
     from mu_lightning.merging.folders.streaming import run_plan
 
     if texts is None:
+        tuning = details.pop(TUNING, None)
         run_plan(plan, details={"supervision": "none", **details})
+        if tuning is not None:
+            write_json(plan.output / f"{TUNING}.json", tuning)
         return
     from mu_lightning.approaches.from_text.merge_statistics import collected, mean_coefficients
 
@@ -87,6 +91,8 @@ def _from_target(arguments: Namespace) -> Planned:
     from mu_lightning.merging.engine.job import needs_base
     from mu_lightning.merging.recipes.command_line import parse_overrides, parse_parameters
 
+    if arguments.tune:
+        return _tuned(arguments)
     arguments.preweight, method = resolve(arguments.mode, arguments.merge_method, arguments.preweight)
     parameters = parse_parameters(arguments.parameters)
     if arguments.param_value_mask_rate is not None:
@@ -131,6 +137,47 @@ def _from_target(arguments: Namespace) -> Planned:
     return plan, details, _texts(arguments, plan, {"target": sources.target})
 
 
+def _tuned(arguments: Namespace) -> Planned:
+    """Plans the merge that is chosen on the sources."""
+    from mu_lightning.commands.tuning import tune_merge
+    from mu_lightning.merging.folders.folder_plan import plan_folders
+    from mu_lightning.merging.folders.hub_folders import local_folder
+
+    if arguments.engine != ENGINES[0]:
+        raise UserError(f"--tune chooses among merges of this program, not of --engine {arguments.engine}")
+    found = tune_merge(arguments, parser().get_defaults(), lambda folders: _base(arguments, folders, True))
+    sources, chosen = found.sources, found.approach
+    print(table(sources))
+    models = models_from(arguments) or {}
+    folders = {tag: local_folder(models[tag]) for tag in sources.sources}
+    base = _base(arguments, folders, chosen.needs_base)
+    plan = plan_folders(
+        chosen.method,
+        folders,
+        sources.weights,
+        arguments.output_dir or Path("merged") / f"tuned_{sources.target}",
+        base=None if base is None else local_folder(base),
+        parameters=chosen.parameters,
+        dtype=arguments.dtype,
+        seed=arguments.seed,
+        device=arguments.device,
+        max_shard_size=_shard_size(arguments),
+    )
+    details = {
+        "mode": f"tuned on {arguments.tune}",
+        "target": sources.target,
+        "preweight": sources.preweight,
+        "similarities": sources.similarities,
+        "origins": _origins({tag: models[tag] for tag in sources.sources}, base),
+        "typology": sources.details()["settings"],
+        "engine": arguments.engine,
+        "supervision": "source-dev",
+        "tuned_on": {tag: round(weight, 6) for tag, weight in found.tuning.weights.items()},
+        TUNING: found.tuning.plain(),
+    }
+    return plan, details, None
+
+
 def _base(arguments: Namespace, folders: Mapping[str, Path], needed: bool) -> str | None:
     """Returns the base model: the given one, or for a name the one in the training details of the sources."""
     given = arguments.base_model or arguments.base
@@ -149,7 +196,17 @@ def _base(arguments: Namespace, folders: Mapping[str, Path], needed: bool) -> st
 
 def _from_recipe(arguments: Namespace) -> Planned:
     """Plans the merge of a recipe, with metadata for the model card."""
-    for name in ("target_lang", "merge_method", "mode", "parameters", "overrides", "preweight", "base", "base_model"):
+    for name in (
+        "tune",
+        "target_lang",
+        "merge_method",
+        "mode",
+        "parameters",
+        "overrides",
+        "preweight",
+        "base",
+        "base_model",
+    ):
         if getattr(arguments, name) is not None:
             raise UserError(f"--recipe and --{name.replace('_', '-')} are mutually exclusive")
     for name in ("locales", "weights", "num_languages", "param_value_mask_rate"):

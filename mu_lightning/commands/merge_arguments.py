@@ -8,6 +8,7 @@ from mu_lightning.approaches.from_text.modes import DEFAULT_MODES
 from mu_lightning.commands.arguments import add_corpus_arguments, add_device_argument, add_source_arguments
 from mu_lightning.commands.names import CORPUS, METHOD, TEXTS
 from mu_lightning.commands.parsing import OneLineErrors, command_parser
+from mu_lightning.commands.tuning import add_tune_argument
 from mu_lightning.merging.folders.folder_plan import OUTPUT_DTYPES
 from mu_lightning.merging.recipes.modes import DEFAULT_METHOD
 
@@ -63,6 +64,7 @@ def _add_method_arguments(parser: OneLineErrors) -> None:
     add(
         "--recipe", type=Path | None, default=None, help="YAML recipe, in our format or mergekit's, instead of a target"
     )
+    add_tune_argument(add)
     add("--engine", choices=ENGINES, default=ENGINES[0], help="merge backend")
     add("--list-methods", action="store_true", help="list all methods with parameters and papers")
 

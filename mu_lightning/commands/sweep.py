@@ -20,6 +20,7 @@ from mu_lightning.commands.arguments import (
 )
 from mu_lightning.commands.names import BASELINE, METHOD, PREWEIGHT, TEXTS, VOTE
 from mu_lightning.commands.parsing import OneLineErrors, command_parser
+from mu_lightning.commands.tuning import add_tune_argument
 from mu_lightning.experiments.presets import BASELINES
 from mu_lightning.locales import locale, locale_list
 from mu_lightning.settings import EMBEDDED_BASE, DataSettings, GuardSettings, ModelSettings
@@ -70,6 +71,7 @@ def parser() -> OneLineErrors:
     add("--modes", type=str, nargs="+", default=[], help=SUPPRESS)
     add("--num-languages", type=int, nargs="+", default=[5], help="numbers of sources")
     add("--voting-methods", type=VOTE, nargs="+", default=[], help=f"votes of ensembles: {VOTE.names}")
+    add_tune_argument(add)
     add(
         "--baselines",
         type=BASELINE,
@@ -233,6 +235,7 @@ def _grid(arguments: Namespace, targets: list[str], models: dict[str, Path | str
         training=training,
         given=models is not None,
         joint_given=arguments.joint_model is not None,
+        tune=arguments.tune,
     )
     approaches = approaches_of(request)
     sources = locale_list(arguments.sources)
@@ -258,7 +261,7 @@ def _data(arguments: Namespace) -> DataSettings:
 
 
 def _needs_base(approach: Any) -> bool:
-    return bool(getattr(approach, "needs_base", False))
+    return approach.name == "tuned" or bool(getattr(approach, "needs_base", False))
 
 
 def _base(arguments: Namespace, models: dict[str, Path | str] | None, sources: list[str] | None, needed: bool) -> str:

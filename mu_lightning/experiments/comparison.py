@@ -30,7 +30,7 @@ def compare_run(run: TrainingRun, workers: Workers) -> list[Result]:
     """
     plans, settings = run.plan.targets, run.settings
     problems = [problem_of(settings, plan.target, plan.sources) for plan in plans]
-    approaches = comparison(iterative_of(settings, plans[0]), len(plans[0].sources))
+    approaches = comparison(iterative_of(settings, plans[0]), len(plans[0].sources), settings.tune)
     grid = Grid(problems, approaches, (run.plan.seed,), "used", training_of(settings))
     sweep = plan_sweep(grid, run.folder / FOLDER)
     run.say(f"for comparison: {sweep.describe()}")
@@ -54,5 +54,5 @@ def _of_target(target: str, cells: list[StoredCell]) -> list[Result]:
             results.append(cell.result(f"best of {len(sources)}, by test labels"))
         elif cell not in sources:
             results.append(cell.result())
-    order = {"single": 0, "one_shot": 1, "ensemble": 2, "joint": 3}
+    order = {"single": 0, "one_shot": 1, "tuned": 2, "ensemble": 3, "joint": 4}
     return sorted(results, key=lambda result: order[result.identity.kind])

@@ -12,9 +12,11 @@ from mu_lightning.approaches.joint import Joint
 from mu_lightning.approaches.one_shot import OneShot
 from mu_lightning.approaches.reading import entries, read_approach
 from mu_lightning.approaches.single import NEAREST, TARGET, Single
+from mu_lightning.approaches.tuned import Tuned
 from mu_lightning.experiments.grid import Alone
 from mu_lightning.merging.recipes.modes import modes
 from mu_lightning.models.votes import VOTES
+from mu_lightning.settings import Tune
 from mu_lightning.typology.plan import TypologySettings
 from mu_lightning.typology.weights import WEIGHT_SOURCES
 from mu_lightning.utilities.errors import UserError, unknown
@@ -49,6 +51,7 @@ class Request:
         training: how models are trained.
         given: whether source models are given: then only what nobody gave is trained.
         joint_given: the same of a joint model.
+        tune: also a merge, and with `votes` an ensemble, chosen on the sources.
     """
 
     approaches: Sequence[Mapping[str, Any] | str] = ()
@@ -64,6 +67,7 @@ class Request:
     training: Training = field(default_factory=Training)
     given: bool = True
     joint_given: bool = False
+    tune: Tune | None = None
 
     @property
     def alone(self) -> Alone:
@@ -119,17 +123,21 @@ def approaches_of(request: Request) -> list[Approach]:
                         vote_method=vote,
                     )
                 )
+    if request.tune is not None:
+        spaces = ["merge", *(["vote"] if request.votes else [])]
+        found += [Tuned(typology=typology, training=sources, space=space) for space in spaces]
     for entry in request.approaches:
         found += [_with_defaults(read_approach(one), one, request) for one in entries(entry)]
     return found
 
 
-def comparison(iterative: Iterative, num_languages: int | None) -> list[Approach]:
+def comparison(iterative: Iterative, num_languages: int | None, tune: Tune | None = None) -> list[Approach]:
     """What a run that merges while training is compared with, trained alike: ``fit --compare``.
 
     Args:
         iterative: the run.
         num_languages: as of `FromSources`.
+        tune: also a merge that is chosen on the sources.
     """
     shared: dict[str, Any] = {
         "num_languages": num_languages,
@@ -144,6 +152,7 @@ def comparison(iterative: Iterative, num_languages: int | None) -> list[Approach
             OneShot(preweight=preweight, method=merge.method, parameters=merge.parameters, **shared)
             for preweight in ("equal", "uriel", "shuffled")
         ),
+        *([Tuned(**shared)] if tune is not None else []),
         *(Ensemble(vote_method=vote, **own, **shared) for vote in VOTES),
         Joint(**shared),
     ]
@@ -204,6 +213,6 @@ def _with_defaults(approach: Approach, entry: Mapping[str, Any], request: Reques
     defaults: dict[str, Any] = {"training": request.training if trains else request.source_training}
     if hasattr(approach, "typology"):
         defaults["typology"] = request.typology
-    if hasattr(approach, "num_languages"):
+    if hasattr(approach, "num_languages") and not isinstance(approach, Tuned):
         defaults["num_languages"] = request.num_languages[0]
     return replace(approach, **{name: value for name, value in defaults.items() if name not in entry})

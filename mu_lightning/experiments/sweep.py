@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mu_lightning.approaches.base import Cell
-from mu_lightning.approaches.evaluation_context import EvaluationContext, prepare, prepare_rows, scoring_of
+from mu_lightning.approaches.evaluation_context import EvaluationContext, prepare, prepare_rows, scoring_of, with_dev
 from mu_lightning.approaches.from_text.learning import LearningTask, own_learning, shared_learning, with_text
 from mu_lightning.approaches.joint import GIVEN
 from mu_lightning.approaches.tasks import BuildTask, Outcome, PanelTask, Task
@@ -71,7 +71,7 @@ def context_of(cells: Sequence[Cell], given: Mapping[str, Path | str]) -> Evalua
     wanted = {name: path for name, path in given.items() if name in used}
     base = problem.base if any(cell.needs.base for cell in cells) else None
     context = prepare(scoring_of(problem), wanted, targets, base=base)
-    return with_text(context, [cell for cell in cells if not cell.trained])
+    return _with_rows(context, [cell for cell in cells if not cell.trained])
 
 
 def run_sweep(sweep: Sweep, workers: Workers) -> list[Cell]:
@@ -197,7 +197,13 @@ def _with_models(
         base=added.base or context.base,
         fingerprints={**context.fingerprints, "models": models},
     )
-    return with_text(whole, cells)
+    return _with_rows(whole, cells)
+
+
+def _with_rows(context: EvaluationContext, cells: Sequence[Cell]) -> EvaluationContext:
+    """The context with the text, and with the labeled dev rows of sources, that the cells read."""
+    tuned_on = list(dict.fromkeys(tag for cell in cells for tag in cell.needs.dev))
+    return with_dev(with_text(context, cells), cells[0].problem, tuned_on) if cells else context
 
 
 def panels(cells: Sequence[Cell]) -> Iterator[tuple[PanelTask, list[Cell]]]:

@@ -45,7 +45,7 @@ class Method:
     @property
     def zero_shot(self) -> bool:
         """Whether it uses no target labels."""
-        return self.supervision in ("none", "target-unlabelled")
+        return self.supervision in ("none", "source-dev", "target-unlabelled")
 
     @property
     def competes(self) -> bool:

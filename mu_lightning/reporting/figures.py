@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # Color-blind safe palette (Okabe and Ito 2008) for light and dark backgrounds.
 KINDS = {
     "one_shot": "#0072b2",
+    "tuned": "#4b3fa7",
     "ensemble": "#d55e00",
     "iterative": "#009e73",
     "joint": "#e69f00",

@@ -188,5 +188,5 @@ def _content(found: Predictions) -> int:
 
 
 def _more(one: str, other: str) -> str:
-    order = ("none", "target-unlabelled", "target-dev-labels", "target-labels")
+    order = ("none", "source-dev", "target-unlabelled", "target-dev-labels", "target-labels")
     return max(one, other, key=order.index)

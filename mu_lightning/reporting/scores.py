@@ -13,6 +13,7 @@ from mu_lightning.utilities.tables import counted
 
 USES = {
     "none": "none",
+    "source-dev": "none (sources' dev)",
     "target-unlabelled": "none (unlabeled text)",
     "target-dev-labels": "dev",
     "target-labels": "train",

@@ -16,7 +16,7 @@ from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import atomic_file, write_json, write_text
 from mu_lightning.utilities.tables import markdown_table, text_table
 
-Supervision = Literal["none", "target-unlabelled", "target-dev-labels", "target-labels"]
+Supervision = Literal["none", "source-dev", "target-unlabelled", "target-dev-labels", "target-labels"]
 
 PREDICTIONS, TABLE = "predictions.npz", "results.md"
 MAX_PREDICTIONS = 512 * 2**20  # bytes, unpacked; 100,000 rows of 52 locales need 200 MB
@@ -24,6 +24,7 @@ MAX_PREDICTIONS = 512 * 2**20  # bytes, unpacked; 100,000 rows of 52 locales nee
 HEADER = ("", "locale", "accuracy", "95 % interval", "macro-F1", "target's labels used")
 _USE = {
     "none": "none",
+    "source-dev": "none (sources' dev)",
     "target-unlabelled": "none (its text)",
     "target-dev-labels": "dev",
     "target-labels": "train",

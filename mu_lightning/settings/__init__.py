@@ -5,6 +5,8 @@ Importing this package does not import torch.
 
 from mu_lightning.settings.groups import (
     EMBEDDED_BASE,
+    LEAST_TUNED,
+    TUNE,
     Adapter,
     AdapterMerge,
     CheckpointSettings,
@@ -23,6 +25,7 @@ from mu_lightning.settings.groups import (
     Outer,
     Reweight,
     Sync,
+    Tune,
     Vocabulary,
 )
 from mu_lightning.settings.pretrain import PretrainSettings
@@ -34,8 +37,10 @@ __all__ = [
     "DEFAULT_FEATURE_SET",
     "DEFAULT_MODELS_DIR",
     "EMBEDDED_BASE",
+    "LEAST_TUNED",
     "SIMILARITY_SOURCES",
     "TRAINER_DEFAULTS",
+    "TUNE",
     "Adapter",
     "AdapterMerge",
     "CheckpointSettings",
@@ -57,6 +62,7 @@ __all__ = [
     "RunSettings",
     "Sync",
     "TrainerArguments",
+    "Tune",
     "TypologySettings",
     "Vocabulary",
 ]

@@ -5,7 +5,7 @@ Importing this module does not import torch. The docstring of a field is its hel
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from mu_lightning.settings.bounds import check_settings
 from mu_lightning.utilities.errors import UserError, check_number
@@ -23,6 +23,9 @@ Sync = Literal["replace", "pull", "none"]
 Follow = Literal["first", "mean", "none"]
 Outer = Literal["none", "nesterov"]
 Reweight = Literal["none", "target-dev", "source-dev"]
+Tune = Literal["sources"]
+TUNE: tuple[Tune, ...] = get_args(Tune)
+LEAST_TUNED = 3  # sources that `tune` needs: each is left out in turn
 LearningRateAfter = Literal["continue", "rewarm"]
 
 

@@ -7,7 +7,14 @@ from typing import Any
 
 from mu_lightning.locales import locale_list
 from mu_lightning.settings.bounds import check_settings
-from mu_lightning.settings.groups import CheckpointSettings, DataSettings, GuardSettings, MergeSettings, ModelSettings
+from mu_lightning.settings.groups import (
+    CheckpointSettings,
+    DataSettings,
+    GuardSettings,
+    MergeSettings,
+    ModelSettings,
+    Tune,
+)
 from mu_lightning.settings.trainer import TrainerArguments, trainer_arguments
 from mu_lightning.settings.typology import TypologySettings
 
@@ -45,6 +52,7 @@ class RunSettings:
     exclude: tuple[str, ...] = ()
     all_leave_one_out: bool = False
     compare: bool = False
+    tune: Tune | None = None
     models_dir: Path = DEFAULT_MODELS_DIR
     skip_existing: bool = False
     dry_run: bool = False

@@ -25,7 +25,7 @@ from mu_lightning.models.reading import (
     vocabulary_subset_of,
 )
 from mu_lightning.models.vocabulary_subset import VocabularySubset
-from mu_lightning.settings import RunSettings
+from mu_lightning.settings import LEAST_TUNED, RunSettings
 from mu_lightning.training.callbacks import check_callbacks
 from mu_lightning.training.checkpointing.resuming import BEGUN, resumes
 from mu_lightning.training.data_checks import check_rows, check_target, check_target_labels
@@ -195,6 +195,11 @@ def plan_run(settings: RunSettings) -> RunPlan:
     if targets:
         locales = tuple(dict.fromkeys(tag for sources in targets for tag in sources.sources))
         for sources in targets:
+            if settings.tune is not None and len(sources.sources) < LEAST_TUNED:
+                raise UserError(
+                    f"--tune leaves out each source in turn and needs at least {LEAST_TUNED} sources for "
+                    f"{sources.target}, not {len(sources.sources)}: {', '.join(sources.sources)}"
+                )
             schedule = check_merge(settings.merge, sources)
         if schedule.by_step and 0 < settings.model.members_in_memory < len(locales):
             raise UserError(
@@ -262,6 +267,8 @@ def _check_requests(settings: RunSettings, locales: tuple[str, ...], targets: tu
         )
     if settings.compare and not targets:
         raise UserError("--compare needs a target: give --target-lang")
+    if settings.tune is not None and not settings.compare:
+        raise UserError("--tune is of the merge that --compare adds: add --compare, or use the command merge")
     if settings.enable_wandb and not _wandb_can_log():
         raise UserError(
             "--enable-wandb: no W&B credentials found; run 'wandb login', or set WANDB_MODE=offline to log locally"

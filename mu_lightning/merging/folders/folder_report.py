@@ -19,6 +19,7 @@ _HEADLINES = ("mode", "method", "target", "preweight", "base", "supervision", "s
 _URIEL = "- weights: Littell et al., URIEL and lang2vec, 2017, https://aclanthology.org/E17-2002"
 _SEEN = {
     "none": "none",
+    "source-dev": "none (tuned on labels of the sources' dev splits)",
     "target-unlabelled": "unlabeled text",
     "target-dev-labels": "labels of the dev split",
 }

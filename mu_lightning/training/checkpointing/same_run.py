@@ -14,6 +14,7 @@ FREE = (
     "output_dir",
     "models_dir",
     "compare",
+    "tune",
     "enable_",
     "save_config",
     "checkpoint",

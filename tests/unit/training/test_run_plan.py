@@ -129,6 +129,7 @@ def test_members_are_copies_of_one_base_with_one_head(plan: Any) -> None:
         ({"locales": ["nl-NL"], "all_leave_one_out": True}, "needs at least two locales"),
         ({"all_leave_one_out": True, "model": ModelSettings(patience=2)}, "share dev splits"),
         ({"locales": SOURCES, "compare": True}, "--compare needs a target"),
+        ({"target_lang": "af-ZA", "tune": "sources"}, "--tune is of the merge that --compare adds: add --compare"),
         (
             {
                 "target_lang": "af-ZA",
