@@ -86,6 +86,8 @@ class OneLineErrors(ArgumentParser):
             found = super().parse_args(args, *more, **given)
         except OverflowError as error:  # an integer where a float is expected
             raise UserError(f"a number of the arguments is too large ({error})") from error
+        except (RuntimeError, TypeError, AttributeError, LookupError) as error:  # a mapping where a list is expected
+            raise UserError(f"an argument or a key has a value of another type ({error})") from error
         for action in arguments(self):
             bound = BOUNDS.get(action.dest.rpartition(".")[2])
             if bound is not None:

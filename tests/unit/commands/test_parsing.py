@@ -92,3 +92,9 @@ def test_a_switch_of_fit_can_be_switched_off_again(flag: str, tmp_path: Path) ->
         ([f"--config={tmp_path / 'on.yaml'}", f"--{flag}=false"], False),
     ):
         assert parser_of("fit").parse_args(words)[flag.replace("-", "_")] is expected
+
+
+def test_a_mapping_where_a_list_is_expected_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("locales: {'': null}\nseed_everything: 1\n")
+    with pytest.raises(UserError, match="value of another type"):
+        parser_of("fit").parse_args(["--config", str(tmp_path / "c.yaml")])
