@@ -209,6 +209,14 @@ def scoring_from(arguments: Namespace) -> "Scoring":
     )
 
 
+def start_workers(arguments: Namespace) -> None:
+    """Starts the server that workers are forked from, so that it imports beside this process."""
+    if arguments.ray is None and arguments.max_workers != 0:
+        from mu_lightning.experiments.processes import start_server
+
+        start_server()
+
+
 def workers_from(arguments: Namespace) -> "Workers":
     """Creates the workers of the arguments; raises UserError if they are not available."""
     if arguments.ray is not None:

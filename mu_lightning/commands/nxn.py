@@ -55,7 +55,9 @@ def run(argv: list[str]) -> int:
     for tag in (*(locale_list(arguments.locales) or ()), *(locale_list(arguments.sources) or ())):
         locale(tag)
     models = _models(arguments)
-    from mu_lightning.commands.arguments import scoring_from, workers_from
+    from mu_lightning.commands.arguments import scoring_from, start_workers, workers_from
+
+    start_workers(arguments)
     from mu_lightning.experiments.nxn import plan_nxn, run_nxn
     from mu_lightning.results.store import MATRIX
 

@@ -28,7 +28,9 @@ def run(argv: list[str]) -> int:
         UserError: see `reproduce`.
     """
     arguments = parser().parse_args(argv)
-    from mu_lightning.commands.arguments import workers_from
+    from mu_lightning.commands.arguments import start_workers, workers_from
+
+    start_workers(arguments)
     from mu_lightning.experiments.reproduce import reproduce
 
     agreed, differing = 0, 0

@@ -125,8 +125,10 @@ def run(argv: list[str]) -> int:
 
         print(list_modes())
         return 0
-    from mu_lightning.commands.arguments import scoring_from, workers_from
+    from mu_lightning.commands.arguments import scoring_from, start_workers, workers_from
 
+    if not (arguments.dry_run or arguments.list_locales):
+        start_workers(arguments)
     scoring = scoring_from(arguments)
     targets = _targets(arguments, scoring.open().locales)
     if arguments.list_locales:

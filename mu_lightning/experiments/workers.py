@@ -19,7 +19,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from functools import lru_cache
-from multiprocessing.context import BaseContext
 from pathlib import Path
 from traceback import format_exception
 from typing import Any, Protocol
@@ -28,13 +27,12 @@ import torch
 
 from mu_lightning.approaches.evaluation_context import EvaluationContext
 from mu_lightning.approaches.tasks import Outcome, Resources, Task, attempt
+from mu_lightning.experiments.processes import process_context
 from mu_lightning.merging.engine.torch_threads import torch_threads
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import temporary_folder
 
 ATTEMPTS = 3
-# What the server of processes imports for all of them.
-PRELOADED = ("mu_lightning.approaches.trained", "mu_lightning.experiments.workers")
 
 
 class Workers(Protocol):
@@ -205,7 +203,7 @@ class _Worker:
         _store(self._paths[0], task)
         before = set(multiprocessing.active_children())
         if self._executor is None:
-            self._executor = ProcessPoolExecutor(1, _start_method(), _prepare, (self._scratch, dict(os.environ)))
+            self._executor = ProcessPoolExecutor(1, process_context(), _prepare, (self._scratch, dict(os.environ)))
         future = self._executor.submit(_work, self._scratch, *self._paths, self.device)
         self._processes |= set(multiprocessing.active_children()) - before
         return future
@@ -266,18 +264,6 @@ def _store(path: Path, value: Any) -> None:
 def _load(path: Path) -> Any:
     with path.open("rb") as stream:
         return pickle.load(stream)
-
-
-def _start_method() -> BaseContext:
-    """How processes start: forked from a server that has only imported what they need, or anew where there is none.
-
-    They start at once and share what was imported. The server has computed nothing and runs no threads.
-    """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(PRELOADED))
-    return context
 
 
 def _prepare(scratch: Path, environment: Mapping[str, str]) -> None:
