@@ -25,7 +25,7 @@ from mu_lightning.utilities.files import atomic_folder, write_json, write_text
 from mu_lightning.utilities.hub import settle_hub
 from mu_lightning.utilities.progress import progress
 from mu_lightning.utilities.resources import resource
-from mu_lightning.utilities.tables import markdown_table, text_table
+from mu_lightning.utilities.tables import markdown_table, markdown_text, text_table
 
 MAX_LENGTH = 128
 HEADER = ("model", "locale", "pooling", "Spearman", "95 % interval", "pairs")
@@ -148,9 +148,10 @@ def write_similarities(
         arrays[f"scores_{place}"] = np.asarray(pairs[result.locale].scores)
         arrays[f"similarities_{place}"] = result.similarities
     summaries = [result.summary() for result in results]
+    rows = [[*map(markdown_text, result.row())] for result in results]
     with atomic_folder(folder) as temporary:
         np.savez_compressed(temporary / "similarities.npz", **arrays)
-        write_text(temporary / "sts.md", markdown_table(HEADER, [result.row() for result in results]))
+        write_text(temporary / "sts.md", markdown_table(HEADER, rows))
         write_json(temporary / "sts.json", {"results": summaries, **provenance, "versions": versions()})
 
 

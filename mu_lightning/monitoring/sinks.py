@@ -14,7 +14,7 @@ from mu_lightning.monitoring.values import AXIS, MODEL_COLUMNS, Record, history_
 from mu_lightning.utilities.files import atomic_file
 from mu_lightning.utilities.reading import read_json_object
 from mu_lightning.utilities.table_cells import safe_frame
-from mu_lightning.utilities.tables import markdown_table
+from mu_lightning.utilities.tables import markdown_table, markdown_text
 
 # W&B keeps every version of a table: beyond this number of merges the table is sent with every tenth merge only.
 _WHOLE_TABLES = 100
@@ -91,7 +91,7 @@ def _to_tensorboard(logger: Any, history: Sequence[Record]) -> None:
     if len(history) == 1:
         logger.experiment.add_custom_scalars(_layout(record))
     logger.log_metrics(merge_values(record), step=record["index"])
-    rows = [tuple("" if value is None else _short(value) for value in row) for row in model_rows(record)]
+    rows = [tuple("" if value is None else markdown_text(_short(value)) for value in row) for row in model_rows(record)]
     text = f"{record['reason']}: {outcome(record)}\n\n{markdown_table(MODEL_COLUMNS, rows)}"
     logger.experiment.add_text("merge/report", text, record["index"])
 

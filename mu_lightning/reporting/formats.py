@@ -69,7 +69,7 @@ def as_markdown(table: Table) -> str:
 
 
 def _plain(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
 
 
 def best_of(values: Sequence[float], high: bool = True) -> set[int]:

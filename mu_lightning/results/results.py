@@ -14,7 +14,7 @@ from mu_lightning.results.naming import names
 from mu_lightning.results.provenance import versions
 from mu_lightning.utilities.errors import UserError
 from mu_lightning.utilities.files import atomic_file, write_json, write_text
-from mu_lightning.utilities.tables import markdown_table, text_table
+from mu_lightning.utilities.tables import markdown_table, markdown_text, text_table
 
 Supervision = Literal["none", "source-dev", "target-unlabelled", "target-dev-labels", "target-labels"]
 
@@ -104,7 +104,7 @@ def write_results(folder: Path, results: Sequence[Result], provenance: Mapping[s
     }
     with atomic_file(folder / PREDICTIONS) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, **arrays)
-    write_text(folder / TABLE, markdown_table(HEADER, _rows(results)))
+    write_text(folder / TABLE, markdown_table(HEADER, [[*map(markdown_text, row)] for row in _rows(results)]))
     summaries = [
         {
             "name": result.identity.label,

@@ -1,5 +1,6 @@
 """Plain-text and Markdown tables."""
 
+import re
 from collections.abc import Sequence
 
 Row = Sequence[str]
@@ -22,6 +23,17 @@ def text_table(header: Row, rows: Sequence[Row]) -> str:
         "  ".join(cell.ljust(width) if place == 0 else cell.rjust(width) for place, (cell, width) in enumerate(cells))
         for cells in (list(zip(line, widths, strict=True)) for line in lines)
     )
+
+
+def markdown_text(text: str) -> str:
+    r"""Escapes a text for Markdown, on one line: names of models and locales are no markup.
+
+    >>> markdown_text("a\n# b <script> | [c](d)")
+    'a # b &lt;script&gt; \\| \\[c\\](d)'
+    """
+    one_line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+    escaped = re.sub(r"([\\`*\[\]|])", r"\\\1", one_line)
+    return escaped.replace("<", "&lt;").replace(">", "&gt;")
 
 
 def markdown_table(header: Row, rows: Sequence[Row]) -> str:

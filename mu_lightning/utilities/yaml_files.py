@@ -54,8 +54,8 @@ _Dumper.add_implicit_resolver("!switch", re.compile("[yYnN]$"), list("yYnN"))
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    # PyYAML would write these as line breaks, which are read as spaces.
-    style = '"' if any(sign in value for sign in "\x85\u2028\u2029") else None
+    # PyYAML would write some of these as line breaks that are read as spaces; escaped, a text is on one line.
+    style = '"' if any(sign in value for sign in "\n\x85\u2028\u2029") else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 

@@ -11,6 +11,7 @@ from mu_lightning.merging.folders.folder_plan import FolderPlan
 from mu_lightning.merging.method import Method
 from mu_lightning.merging.recipes.reading import recipe_of
 from mu_lightning.utilities.files import write_json, write_text
+from mu_lightning.utilities.tables import markdown_text
 from mu_lightning.utilities.yaml_files import dump_yaml
 
 DETAILS = "merge_details"
@@ -125,11 +126,11 @@ def model_card(method: Method, details: Mapping[str, Any]) -> str:
         "library_name": "transformers",
         "tags": ["merge", "model-merging", "mu-lightning", method.name],
     }
-    target = f" for {details['target']}" if "target" in details else ""
+    target = f" for {markdown_text(details['target'])}" if "target" in details else ""
     seen = details.get("supervision", "")
     rows = [
-        f"| {source['source']} | {source.get('model', 'trained in this run')} | {source['weight']:.6f} | "
-        + (f"{source['similarity']:.6f} |" if "similarity" in source else "|")
+        f"| {markdown_text(source['source'])} | {markdown_text(source.get('model', 'trained in this run'))} | "
+        f"{source['weight']:.6f} | " + (f"{source['similarity']:.6f} |" if "similarity" in source else "|")
         for source in details["sources"]
     ]
     recipe = details.get("recipe") or {key: value for key, value in details.items() if key not in _NOT_A_RECIPE}

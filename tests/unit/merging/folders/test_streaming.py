@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 from transformers import (
     AutoModelForSequenceClassification,
@@ -285,3 +286,14 @@ def test_a_source_that_is_cut_while_it_is_read_is_one_line(
     with pytest.raises(UserError, match=r"nl/model.safetensors was cut or removed while it was read"):
         merge_folders(method, folders, WEIGHTS, tmp_path / "out", progress=False)
     assert not (tmp_path / "out").exists()
+
+
+def test_names_are_no_markup_in_the_card(folders: dict[str, Path], tmp_path: Path) -> None:
+    name = "x\n\n# heading <script>alert(1)</script> [link](http://x) | cell"
+    merge_folders("linear", {name: folders["nl-NL"], "b": folders["en-US"]}, {name: 0.5, "b": 0.5}, tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    head, _, rest = card.partition("## Recipe")
+    assert "x # heading &lt;script&gt;alert(1)&lt;/script&gt; \\[link\\](http://x) \\| cell" in head
+    assert not [line for line in card.splitlines() if line.startswith("# heading")]
+    assert yaml.safe_load((tmp_path / "out" / "merge_recipe.yaml").read_text())["sources"].keys() == {name, "b"}
+    assert rest.count("```") == 2
