@@ -16,7 +16,7 @@ from mu_lightning.data.batching import eval_loader
 from mu_lightning.data.encoding import EncodedRows
 from mu_lightning.evaluation.loop import labeled_logits
 from mu_lightning.merging.engine.in_memory import merge_tensors
-from mu_lightning.merging.methods.shared.scaling import SCALE, is_head, scaled
+from mu_lightning.merging.methods.shared.scaling import is_head, scaled
 from mu_lightning.models.votes import VOTES
 from mu_lightning.utilities.errors import UserError
 
@@ -58,8 +58,8 @@ class PseudoTargets:
         return int((logits.argmax(axis=1) == labels).sum())
 
     def _merge(self, cell: Cell, candidate: OneShot) -> State:
-        """The merged model; candidates that differ in scale alone, one after another, share a merge."""
-        plain = unscaled(candidate)
+        """The merged model; candidates that differ in a factor alone, one after another, share a merge."""
+        plain, scale = unscaled(candidate)
         key = (cell.target, plain.plain())
         if self._merged is None or self._merged[0] != key:
             sees = plain.merge_method.sees_base
@@ -74,14 +74,14 @@ class PseudoTargets:
                 device=self.context.device,
             )
             self._merged = (key, made)
-        merged, scale = self._merged[1], float(candidate.parameters.get(SCALE, 1.0))
+        merged = self._merged[1]
         if scale == 1:
             return merged
         if self.base is None:
             raise UserError("a scale of the task vector needs the base model")
         return {
             name: scaled(tensor, self.base[name].to(tensor), scale)
-            if tensor.is_floating_point() and name in self.base and not is_head(name)
+            if tensor.is_floating_point() and name in self.base and not (plain.merge_method.scalable and is_head(name))
             else tensor
             for name, tensor in merged.items()
         }

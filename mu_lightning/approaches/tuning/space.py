@@ -9,6 +9,7 @@ from typing import Any
 
 from mu_lightning.approaches.ensemble import UNWEIGHTED, Ensemble
 from mu_lightning.approaches.one_shot import OneShot
+from mu_lightning.merging.methods.shared.scaling import SCALE
 from mu_lightning.models.votes import VOTES
 from mu_lightning.settings import TypologySettings
 
@@ -67,9 +68,11 @@ def described(candidate: Candidate) -> str:
     return f"{candidate.label()}{sharpness}, {counted}"
 
 
-def unscaled(candidate: OneShot) -> OneShot:
-    """The candidate without the factor of its merged task vector."""
-    return replace(candidate, parameters={key: value for key, value in candidate.parameters.items() if key != "scale"})
+def unscaled(candidate: OneShot) -> tuple[OneShot, float]:
+    """The candidate whose merged task vector has the factor 1, and the factor."""
+    name = "scaling" if candidate.method == "ties" else SCALE
+    parameters = {key: value for key, value in candidate.parameters.items() if key != name}
+    return replace(candidate, parameters=parameters), float(candidate.parameters.get(name, 1.0))
 
 
 def _numbers(pool: int) -> list[int | None]:
