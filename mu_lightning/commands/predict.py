@@ -5,6 +5,7 @@ import itertools
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -19,7 +20,7 @@ from mu_lightning.data.tables import Columns
 from mu_lightning.locales import locale_list
 from mu_lightning.settings import DataSettings
 from mu_lightning.utilities.errors import UserError
-from mu_lightning.utilities.files import atomic_file, refuse_existing
+from mu_lightning.utilities.files import atomic_file, atomic_folder, refuse_existing
 from mu_lightning.utilities.tables import counted, text_table
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def parser() -> OneLineErrors:
         help="format of --input (default: by suffix; txt, one text per line, for standard input)",
     )
     add("--output-file", type=Path | None, default=None, help="output file: .csv, .tsv or .jsonl")
+    add("--output-dir", type=Path | None, default=None, help="output folder for --locales: predictions_LOCALE.csv")
     add("--top-k", type=int, default=1, help="number of labels per text, most probable first")
     add(
         "--abstain-below",
@@ -88,12 +90,23 @@ def run(argv: list[str]) -> int:
         refuse_existing(arguments.output_file)
         if arguments.output_file.suffix.lower() not in WRITTEN:
             raise UserError(f"--output-file {arguments.output_file}: expected a name that ends in {', '.join(WRITTEN)}")
+    if arguments.output_dir is not None:
+        if arguments.locales is None or arguments.output_file is not None:
+            raise UserError("--output-dir is for --locales, without --output-file: a file for each locale")
+        refuse_existing(arguments.output_dir)
     records = _records(arguments)
     first = next(records, None)
     if first is None:
         raise UserError("there are no texts to classify")
     answers = _answers(itertools.chain([first], records), _predictor(arguments), arguments)
-    if arguments.output_file is not None:
+    if arguments.output_dir is not None:
+        count = 0
+        with atomic_folder(arguments.output_dir) as folder:
+            for tag, own in itertools.groupby(answers, key=itemgetter("language")):
+                with (folder / f"predictions_{tag}.csv").open("w", encoding="utf-8", newline="") as stream:
+                    count += _write(own, stream, ".csv")
+        print(f"{counted(count, 'prediction')}: {arguments.output_dir}")
+    elif arguments.output_file is not None:
         with (
             atomic_file(arguments.output_file) as temporary,
             temporary.open("w", encoding="utf-8", newline="") as stream,

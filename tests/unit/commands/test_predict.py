@@ -126,3 +126,21 @@ def test_something_to_classify_and_a_model_are_needed(model: Path, tmp_path: Pat
         run(["--text", "a"])
     with pytest.raises(UserError, match="unknown format"):
         run(["--model-path", str(model), "--input", str(tmp_path / "texts.docx")])
+
+
+def test_locales_have_a_file_each_in_a_folder(model: Path, tmp_path: Path) -> None:
+    arguments = ["--model-path", str(model), "--corpus", "small"]
+    assert run([*arguments, "--locales", "nl-NL,af-ZA", "--output-dir", str(tmp_path / "out")]) == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "predictions_af-ZA.csv",
+        "predictions_nl-NL.csv",
+    ]
+    with (tmp_path / "out" / "predictions_af-ZA.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["language"] for row in rows} == {"af-ZA"}
+    assert all(row["predicted"] for row in rows)
+    for wrong in (["--text", "a"], ["--locales", "nl-NL", "--output-file", "x.csv"]):
+        with pytest.raises(UserError, match="--output-dir is for --locales"):
+            run([*arguments, *wrong, "--output-dir", str(tmp_path / "other")])
+    with pytest.raises(UserError, match=r"exists|already"):
+        run([*arguments, "--locales", "nl-NL", "--output-dir", str(tmp_path / "out")])
