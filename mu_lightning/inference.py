@@ -21,6 +21,7 @@ from mu_lightning.merging.folders.same_tokenizer import check_same_tokenizer
 from mu_lightning.models.classifier import IntentClassifier
 from mu_lightning.models.ensemble import Ensemble
 from mu_lightning.models.reading import check_architecture, check_length, most_tokens
+from mu_lightning.models.votes import SHARES
 from mu_lightning.settings import DataSettings
 from mu_lightning.utilities.errors import UserError, check_number
 
@@ -202,7 +203,7 @@ def load_ensemble(
         check_same_tokenizer(names[0], local_folder(names[0]), name, local_folder(name))
     module = Ensemble(members, shares, vote)
     length = _max_length(list(members.values()), folders, max_length)
-    scale = "logits" if vote == "uriel_logits" else "shares"
+    scale = "shares" if vote in SHARES else "logits"
     return Predictor(module.to(_device(device)), load_tokenizer(names[0]), first.label_names, length, scale)
 
 

@@ -249,6 +249,10 @@ class Inputs:
         """A model's tensors in float32, to be read only."""
         return self.context.state(self.models.get(name, name))
 
+    def model(self, name: str) -> "IntentClassifier":
+        """A model as it is, with its temperature, on the context's device."""
+        return self.context.model(self.models.get(name, name))
+
     def classifier(self, state: "Mapping[str, Tensor]") -> "IntentClassifier":
         """A classifier with these tensors, on the context's device."""
         return self.context.classifier(state)

@@ -65,5 +65,5 @@ class Ensemble(FromSources):
         """The sources' vote as a module."""
         from mu_lightning.models import ensemble
 
-        members = {tag: inputs.classifier(inputs.state(tag)) for tag in cell.sources}
+        members = {tag: inputs.model(tag) for tag in cell.sources}
         return Built(ensemble.Ensemble(members, cell.weights, self.vote_method))

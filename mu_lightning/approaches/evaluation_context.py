@@ -20,6 +20,7 @@ from mu_lightning.data.corpus import SPLITS, Corpus, Split, check_labeled, check
 from mu_lightning.data.encoding import EncodedRows
 from mu_lightning.data.module import IntentDataModule, Loaders
 from mu_lightning.data.registry import open_corpus
+from mu_lightning.evaluation.calibration import stored_temperature
 from mu_lightning.languages import not_among
 from mu_lightning.loading import built_classifier, check_classifier
 from mu_lightning.merging.folders.alignment import aligned_base, aligned_sources, in_class_order
@@ -118,6 +119,7 @@ class EvaluationContext:
         folders: name -> model folder, where the models lie in folders of this machine.
         texts: which train texts a method reads, see `mu_lightning.approaches.from_text.merge_data`; locale -> rows.
         dev: locale -> its labeled dev rows, of sources that something is tuned on.
+        temperatures: name -> temperature that the model folder stores; 1 for others.
         device: where to compute.
         fingerprints: of the rows (``rows``: locale -> SHA-256) and models (``models``: name -> SHA-256).
         notes: what was done to make the models comparable, a line each.
@@ -131,6 +133,7 @@ class EvaluationContext:
     base: Tensors | None = None
     texts: Mapping[tuple[str, int], EncodedRows] = field(default_factory=dict)
     dev: Mapping[str, EncodedRows] = field(default_factory=dict)
+    temperatures: Mapping[str, float] = field(default_factory=dict)
     device: str = "cpu"
     fingerprints: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -156,6 +159,12 @@ class EvaluationContext:
         made = copy.deepcopy(skeleton, shared)
         made.model.load_state_dict(state, assign=True)
         return made.requires_grad_(False).to(self.device)
+
+    def model(self, name: str, state: Mapping[str, Tensor] | None = None) -> IntentClassifier:
+        """Creates a model as it is, with its temperature; `state`, if it is loaded already, saves loading it."""
+        found = self.classifier(self.state(name) if state is None else state)
+        found.temperature = self.temperatures.get(name, 1.0)
+        return found
 
     def loaders(self, locales: Sequence[str]) -> Loaders:
         """Creates the loaders of the split by locale."""
@@ -203,6 +212,7 @@ def prepare(
     return replace(
         rows,
         models={name: FileTensors.of(folder) for name, folder in folders.items()},
+        temperatures={name: stored_temperature(folder.path) for name, folder in folders.items()},
         config=first.config,
         base=None if start is None else FileTensors.of(start),
         device=device,

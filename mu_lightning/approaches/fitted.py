@@ -107,10 +107,10 @@ def _merged(run: TrainingRun, trained: Trained, plan: SourcePlan) -> list[Result
         )
         return _apart(run, trained, plan)
     final = trained.classifier(target)
-    scores = evaluate(final, trained.data.eval_loaders("test", [target]))
     details = {"weights": trained.weights(target), "merges": len(trained.history)}
     folder, report = run.exports.merged_folder(plan), run.exports.merge_report(plan, trained.history)
     run.exports.save(folder, final, plan.sources, trained.trainer, report)
+    scores = evaluate(final, trained.data.eval_loaders("test", [target]))
     for logger in trained.trainer.loggers if trained.trainer.is_global_zero else ():
         report_models(logger, run.folder, target, folder, details)
     identity = _identity(run, target, iterative_of(run.settings, plan), plan.sources)
@@ -143,8 +143,8 @@ def _pooled(run: TrainingRun, trained: Trained) -> list[Result]:
     """Keeps and scores one model on all sources together, zero-shot on the targets."""
     ((name, sources),) = trained.data.members.items()
     model = trained.member(name)
-    scores = evaluate(model, trained.data.eval_loaders("test", [plan.target for plan in run.plan.targets]))
     run.exports.save(run.folder / name, model, sources, trained.trainer)
+    scores = evaluate(model, trained.data.eval_loaders("test", [plan.target for plan in run.plan.targets]))
     approach = Joint(num_languages=len(sources), typology=run.settings.typology, training=training_of(run.settings))
     return [Result(_identity(run, found.locale, approach, sources), found) for found in scores.values()]
 
@@ -156,13 +156,13 @@ def _by_model(run: TrainingRun, trained: Trained) -> list[Result]:
         unseen = run.plan.unseen[name]
         # Of models that leave out one locale each, the others' scores would fill the table.
         seen = () if run.settings.all_leave_one_out else locales
+        run.exports.save(run.plan.exports[name], member, locales, trained.trainer)
         for tag, scores in evaluate(member, trained.data.eval_loaders("test", [*seen, *unseen])).items():
             approach: Approach = Joint(num_languages=len(locales), training=training)
             if len(locales) == 1:
                 approach = Single(TARGET if tag in locales else locales[0], training=training)
             identity = _identity(run, tag, approach, locales)
             results.append(Result(identity, scores, "none" if tag in unseen else "target-labels"))
-        run.exports.save(run.plan.exports[name], member, locales, trained.trainer)
     return results
 
 

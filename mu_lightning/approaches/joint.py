@@ -57,7 +57,7 @@ class Joint(FromSources):
     def build(self, cell: Cell, inputs: "Inputs", folder: Path) -> Built:
         """The model."""
         (name,) = cell.needs.models
-        return Built(inputs.classifier(inputs.state(name)), details={"sources": list(cell.sources)})
+        return Built(inputs.model(name), details={"sources": list(cell.sources)})
 
 
 def pooled(sources: tuple[str, ...], target: str) -> str:

@@ -60,4 +60,4 @@ class Single(Approach):
     def build(self, cell: Cell, inputs: "Inputs", folder: Path) -> Built:
         """The model."""
         (tag,) = cell.sources
-        return Built(inputs.classifier(inputs.state(tag)), "target-labels" if tag == cell.target else "none")
+        return Built(inputs.model(tag), "target-labels" if tag == cell.target else "none")

@@ -159,7 +159,7 @@ class RowTask:
         """Evaluates the model."""
         started = time.perf_counter()
         state = context.state(self.source)
-        scores = evaluate(context.classifier(state), context.loaders(self.locales))
+        scores = evaluate(context.model(self.source, state), context.loaders(self.locales))
         # One pass for all locales; the time is divided by rows.
         each = (time.perf_counter() - started) / max(1, sum(len(found.ids) for found in scores.values()))
         seconds = {tag: each * len(found.ids) for tag, found in scores.items()}
@@ -191,7 +191,7 @@ class PanelTask:
         """Computes each model's logits once and lets the models vote."""
         started = time.perf_counter()
         states = {name: context.state(name) for name in self.members}
-        panel = Panel({name: context.classifier(state) for name, state in states.items()}, self.votes)
+        panel = Panel({name: context.model(name, state) for name, state in states.items()}, self.votes)
         found = evaluate_named(panel, context.loaders([self.locale]))
         # The models' logits are shared: a vote is charged with its own models' part of them.
         each = (time.perf_counter() - started) / len(self.members)

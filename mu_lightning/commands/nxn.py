@@ -1,6 +1,7 @@
 """The command `nxn`: evaluates all source models on all locales."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
@@ -13,7 +14,10 @@ from mu_lightning.commands.arguments import (
 from mu_lightning.commands.parsing import OneLineErrors, command_parser
 from mu_lightning.locales import locale, locale_list
 from mu_lightning.utilities.locks import locked
-from mu_lightning.utilities.tables import counted
+from mu_lightning.utilities.tables import counted, text_table
+
+if TYPE_CHECKING:
+    from mu_lightning.results.matrix import NByN
 
 
 def parser() -> OneLineErrors:
@@ -72,11 +76,28 @@ def run(argv: list[str]) -> int:
             f"({scoring.split}), in {folder}"
         )
         matrix = run_nxn(plan, workers)
-    for tag in matrix.locales:
-        scores = sorted(matrix.column(tag).items(), key=lambda item: -item[1])
-        print(f"{tag}: " + ", ".join(f"{source} {accuracy:.3f}" for source, accuracy in scores[:4]))
-    print(f"matrix: {folder / MATRIX}")
+    print(f"\n{_table(matrix)}\n\nmatrix: {folder / MATRIX}")
     return 0
+
+
+def _table(matrix: "NByN") -> str:
+    """Best model of another language for each locale, beside the locale's own and the mean."""
+    import numpy as np
+
+    rows = []
+    for tag in matrix.locales:
+        found = matrix.column(tag)
+        others = {source: accuracy for source, accuracy in found.items() if source != tag}
+        best = max(others, key=lambda source: others[source], default=None)
+        own = f"{found[tag]:.3f}" if tag in found else ""
+        if best is None:
+            rows.append((tag, own, "", "", "", ""))
+            continue
+        place = matrix.sources.index(best), matrix.locales.index(tag)
+        error = np.nan if matrix.calibration_error is None else matrix.calibration_error[place]
+        shown = "" if np.isnan(error) else f"{error:.3f}"
+        rows.append((tag, own, best, f"{others[best]:.3f}", shown, f"{np.mean(list(others.values())):.3f}"))
+    return text_table(("", "own model", "best other", "accuracy", "ECE", "mean of others"), rows)
 
 
 def _models(arguments: Namespace) -> dict[str, Path | str]:

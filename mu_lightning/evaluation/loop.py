@@ -4,7 +4,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -25,6 +25,14 @@ class Packable(Protocol):
         """Packs the weights for evaluation; they must not change inside the context."""
 
 
+@runtime_checkable
+class Confident(Protocol):
+    """A module whose output is not logits, or not only."""
+
+    def confidences(self, output: Any) -> Logits:
+        """Probability of each row's predicted label, shape (B,), for each output with a name of its own."""
+
+
 class Collector:
     """Collects predictions of batches from all devices and computes scores.
 
@@ -41,14 +49,15 @@ class Collector:
         self._parts: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
         self._confidences: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
 
-    def add(self, locale: str, batch: Batch, logits: Logits, confidences: Tensor | None = None) -> None:
+    def add(self, locale: str, batch: Batch, logits: Logits, confidences: Logits | None = None) -> None:
         """Adds the logits of a batch, (B, classes), or several named logits.
 
         Args:
             locale: the locale of the batch.
             batch: the batch.
             logits: the logits.
-            confidences: the probability of each row's predicted label, (B,), to compute the calibration error from.
+            confidences: the probability of each row's predicted label, (B,), to compute the calibration error from; for
+                named logits by name.
 
         Raises:
             NonFiniteError: the logits contain a NaN or an infinity.
@@ -59,7 +68,8 @@ class Collector:
             columns = torch.stack([batch["index"], batch["labels"], values.argmax(dim=-1)])
             self._parts[name, locale].append(columns.cpu().numpy())
             if confidences is not None:
-                self._confidences[name, locale].append(confidences.float().cpu().numpy())
+                found = confidences[name] if isinstance(confidences, Mapping) else confidences
+                self._confidences[name, locale].append(found.float().cpu().numpy())
 
     def scores(self) -> dict[str, dict[str, Scores]]:
         """Computes scores: name -> locale -> scores; the name is ``""`` for unnamed logits.
@@ -108,8 +118,22 @@ def evaluate_named(module: nn.Module, loaders: Mapping[str, "DataLoader[Batch]"]
     """
     collector = Collector({locale: _ids(loader) for locale, loader in loaders.items()})
     for locale, batch, output in _outputs(module, loaders):
-        collector.add(locale, batch, output)
+        collector.add(locale, batch, output, confidences_of(module, output))
     return collector.scores()
+
+
+def confidences_of(module: nn.Module, output: Logits) -> Logits:
+    """Probability of each row's predicted label, shape (B,): of a `Confident` module, or by softmax.
+
+    Args:
+        module: gave the output; logits are divided by its ``temperature``, if it has one.
+        output: logits of shape (B, classes), or several by name.
+    """
+    if isinstance(module, Confident):
+        return module.confidences(output)
+    if isinstance(output, Mapping):
+        return {name: torch.softmax(logits, dim=-1).amax(dim=-1) for name, logits in output.items()}
+    return torch.softmax(output / getattr(module, "temperature", 1.0), dim=-1).amax(dim=-1)
 
 
 @torch.inference_mode()

@@ -133,6 +133,7 @@ def write_matrix(matrix: NByN) -> None:
             "rows": result["rows"],
             "low": result["interval"][0],
             "high": result["interval"][1],
+            "calibration_error": result.get("calibration_error"),
         }
         for source in matrix.sources
         for result in read_json_object(matrix.folder / ROWS / source / RESULTS)["results"]

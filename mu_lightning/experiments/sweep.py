@@ -193,6 +193,7 @@ def _with_models(
     whole = replace(
         context,
         models={**context.models, **added.models},
+        temperatures={**context.temperatures, **added.temperatures},
         config=added.config,
         base=added.base or context.base,
         fingerprints={**context.fingerprints, "models": models},

@@ -162,21 +162,27 @@ def summary(sweep: Sweep) -> str:
     """The mean accuracy over targets and seeds of everything that every target has, the best first."""
     scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     alone: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    errors: dict[str, list[float]] = defaultdict(list)
     cells = read_store(sweep.folder).cells
     for name, cell in zip(names([cell.identity for cell in cells]), cells, strict=True):
         if cell.kind == "single" and cell.target not in cell.sources and cell.identity.get("source") != "nearest":
             alone[cell.target][cell.seed].append(cell.accuracy)
         else:
             scores[name][cell.target].append(cell.accuracy)
+            errors[name] += [] if cell.calibration_error is None else [cell.calibration_error]
     for target, seeds in alone.items():
         scores["best single source (picked using test labels)"][target] = [max(values) for values in seeds.values()]
         scores["mean of single sources"][target] = [float(np.mean(values)) for values in seeds.values()]
     rows = []
     for name, by_target in scores.items():
         values = [float(np.mean(found)) for found in by_target.values()]
-        rows.append((name, float(np.mean(values)), min(values), max(values), len(values)))
+        error = f"{np.mean(errors[name]):.3f}" if errors.get(name) else ""
+        rows.append((name, float(np.mean(values)), min(values), max(values), len(values), error))
     rows.sort(key=lambda row: (-row[4], -row[1]))
     return text_table(
-        ("", "mean accuracy", "least", "most", "targets"),
-        [(name, f"{mean:.4f}", f"{low:.3f}", f"{high:.3f}", str(count)) for name, mean, low, high, count in rows],
+        ("", "mean accuracy", "least", "most", "ECE", "targets"),
+        [
+            (name, f"{mean:.4f}", f"{low:.3f}", f"{high:.3f}", error, str(count))
+            for name, mean, low, high, count, error in rows
+        ],
     )

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from mu_lightning.checkpoints import label_names, load_classifier
 from mu_lightning.data.encoding import Batch
 from mu_lightning.evaluation.calibration import stored_temperature
-from mu_lightning.evaluation.loop import Collector, check_finite_logits, packed
+from mu_lightning.evaluation.loop import Collector, check_finite_logits, confidences_of, packed
 from mu_lightning.evaluation.metrics import Scores
 from mu_lightning.merging.engine.frozen_rows import FrozenRows
 from mu_lightning.models.cpu import PlainClassifier, ScoringPass, scoring_pass
@@ -80,8 +80,7 @@ class EvaluationModule(LightningModule):
     def _collect(self, batch: Batch, dataloader_idx: int) -> None:
         locale = self._locales[dataloader_idx]
         logits = self.eval_logits(batch, locale)
-        confidences = torch.softmax(logits / self.temperature, dim=-1).amax(dim=-1) if self.trainer.testing else None
-        self._collector.add(locale, batch, logits, confidences)
+        self._collector.add(locale, batch, logits, confidences_of(self, logits) if self.trainer.testing else None)
 
     def _finish(self, prefix: str) -> None:
         self._packing.close()

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mu_lightning.data.encoding import Batch
 from mu_lightning.evaluation.loop import check_finite_logits
-from mu_lightning.models.votes import VOTES
+from mu_lightning.models.votes import SHARES, VOTES
 from mu_lightning.utilities.errors import unknown
 
 
@@ -35,6 +35,7 @@ class Panel(nn.Module):
             if vote not in VOTES:
                 raise unknown("voting method", vote, VOTES)
         self.names = tuple(members)
+        self._shares = {name for name, (vote, _) in votes.items() if vote in SHARES}
         self.members = nn.ModuleList(members.values())
         self.votes = {name: (VOTES[vote], *self._voters(weights)) for name, (vote, weights) in votes.items()}
         self.with_members = with_members
@@ -50,6 +51,20 @@ class Panel(nn.Module):
             for name, (vote, voters, weights) in self.votes.items()
         }
         return named | (dict(zip(self.names, logits, strict=True)) if self.with_members else {})
+
+    def confidences(self, output: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Probability of each row's predicted label by name, shape (B,): the share of votes, or by softmax.
+
+        The temperature of a member is used for the member alone.
+        """
+        return {name: self._confidence(name, scores) for name, scores in output.items()}
+
+    def _confidence(self, name: str, scores: Tensor) -> Tensor:
+        if name in self._shares:
+            return scores.amax(dim=-1) / scores.sum(dim=-1)
+        voters = self.votes[name][1] if name in self.votes else [self.names.index(name)]
+        alone = self.members[voters[0]] if len(voters) == 1 else None
+        return torch.softmax(scores / getattr(alone, "temperature", 1.0), dim=-1).amax(dim=-1)
 
     def _voters(self, weights: Sequence[float] | Mapping[str, float]) -> tuple[list[int], Tensor]:
         """Indices and weights of the members that vote."""
@@ -77,3 +92,8 @@ class Ensemble(nn.Module):
         """Returns class scores of shape (B, classes); the prediction is the argmax."""
         (logits,) = self.panel(batch).values()
         return logits
+
+    def confidences(self, output: Tensor) -> Tensor:
+        """Probability of each row's predicted label, shape (B,); see `Panel.confidences`."""
+        (name,) = self.panel.votes
+        return self.panel.confidences({name: output})[name]

@@ -47,6 +47,10 @@ VOTES: dict[str, Vote] = {
 }
 
 
+# Votes whose scores are shares of votes or of probability; the scores of the others are logits.
+SHARES = ("majority", "weighted_majority", "soft")
+
+
 def _weighted_sum(weights: "Tensor", scores: "Tensor") -> "Tensor":
     import torch
 

@@ -1,5 +1,6 @@
 """Section of scores: all methods on all targets."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -31,6 +32,13 @@ def ordered(evidence: Evidence) -> list[Method]:
 def mean(evidence: Evidence, label: str) -> float:
     """Mean accuracy of a method over its targets."""
     return float(np.mean([evidence.accuracy(label, target) for target in evidence.targets_of(label)]))
+
+
+def calibration_error(evidence: Evidence, label: str, targets: Sequence[str]) -> float:
+    """Mean expected calibration error of a method over targets and seeds, 0 to 1; NaN if no result has it."""
+    cells = [entry.cell for target in targets for entry in evidence.entries[label, target].values()]
+    found = [cell.calibration_error for cell in cells if cell is not None and cell.calibration_error is not None]
+    return float(np.mean(found)) if found else float("nan")
 
 
 def section(evidence: Evidence, comparisons: Comparisons) -> Section:
@@ -99,6 +107,10 @@ def _table(evidence: Evidence, comparisons: Comparisons) -> Table:
     ]
     best_mean, best = best_of(complete), [best_of(column) for column in columns]
     reference = comparisons.reference
+    errors = {
+        method.label: calibration_error(evidence, method.label, evidence.targets_of(method.label)) for method in methods
+    }
+    with_errors = any(np.isfinite(value) for value in errors.values())
     rows, records = [], []
     for place, method in enumerate(methods):
         own = evidence.targets_of(method.label)
@@ -111,6 +123,9 @@ def _table(evidence: Evidence, comparisons: Comparisons) -> Table:
             Value(USES[method.supervision], method.supervision),
             Value(percent(average), average, ", ".join(filter(None, (interval(ends), of))), place in best_mean),
         ]
+        if with_errors:
+            error = errors[method.label]
+            row.append(Value(percent(error) if np.isfinite(error) else "–", error))
         for column, target in enumerate(evidence.targets):
             value = evidence.accuracy(method.label, target)
             if target not in own:
@@ -131,6 +146,7 @@ def _table(evidence: Evidence, comparisons: Comparisons) -> Table:
                     "low": ends[0] if ends else None,
                     "high": ends[1] if ends else None,
                     "macro_f1": float(np.mean([entry.macro_f1 for entry in entries.values()])),
+                    "calibration_error": calibration_error(evidence, method.label, [target]),
                     "seeds": len(entries),
                     "supervision": method.supervision,
                     "difference": None if against is None else against.difference,
@@ -140,12 +156,14 @@ def _table(evidence: Evidence, comparisons: Comparisons) -> Table:
             )
         rows.append(row)
     note = "Accuracy in %, with 95 % intervals. Bold: best method without target labels, excluding upper bounds."
+    if with_errors:
+        note += " ECE: expected calibration error in %, mean over targets and seeds."
     if reference is not None:
         note += (
             f" ▲ ▼: significantly above or below {reference} on that target (McNemar's exact test, or the bootstrap "
             "where there are several seeds or a mean of models; p < 0.05 after Holm over the methods)."
         )
-    header = ["method", "target labels used", "mean", *evidence.targets]
+    header = ["method", "target labels used", "mean", *(["ECE"] if with_errors else []), *evidence.targets]
     return Table("scores", "Methods by targets", header, rows, note, records)
 
 

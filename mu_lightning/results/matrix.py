@@ -38,6 +38,7 @@ class NByN:
         missing: the sources whose rows are not there yet.
         damaged: source -> what is wrong with its row; its accuracies are NaN.
         manifest: what ``nxn.json`` says.
+        calibration_error: expected calibration errors, as `accuracy`; NaN where they are not known.
     """
 
     folder: Path
@@ -49,6 +50,7 @@ class NByN:
     missing: tuple[str, ...] = ()
     damaged: Mapping[str, str] = field(default_factory=dict)
     manifest: Mapping[str, Any] = field(default_factory=dict)
+    calibration_error: np.ndarray | None = None
 
     def column(self, target: str) -> dict[str, float]:
         """Source -> its accuracy on `target`, without the sources that have none.
@@ -115,7 +117,7 @@ def _from_rows(folder: Path) -> NByN:
     manifest = read_json_object(folder / NXN, max_bytes=MAX_RECORD)
     sources, locales = (tuple(_names(folder / NXN, manifest, key)) for key in ("sources", "locales"))
     corpus, split = manifest.get("corpus"), manifest.get("split")
-    accuracy = np.full((len(sources), len(locales)), np.nan)
+    accuracy, errors = (np.full((len(sources), len(locales)), np.nan) for _ in range(2))
     missing, damaged = [], {}
     for place, source in enumerate(sources):
         row = folder / ROWS / source
@@ -123,11 +125,12 @@ def _from_rows(folder: Path) -> NByN:
             missing.append(source)
             continue
         try:
-            found = {cell.target: cell.accuracy for cell in read_cells(row)}
-            accuracy[place] = [found[tag] for tag in locales]
+            found = {cell.target: cell for cell in read_cells(row)}
+            accuracy[place] = [found[tag].accuracy for tag in locales]
+            errors[place] = [np.nan if (error := found[tag].calibration_error) is None else error for tag in locales]
         except (UserError, KeyError) as error:
             damaged[source] = str(error)
-    return NByN(folder, sources, locales, accuracy, corpus, split, tuple(missing), damaged, manifest)
+    return NByN(folder, sources, locales, accuracy, corpus, split, tuple(missing), damaged, manifest, errors)
 
 
 def _names(path: Path, manifest: Mapping[str, Any], key: str) -> list[str]:

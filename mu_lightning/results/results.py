@@ -76,20 +76,20 @@ class Predictions(NamedTuple):
 
 def show(results: Sequence[Result]) -> str:
     """The results as a table for the terminal; with the expected calibration error, where it was computed."""
-    rows, errors = _rows(results), [result.scores.calibration_error for result in results]
+    return text_table(*_table(results))
+
+
+def _table(results: Sequence[Result]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Header and rows; ECE is left out if no result has it, such as those of earlier versions."""
+    called = names([result.identity for result in results])
+    rows = [result.row(name) for name, result in zip(called, results, strict=True)]
+    errors = [result.scores.calibration_error for result in results]
     if not any(error is not None for error in errors):
-        return text_table(HEADER, rows)
+        return HEADER, rows
     shown = ["" if error is None else f"{error:.3f}" for error in errors]
     after = HEADER.index("macro-F1")
-    return text_table(
-        (*HEADER[:after], "ECE", *HEADER[after:]),
-        [(*row[:after], error, *row[after:]) for row, error in zip(rows, shown, strict=True)],
-    )
-
-
-def _rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
-    called = names([result.identity for result in results])
-    return [result.row(name) for name, result in zip(called, results, strict=True)]
+    header = (*HEADER[:after], "ECE", *HEADER[after:])
+    return header, [(*row[:after], error, *row[after:]) for row, error in zip(rows, shown, strict=True)]
 
 
 def write_results(folder: Path, results: Sequence[Result], provenance: Mapping[str, Any]) -> None:
@@ -104,7 +104,8 @@ def write_results(folder: Path, results: Sequence[Result], provenance: Mapping[s
     }
     with atomic_file(folder / PREDICTIONS) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, **arrays)
-    write_text(folder / TABLE, markdown_table(HEADER, [[*map(markdown_text, row)] for row in _rows(results)]))
+    header, rows = _table(results)
+    write_text(folder / TABLE, markdown_table(header, [[*map(markdown_text, row)] for row in rows]))
     summaries = [
         {
             "name": result.identity.label,

@@ -73,6 +73,7 @@ class StoredCell:
         accuracy: share of rows predicted right, 0 to 1.
         macro_f1: 0 to 1.
         interval: 95 % interval of the accuracy.
+        calibration_error: expected calibration error, 0 to 1; None in results of earlier versions.
         rows: how many rows were scored.
         supervision: what was looked at of the target: ``none``, ``target-unlabelled``, ``target-dev-labels`` or
             ``target-labels``.
@@ -91,6 +92,7 @@ class StoredCell:
     macro_f1: float
     interval: tuple[float, float]
     rows: int
+    calibration_error: float | None = None
     supervision: str = "none"
     weights: Mapping[str, float] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -153,7 +155,9 @@ class StoredCell:
         Args:
             note: what its line in a table says beside its name.
         """
-        scores = Scores(self.target, *self.predictions(), self.accuracy, self.macro_f1, self.interval)
+        scores = Scores(
+            *(self.target, *self.predictions(), self.accuracy, self.macro_f1, self.interval, self.calibration_error)
+        )
         return Result(self.identity, scores, self.supervision, self.details, note)  # type: ignore[arg-type]
 
     @property
@@ -224,6 +228,7 @@ class Store:
                 "low": cell.interval[0],
                 "high": cell.interval[1],
                 "macro_f1": cell.macro_f1,
+                "calibration_error": cell.calibration_error,
                 "rows": cell.rows,
                 "seconds": cell.cost.seconds,
                 "peak_bytes": cell.cost.peak_bytes,
@@ -342,6 +347,7 @@ def _cell(folder: Path, place: int, result: dict[str, Any], record: dict[str, An
         macro_f1=float(result["macro_f1"]),
         interval=(float(low), float(high)),
         rows=result["rows"],
+        calibration_error=result.get("calibration_error"),
         supervision=result["supervision"],
         weights=dict(result.get("weights") or {}),
         details={name: value for name, value in result.items() if name not in _SCORES},
@@ -356,7 +362,8 @@ def _cell(folder: Path, place: int, result: dict[str, Any], record: dict[str, An
 
 def _check_types(cell: StoredCell) -> None:
     """Raises ValueError where a file says what no run writes."""
-    shares = (cell.accuracy, cell.macro_f1, *cell.interval)
+    error = () if cell.calibration_error is None else (cell.calibration_error,)
+    shares = (cell.accuracy, cell.macro_f1, *cell.interval, *error)
     numbers = [*cell.weights.values(), *(value for value in vars(cell.cost).values() if value is not None)]
     expected = {
         str: (cell.target, cell.kind, cell.identity.label, cell.supervision, *cell.sources, *cell.weights),

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mu_lightning.checkpoints import save_model
 from mu_lightning.data.module import IntentDataModule
-from mu_lightning.evaluation.calibration import calibrate
+from mu_lightning.evaluation.calibration import calibrate, stored_temperature
 from mu_lightning.merging.folders.folder_report import write_details
 from mu_lightning.merging.method_parameters import build_parameters
 from mu_lightning.merging.registry import find_method
@@ -70,12 +70,14 @@ class Exports:
         trainer: Trainer,
         more: Callable[[Path], None] | None = None,
     ) -> None:
-        """Saves a model folder on rank 0, unless a resumed run has it."""
+        """Saves a model folder with its temperature on rank 0, unless a resumed run has it; the classifier gets it."""
+        temperature = stored_temperature(folder)
         if trainer.is_global_zero and not (self._resumed and not is_empty(folder)):
             details = {"command": "fit", "locales": list(locales), "target": self._plan.target, "config": self._config}
             with_adapter = self._plan.settings.model.lora.save_adapter
             data: IntentDataModule = trainer.datamodule  # type: ignore[attr-defined]
             calibration = calibrate(classifier, data.eval_loaders("dev", locales))
+            temperature = calibration.temperature
 
             def extra(folder: Path) -> None:
                 if with_adapter and isinstance(classifier, AdaptedClassifier):
@@ -85,6 +87,7 @@ class Exports:
                     more(folder)
 
             save_model(folder, classifier.plain().model, self._plan.tokenizer, details, extra)
+        classifier.temperature = trainer.strategy.broadcast(temperature)
 
     def merge_report(self, sources: SourcePlan, history: Sequence[dict[str, Any]]) -> Callable[[Path], None]:
         """Returns a function that writes the report of a merged model into its folder."""

@@ -159,3 +159,22 @@ def test_scores_are_numpy_arrays_of_one_length(loaders: Any) -> None:
     scores = evaluate(Oracle(), loaders)["en-US"]
     assert {len(array) for array in (scores.ids, scores.labels, scores.predictions)} == {70}
     assert all(isinstance(array, np.ndarray) for array in (scores.ids, scores.labels, scores.predictions))
+
+
+def test_the_calibration_error_is_of_the_probabilities_at_the_modules_temperature(loaders: Any) -> None:
+    def error(temperature: float) -> float:
+        module = Oracle()
+        module.temperature = temperature  # type: ignore[assignment]
+        return evaluate(module, loaders)["en-US"].calibration_error  # type: ignore[return-value]
+
+    for temperature in (1.0, 0.1):
+        confidence = np.exp(1 / temperature) / (np.exp(1 / temperature) + 24)
+        assert error(temperature) == pytest.approx(abs(46 / 70 - confidence), abs=1e-6)
+
+
+def test_a_module_may_say_how_sure_it_is(loaders: Any) -> None:
+    class Sure(Oracle):
+        def confidences(self, output: Tensor) -> Tensor:
+            return torch.ones(len(output))
+
+    assert evaluate(Sure(), loaders)["en-US"].calibration_error == pytest.approx(24 / 70)

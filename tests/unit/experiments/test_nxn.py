@@ -50,7 +50,9 @@ def test_the_tables_hold_what_the_rows_hold(matrix: Path) -> None:
     assert (list(wide.index), list(wide.columns)) == (list(MODELS), list(LOCALES))
     assert np.array_equal(wide.to_numpy(), found.accuracy)
     long = pd.read_parquet(matrix / "evaluation_matrix.parquet")
-    assert list(long.columns) == ["source", "locale", "accuracy", "macro_f1", "rows", "low", "high"]
+    columns = ["source", "locale", "accuracy", "macro_f1", "rows", "low", "high", "calibration_error"]
+    assert list(long.columns) == columns
+    assert np.allclose(long["calibration_error"], found.calibration_error.ravel())
     assert np.array_equal(long.pivot(index="source", columns="locale", values="accuracy").to_numpy(), found.accuracy)
     assert (long["low"] <= long["accuracy"]).all()
     assert read_nxn(matrix / "evaluation_matrix.csv").column("af-ZA") == found.column("af-ZA")

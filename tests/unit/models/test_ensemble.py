@@ -38,6 +38,18 @@ def test_a_panels_named_logits_score_as_separate_evaluations_do(members: Any, lo
     assert len(predictions) == 3, "the members agree, so nothing was compared"
 
 
+def test_the_confidence_of_a_vote_is_its_share_or_by_softmax(members: Any) -> None:
+    votes = {"soft": ("soft", [0.5, 0.3, 0.2]), "one": ("uriel_logits", {"de-DE": 1.0})}
+    panel = Panel(members, votes)
+    members["de-DE"].temperature = 2.0
+    try:
+        found = panel.confidences({"soft": torch.tensor([[0.7, 0.3]]), "one": torch.tensor([[2.0, 0.0]])})
+    finally:
+        members["de-DE"].temperature = 1.0
+    assert found["soft"].item() == pytest.approx(0.7)
+    assert found["one"].item() == pytest.approx(torch.tensor([1.0, 0.0]).softmax(0)[0].item())  # its temperature
+
+
 def test_without_members_only_votes_are_given(members: Any, loaders: Any) -> None:
     batch = next(iter(loaders["af-ZA"]))
     assert list(Panel(members, {"vote": ("soft", [0.2, 0.3, 0.5])})(batch)) == ["vote"]

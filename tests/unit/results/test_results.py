@@ -51,6 +51,18 @@ def test_a_row_gives_the_numbers_and_what_was_looked_at(results: list[Result]) -
     assert result(supervision="target-unlabelled").row("")[-1] == "none (its text)"
 
 
+def test_the_calibration_error_has_a_column_where_a_result_has_it(results: list[Result], tmp_path: Path) -> None:
+    assert "ECE" not in show(results)
+    scores = results[0].scores
+    sure = score(scores.locale, scores.ids, scores.labels, scores.predictions, np.ones(100))
+    more = [*results, Result(identity("sure"), sure)]
+    header, _, *lines = show(more).splitlines()
+    assert header.split().index("ECE") == header.split().index("macro-F1") - 1
+    assert [line.split().count("0.250") for line in lines] == [0, 0, 0, 1]
+    write_results(tmp_path, more, {})
+    assert "| ECE | macro-F1 |" in (tmp_path / "results.md").read_text(encoding="utf-8")
+
+
 def test_the_terminals_table_has_a_line_a_result(results: list[Result]) -> None:
     lines = show(results).splitlines()
     assert len(lines) == 2 + len(results)
