@@ -17,7 +17,7 @@ FEATURES = ("lora", "onnx", "ray", "workspace")
 
 OWN = {"benchmarks", "callbacks", "cli", "mu_lightning", "tests"}
 PROGRAM = (ROOT / "cli.py", *(ROOT / "callbacks").rglob("*.py"), *(ROOT / "mu_lightning").rglob("*.py"))
-DEVELOPMENT = (*(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py"))
+DEVELOPMENT = tuple(path for name in ("tests", "benchmarks", "docs") for path in (ROOT / name).rglob("*.py"))
 
 # Declared and not imported -> why.
 NOT_IMPORTED = {
@@ -31,6 +31,8 @@ NOT_IMPORTED = {
     "pytest-timeout": "a plugin of pytest",
     "pytest-xdist": "a plugin of pytest",
     "setuptools": "builds the wheel that a test looks into, in a process of its own",
+    "mkdocs-material": "the theme of the site",
+    "mkdocstrings": "a plugin of mkdocs",
     "mergekit": "what merging is compared with, in an environment and a process of its own",
     "mypy": "a command",
     "pre-commit": "a command",
