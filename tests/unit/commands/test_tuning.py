@@ -89,6 +89,14 @@ def test_a_sweep_has_a_tuned_merge_and_a_tuned_ensemble(models_dir: Path, tmp_pa
     assert spaces == {None: "none", "merge": "source-dev", "vote": "source-dev"}
 
 
+def test_sources_that_a_sweep_trains_are_tuned_on_too(tmp_path: Path, tiny_base: Path) -> None:
+    grid = ["--target-languages", "af-ZA", "--sources", ",".join(MODELS), "--corpus", "small", "--base", str(tiny_base)]
+    grid += ["--trainer", '{"max_epochs": 1, "limit_train_batches": 1}', "--max-workers", "0", "--tune", "sources"]
+    assert cli.main(["sweep", *grid, "--output-dir", str(tmp_path / "sweep")]) == 0
+    (path,) = (tmp_path / "sweep").glob("*/*/results.json")
+    assert json.loads(path.read_text())["results"][0]["supervision"] == "source-dev"
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
