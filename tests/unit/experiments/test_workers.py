@@ -8,7 +8,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -106,9 +108,17 @@ def test_a_worker_that_dies_is_replaced_and_a_task_that_kills_its_workers_fails_
     assert found["before"].error == found["after"].error == ""
 
 
+class SlowToRead:
+    """Takes its reader two seconds."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return time.sleep, (2,)
+
+
 def test_workers_that_all_die_as_they_start_are_said() -> None:
+    context: Any = replace(BENCH, models={**BENCH.models, "slow": SlowToRead()})
     with killing(99) as killed:
-        outcomes = [outcome for _, outcome in Processes(["cpu"]).outcomes(BENCH, [Sleep("a"), Sleep("b")])]
+        outcomes = [outcome for _, outcome in Processes(["cpu"]).outcomes(context, [Sleep("a"), Sleep("b")])]
     line = "3 workers in a row died while they started, the last one of SIGKILL (is memory short?"
     assert len(killed) == 3
     assert [outcome.error.startswith(line) for outcome in outcomes] == [True, True]

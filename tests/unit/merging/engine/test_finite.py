@@ -43,7 +43,7 @@ def test_a_parameter_that_is_too_large_gives_a_finite_model_or_a_line(name: str,
             name,
             sources,
             dict.fromkeys(sources, 1 / len(sources)),
-            base=state(0) if method.sees_base else None,
+            base=state(0) if method.sees_base or parameter == "scale" else None,
             parameters={parameter: value},
         )
     assert all(bool(torch.isfinite(tensor).all()) for tensor in merged.values())
